@@ -1,0 +1,86 @@
+# For newcomers: `make demo` shows the main job at work, `make test` checks everything. Both set up what they need in
+# $(VENV) and are quick the second time.
+
+PYTHON ?= python3
+VENV ?= .venv
+# What pip installs as torch, before anything else, so that nothing pulls another one; pip's options may stand here too.
+TORCH ?= torch==2.13.0
+DEMO_OUT ?= runs/demo
+PYTEST_FLAGS ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+STAMPS := $(VENV)/stamps
+# One stamp for each TORCH asked for, and only the last one is kept.
+TORCH_STAMP := $(STAMPS)/torch-$(shell printf '%s' '$(TORCH)' | tr -c '[:alnum:].' '-')
+CPP_FILES = $(shell find csrc -name '*.h' -o -name '*.cpp')
+WITH_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint format build core-tests leaks cross bench clean distclean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: $(STAMPS)/demo ## install, train on scikit-learn's digits, then compare the routing op with plain PyTorch
+	$(PY) setup.py -q build_ext --inplace
+	$(VENV)/bin/capsroute train --dataset digits --out $(DEMO_OUT) --overwrite
+	$(VENV)/bin/capsroute bench --shapes mnist --compare eager,compile
+
+test: build core-tests ## all tests, the check of the instruction sets, and other processors under QEMU
+	$(WITH_VENV) $(PY) -m pytest $(PYTEST_FLAGS)
+	@$(MAKE) --no-print-directory leaks cross
+
+lint: $(STAMPS)/dev ## style and types; changes nothing
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run -Werror $(CPP_FILES)
+	$(VENV)/bin/mypy
+
+format: $(STAMPS)/dev ## put Python and C++ into the project's style
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(CPP_FILES)
+
+build: $(STAMPS)/dev ## compile the module in place, warnings are errors
+	CAPSROUTE_WERROR=1 $(PY) setup.py -q build_ext --inplace
+
+core-tests: $(STAMPS)/dev ## the core's own tests, without Python
+	$(WITH_VENV) scripts/build-core build/core
+	build/core/core_tests
+
+leaks: ## no code of one instruction set in another's objects (after `make build core-tests`)
+	$(PY) scripts/check_isa_leaks.py build/core build/cmake-*
+
+cross: ## the core's tests on 64-bit Arm and on older x86-64 processors, under QEMU
+	$(WITH_VENV) scripts/cross-checks
+
+bench: $(STAMPS)/dev build ## every shape, capsroute beside plain PyTorch and torch.compile (long)
+	$(VENV)/bin/capsroute bench
+	$(PY) -m pytest python_tests/benchmarks
+
+clean: ## remove what was built
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache capsroute/_native*.so
+
+distclean: clean ## remove the environment too
+	rm -rf $(VENV)
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv $(VENV)
+	mkdir -p $(STAMPS)
+	touch $@
+
+$(TORCH_STAMP): $(STAMPS)/venv
+	$(PIP) install $(TORCH)
+	rm -f $(STAMPS)/torch-*
+	touch '$@'
+
+# Not isolated: the tools of the build stay in $(VENV), and so a changed C++ file is one quick `make build` away.
+$(STAMPS)/demo: EXTRA := train,bench
+$(STAMPS)/dev: EXTRA := dev
+$(STAMPS)/dev: export CAPSROUTE_WERROR := 1
+$(STAMPS)/demo $(STAMPS)/dev: $(TORCH_STAMP) pyproject.toml setup.py
+	$(PIP) install $$($(PY) scripts/build_requirements.py)
+	$(PIP) install --no-build-isolation --editable '.[$(EXTRA)]'
+	touch $@

@@ -1,0 +1,44 @@
+# The compiler flags that all sources share.
+
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+    capsroute_stop("the kernels are written with the vector extensions of GCC and Clang, but the compiler is ${CMAKE_CXX_COMPILER_ID}: name one of the two in CXX.")
+endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 11)
+    capsroute_stop("GCC 11 or newer is needed for C++20, but ${CMAKE_CXX_COMPILER} is ${CMAKE_CXX_COMPILER_VERSION}.")
+endif()
+
+if(NOT CMAKE_BUILD_TYPE)
+    set(CMAKE_BUILD_TYPE Release) # -O3 -DNDEBUG
+endif()
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON) # scripts/check_isa_leaks.py reads them
+
+set(CAPSROUTE_OPENMP_TARGET)
+set(CAPSROUTE_OPENMP_FOUND OFF)
+if(CAPSROUTE_OPENMP)
+    find_package(OpenMP COMPONENTS CXX)
+    if(OpenMP_CXX_FOUND)
+        set(CAPSROUTE_OPENMP_FOUND ON)
+        set(CAPSROUTE_OPENMP_TARGET OpenMP::OpenMP_CXX)
+    endif()
+endif()
+
+# Not -ffast-math: infinities and NaN must pass through. errno and floating-point traps are not used by anybody, and
+# without them square roots and selections vectorise.
+function(capsroute_flags target)
+    set_target_properties(${target} PROPERTIES
+        CXX_STANDARD 20
+        CXX_STANDARD_REQUIRED ON
+        CXX_EXTENSIONS OFF
+        CXX_VISIBILITY_PRESET hidden
+        VISIBILITY_INLINES_HIDDEN ON
+        POSITION_INDEPENDENT_CODE ON)
+    list(JOIN CAPSROUTE_ISAS "," isas)
+    target_compile_definitions(${target} PRIVATE
+        CAPSROUTE_VERSION="${CAPSROUTE_VERSION}"
+        CAPSROUTE_ISAS="${isas}")
+    target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc")
+    target_compile_options(${target} PRIVATE -fno-math-errno -fno-trapping-math -Wall -Wextra)
+    if(CAPSROUTE_WERROR)
+        target_compile_options(${target} PRIVATE -Werror)
+    endif()
+endfunction()

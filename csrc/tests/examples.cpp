@@ -1,0 +1,127 @@
+#include "tests/examples.h"
+
+namespace capsroute::tests {
+namespace {
+
+// Numbers in [-1, 1), the same on every machine.
+class Random {
+public:
+    double operator()() {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        return double(state >> 11) * 0x1p-52 - 1;
+    }
+    Numbers many(int64_t count, double scale) {
+        Numbers numbers(count);
+        for (double& number : numbers) number = scale * (*this)();
+        return numbers;
+    }
+    std::vector<uint8_t> mask(int64_t count) {
+        std::vector<uint8_t> mask(count);
+        for (uint8_t& present : mask) present = (*this)() > -0.5;
+        return mask;
+    }
+
+private:
+    uint64_t state = 20171026;
+};
+
+struct Sizes {
+    int64_t batch, inputs, input_size, outputs, output_size, iterations;
+};
+
+enum Given : unsigned { nothing = 0, bias = 1, logits = 2, sample_logits = 4, input_mask = 8, output_mask = 16 };
+
+Example make(Sizes n, unsigned given = nothing, int64_t weight_inputs = 0) {
+    Random random;
+    Example e;
+    e.batch = n.batch;
+    e.inputs = n.inputs;
+    e.input_size = n.input_size;
+    e.outputs = n.outputs;
+    e.output_size = n.output_size;
+    e.iterations = n.iterations;
+    e.weight_inputs = weight_inputs ? weight_inputs : n.inputs;
+    e.x = random.many(n.batch * n.inputs * n.input_size, 1);
+    e.weight = random.many(e.weight_inputs * n.outputs * n.output_size * n.input_size, 1);
+    e.grad_output = random.many(n.batch * n.outputs * n.output_size, 1);
+    if (given & bias) e.bias = random.many(n.outputs * n.output_size, 0.5);
+    if (given & logits) e.logits = random.many(n.inputs * n.outputs, 1);
+    if (given & sample_logits) e.logits = random.many(n.batch * n.inputs * n.outputs, 1);
+    e.logits_per_sample = (given & sample_logits) != 0;
+    if (given & input_mask) e.input_mask = random.mask(n.batch * n.inputs);
+    if (given & output_mask) e.output_mask = random.mask(n.batch * n.outputs);
+    return e;
+}
+
+Example with_votes(Example e) {
+    e.from_votes = true;
+    e.votes = Random().many(e.batch * e.inputs * e.outputs * e.output_size, 1);
+    e.x.clear();
+    e.weight.clear();
+    return e;
+}
+
+Example over_inputs(Example e) {
+    e.softmax_over_inputs = true;
+    return e;
+}
+
+Example leaky(Example e) {
+    e.leaky = true;
+    return e;
+}
+
+Example last(Example e) {
+    e.gradient_last = true;
+    return e;
+}
+
+}  // namespace
+
+std::vector<NamedExample> small_examples() {
+    const Sizes n{2, 4, 3, 3, 2, 3};
+    const unsigned masks = input_mask | output_mask;
+    Example one_at_zero = make({1, 2, 1, 1, 1, 2});
+    one_at_zero.x = {0, 0};
+    return {
+        {"plain", make(n)},
+        {"one of each", make({1, 1, 1, 1, 1, 1})},
+        {"one iteration with logits", make({2, 4, 3, 3, 2, 1}, bias | logits)},
+        {"bias, logits", make(n, bias | logits)},
+        {"logits of each sample, masks", make(n, sample_logits | masks)},
+        {"shared weight", make(n, bias, 2)},
+        {"leaky, output mask", leaky(make(n, bias | output_mask))},
+        {"over inputs", over_inputs(make(n, bias | sample_logits | masks))},
+        {"over inputs, shared weight", over_inputs(make(n, logits, 1))},
+        {"votes", with_votes(make(n, bias | logits | masks))},
+        {"votes over inputs", over_inputs(with_votes(make(n, bias)))},
+        {"zero input", one_at_zero},
+    };
+}
+
+std::vector<NamedExample> all_examples() {
+    std::vector<NamedExample> examples = small_examples();
+    Example zero_without_eps = make({2, 3, 2, 2, 3, 3});
+    for (double& number : zero_without_eps.x) number = 0;
+    zero_without_eps.eps = 0;
+    const unsigned everything = bias | sample_logits | input_mask | output_mask;
+    const std::vector<NamedExample> larger = {
+        {"no samples", make({0, 4, 3, 3, 2, 3}, bias)},
+        {"a whole tile", make({16, 9, 8, 10, 16, 3}, bias)},
+        {"a tile and one", make({17, 33, 8, 10, 16, 3})},
+        {"below a tile", make({15, 65, 8, 11, 16, 2}, bias | logits)},
+        {"odd sizes", make({37, 13, 5, 7, 12, 4}, everything)},
+        {"odd sizes over inputs", over_inputs(make({9, 31, 5, 7, 13, 4}, everything))},
+        {"leaky, shared weight", leaky(make({18, 30, 7, 5, 9, 3}, everything, 6))},
+        {"last", last(make({19, 17, 8, 10, 16, 3}, everything))},
+        {"last over inputs", last(over_inputs(make({5, 17, 8, 3, 16, 3}, bias, 1)))},
+        {"last leaky from votes", last(leaky(with_votes(make({21, 17, 1, 10, 16, 3}, everything))))},
+        {"votes of odd sizes", with_votes(make({33, 11, 1, 7, 5, 3}, everything))},
+        {"zero input, eps 0", zero_without_eps},
+        {"long capsules", make({3, 20, 64, 4, 64, 3})},
+    };
+    examples.insert(examples.end(), larger.begin(), larger.end());
+    return examples;
+}
+
+}  // namespace capsroute::tests

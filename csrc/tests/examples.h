@@ -1,0 +1,22 @@
+// The problems that the driver routes: every option at least once, sizes at and around the edges of tiles.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/naive.h"
+
+namespace capsroute::tests {
+
+struct NamedExample {
+    std::string name;
+    Example example;
+};
+
+// Small ones, for the check of the naive computation itself by finite differences.
+std::vector<NamedExample> small_examples();
+
+// Those and larger ones.
+std::vector<NamedExample> all_examples();
+
+}  // namespace capsroute::tests

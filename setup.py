@@ -1,0 +1,121 @@
+"""Builds ``capsroute._native`` by CMake; everything else about the package stands in ``pyproject.toml``.
+
+Environment variables: ``CAPSROUTE_CUDA`` (auto, 0, 1), ``CAPSROUTE_CUDA_ARCHS`` (native, all, or a list),
+``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1) and ``MAX_JOBS``; see docs/install.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+CMAKE_AT_LEAST = (3, 24)
+BYTES_PER_JOB = 4 << 30
+# Options of CMakeLists.txt that an environment variable of the same name sets; CMake checks their values.
+CMAKE_OPTIONS = (
+    "CAPSROUTE_CUDA",
+    "CAPSROUTE_CUDA_ARCHS",
+    "CAPSROUTE_EMULATION",
+    "CAPSROUTE_OPENMP",
+    "CAPSROUTE_WERROR",
+)
+
+
+def stop(sentence: str) -> SystemExit:
+    """What ends a build that cannot go on: one sentence and exit status 1, no traceback."""
+    return SystemExit(f"capsroute: {sentence}")
+
+
+def programs(name: str) -> list[str]:
+    """All programs of that name: on PATH first, then beside this Python (an environment that is not activated)."""
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), sysconfig.get_path("scripts")]
+    found = (shutil.which(name, path=folder) for folder in folders if folder)
+    return list(dict.fromkeys(path for path in found if path))
+
+
+def find_cmake() -> str:
+    """The first CMake that works and is new enough."""
+    seen = []
+    for path in programs("cmake"):
+        answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+        version = re.search(r"version (\d+)\.(\d+)", answer.stdout)
+        if version and (int(version[1]), int(version[2])) >= CMAKE_AT_LEAST:
+            return path
+        seen.append(f"{path} ({version[0] if version else 'does not run'})")
+    needed = ".".join(map(str, CMAKE_AT_LEAST))
+    raise stop(f"CMake {needed} or newer is needed (pip install cmake); found: {', '.join(seen) or 'none'}.")
+
+
+def find_ninja() -> str:
+    """The first Ninja that works."""
+    for path in programs("ninja"):
+        if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    raise stop("Ninja is needed (pip install ninja).")
+
+
+def jobs() -> int:
+    """How many compilers to run at once: MAX_JOBS, else what cores and memory (4 GiB each) allow."""
+    asked = os.environ.get("MAX_JOBS")
+    if asked is not None:
+        if not asked.isdecimal() or int(asked) < 1:
+            raise stop(f"MAX_JOBS must be a whole number of at least 1, but it is '{asked}'.")
+        return int(asked)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(os.cpu_count() or 1, memory // BYTES_PER_JOB))
+
+
+def configure(command: list[str]) -> None:
+    """Runs CMake's first step; a sentence of ours in what it says is passed on alone, anything else whole."""
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode == 0:
+        sys.stderr.write(done.stderr)
+        return
+    ours = re.search(r"capsroute: (.+?)\n(?:\n|Call Stack|CMake )", done.stderr, re.DOTALL)
+    if ours:
+        raise stop(" ".join(ours[1].split()))
+    sys.stderr.write(done.stderr)
+    raise stop("CMake could not set up the build; what it says stands above.")
+
+
+class CMakeBuild(build_ext):
+    """Compiles the extension by CMake and Ninja, in a folder that is kept, so that a second build is quick."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Builds `ext` and leaves it where setuptools looks for it."""
+        import pybind11  # a requirement of the build, not of reading this file
+
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        if not Path(sysconfig.get_path("include"), "Python.h").exists():
+            raise stop(f"the C headers of {sys.executable} are missing (Debian: apt install python3-dev).")
+        folder = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
+        cmake = find_cmake()
+        configure(
+            [
+                cmake,
+                *("-S", str(ROOT), "-B", str(folder), "-G", "Ninja"),
+                f"-DCMAKE_MAKE_PROGRAM={find_ninja()}",
+                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
+                f"-DPython_EXECUTABLE={sys.executable}",
+                f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+                # An option that is not set is unset in CMake's memory too, or the last build's would stay.
+                *(f"-D{name}={os.environ[name]}" if name in os.environ else f"-U{name}" for name in CMAKE_OPTIONS),
+            ]
+        )
+        built = subprocess.run([cmake, "--build", str(folder), "--parallel", str(jobs())], check=False)
+        if built.returncode != 0:
+            raise stop("the compiler failed; what it says stands above.")
+        if not target.exists():
+            raise stop(f"the build ended without {target.name}.")
+
+
+setup(ext_modules=[Extension("capsroute._native", sources=[])], cmdclass={"build_ext": CMakeBuild})

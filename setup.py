@@ -98,7 +98,7 @@ class CMakeBuild(build_ext):
         if not Path(sysconfig.get_path("include"), "Python.h").exists():
             raise stop(f"the C headers of {sys.executable} are missing (Debian: apt install python3-dev).")
         folder = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
-        cmake = find_cmake()
+        cmake, at_once = find_cmake(), jobs()
         configure(
             [
                 cmake,
@@ -111,7 +111,7 @@ class CMakeBuild(build_ext):
                 *(f"-D{name}={os.environ[name]}" if name in os.environ else f"-U{name}" for name in CMAKE_OPTIONS),
             ]
         )
-        built = subprocess.run([cmake, "--build", str(folder), "--parallel", str(jobs())], check=False)
+        built = subprocess.run([cmake, "--build", str(folder), "--parallel", str(at_once)], check=False)
         if built.returncode != 0:
             raise stop("the compiler failed; what it says stands above.")
         if not target.exists():

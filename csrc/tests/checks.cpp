@@ -42,7 +42,9 @@ private:
 };
 
 // What the core's inputs become by rounding to the format: the naive computation starts from the same numbers.
-Numbers rounded(const Numbers& numbers, const Format& format) { return Buffer(numbers, format).numbers(format); }
+Numbers rounded(const Numbers& numbers, const Format& format) {
+    return Buffer(numbers, format).numbers(format);
+}
 
 Example rounded(Example e, const Format& format) {
     for (Numbers* numbers : {&e.x, &e.weight, &e.votes, &e.bias, &e.logits, &e.grad_output})

@@ -57,15 +57,9 @@ inline double decode(const void* from, const Format& format) {
     float single;
     uint16_t half;
     switch (format.bytes) {
-        case 8:
-            memcpy(&value, from, 8);
-            return value;
-        case 4:
-            memcpy(&single, from, 4);
-            return single;
-        default:
-            memcpy(&half, from, 2);
-            return decode_half(half, format);
+        case 8: memcpy(&value, from, 8); return value;
+        case 4: memcpy(&single, from, 4); return single;
+        default: memcpy(&half, from, 2); return decode_half(half, format);
     }
 }
 

@@ -217,8 +217,12 @@ private:
 
 }  // namespace
 
-Numbers naive_forward(const Example& example) { return Routing(example).output; }
+Numbers naive_forward(const Example& example) {
+    return Routing(example).output;
+}
 
-Answer naive_forward_and_backward(const Example& example) { return Routing(example).backward(); }
+Answer naive_forward_and_backward(const Example& example) {
+    return Routing(example).backward();
+}
 
 }  // namespace capsroute::tests

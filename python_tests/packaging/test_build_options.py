@@ -1,0 +1,66 @@
+"""A build that cannot be made ends with one sentence that says why, and no traceback."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .tree import clean_environment
+
+
+def failed_build(tree: Path, **changes: str) -> str:
+    """What a build that must fail says to the standard error."""
+    shutil.rmtree(tree / "build", ignore_errors=True)
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    done = subprocess.run(
+        command, cwd=tree, env=clean_environment(**changes), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert not list((tree / "capsroute").glob("_native*.so"))
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"CAPSROUTE_CUDA": "1", "CUDACXX": "/nonexistent/nvcc"},
+            "CAPSROUTE_CUDA=1 was asked for, but no working nvcc",
+        ),
+        ({"CAPSROUTE_CUDA": "yes"}, "CAPSROUTE_CUDA must be auto, 0 or 1, but it is 'yes'."),
+        ({"CAPSROUTE_CUDA_ARCHS": "80,sm_90"}, "CAPSROUTE_CUDA_ARCHS must be native, all or a list"),
+        ({"CAPSROUTE_EMULATION": "2"}, "CAPSROUTE_EMULATION must be 0 or 1, but it is '2'."),
+        ({"CAPSROUTE_EMULATION": "1"}, "CAPSROUTE_EMULATION=1 was asked for, but capsroute"),
+        ({"MAX_JOBS": "0"}, "MAX_JOBS must be a whole number of at least 1, but it is '0'."),
+        ({"MAX_JOBS": "many"}, "MAX_JOBS must be a whole number of at least 1, but it is 'many'."),
+    ],
+)
+def test_wrong_option_is_answered_with_one_sentence(source_tree: Path, changes: dict[str, str], sentence: str) -> None:
+    lines = failed_build(source_tree, **changes).strip().splitlines()
+    assert lines[-1].startswith(f"capsroute: {sentence}")
+    assert lines[-1].endswith(".")
+    assert not [line for line in lines if "Traceback" in line or "CMake Error" in line]
+
+
+def test_missing_compiler_is_answered_with_what_cmake_says(source_tree: Path) -> None:
+    lines = failed_build(source_tree, CXX="/nonexistent/c++").strip().splitlines()
+    assert lines[-1] == "capsroute: CMake could not set up the build; what it says stands above."
+    assert any("/nonexistent/c++" in line for line in lines)
+    assert not [line for line in lines if "Traceback" in line]
+
+
+def test_build_needs_no_torch(source_tree: Path) -> None:
+    printed = subprocess.run(
+        [sys.executable, "scripts/build_requirements.py"], cwd=source_tree, capture_output=True, text=True, check=True
+    )
+    names = {line.split(">")[0] for line in printed.stdout.split()}
+    assert names == {"setuptools", "pybind11", "ninja", "cmake"}
+    sources = [path for path in (source_tree / "csrc").rglob("*") if path.suffix in {".cpp", ".h"}]
+    assert sources
+    assert not [
+        path for path in sources if "#include <torch" in path.read_text() or "#include <ATen" in path.read_text()
+    ]

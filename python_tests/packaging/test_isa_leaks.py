@@ -1,0 +1,104 @@
+"""The check of the instruction sets finds faults that are planted, and nothing in clean objects."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from .tree import ROOT
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one instruction set")
+
+CLEAN = """
+typedef float Vector __attribute__((vector_size(32)));
+namespace NAME { void twice(float* p) { Vector v; __builtin_memcpy(&v, p, 32); v += v; __builtin_memcpy(p, &v, 32); } }
+"""
+WEAK = CLEAN + "inline float weak_one(float a) { return a + 1; }\nfloat (*user)(float) = weak_one;\n"
+TARGETED = CLEAN + '__attribute__((target("avx2"))) void fast(float* p) { for (int i = 0; i < 64; ++i) p[i] *= 3; }\n'
+AVX_FLAGS = ("-mavx2", "-mfma")
+
+
+@pytest.fixture(scope="module")
+def check() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_isa_leaks", ROOT / "scripts" / "check_isa_leaks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(folder: Path, baseline: str, avx2: str) -> Path:
+    """A build folder with one object of each kind, as CMake describes it."""
+    entries = []
+    for name, source, flags in (("baseline", baseline, ()), ("avx2", avx2, AVX_FLAGS)):
+        (folder / f"{name}.cpp").write_text(source)
+        command = ["c++", "-O3", *flags, f"-DNAME={name}", "-c", f"{name}.cpp", "-o", f"{name}.o"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        entries.append({"directory": str(folder), "command": " ".join(command), "file": f"{name}.cpp"})
+    (folder / "compile_commands.json").write_text(json.dumps(entries))
+    return folder
+
+
+def test_clean_objects_pass(check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main([str(build(tmp_path, CLEAN, CLEAN))]) == 0
+    assert "1 AVX objects and 1 baseline objects checked, 0 leaks" in capsys.readouterr().out
+
+
+def test_weak_symbol_in_an_avx_object_is_found(
+    check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main([str(build(tmp_path, CLEAN, WEAK))]) == 1
+    assert "avx2.o: weak symbol weak_one(float)" in capsys.readouterr().err
+
+
+def test_weak_symbol_in_a_baseline_object_is_no_fault(check: ModuleType, tmp_path: Path) -> None:
+    assert check.main([str(build(tmp_path, WEAK, CLEAN))]) == 0
+
+
+def test_avx_code_in_a_baseline_object_is_found(
+    check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main([str(build(tmp_path, TARGETED, CLEAN))]) == 1
+    err = capsys.readouterr().err
+    assert "baseline.o: v" in err
+    assert "ymm" in err
+    assert "fast" in err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "   0:\tvmovups (%rdi),%ymm0",
+        "   0:\tvaddps %zmm1,%zmm2,%zmm3",
+        "   0:\tvmulss %xmm1,%xmm0,%xmm0",
+        "   0:\tkmovw  %eax,%k1",
+    ],
+)
+def test_every_kind_of_avx_code_is_known(check: ModuleType, line: str) -> None:
+    assert check.AVX_CODE.search(line)
+
+
+@pytest.mark.parametrize("line", ["   0:\tmulss  %xmm1,%xmm0", "   0:\tverr   %ax", "   0:\tmov    %eax,%ebx"])
+def test_baseline_code_is_not_taken_for_avx(check: ModuleType, line: str) -> None:
+    assert not check.AVX_CODE.search(line)
+
+
+def test_a_folder_without_a_build_is_no_success(
+    check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check.main([str(tmp_path)]) == 2
+    assert "compile_commands.json does not exist: build first" in capsys.readouterr().err
+
+
+def test_a_build_of_one_kind_only_is_no_success(check: ModuleType, tmp_path: Path) -> None:
+    folder = build(tmp_path, CLEAN, CLEAN)
+    commands = json.loads((folder / "compile_commands.json").read_text())
+    (folder / "compile_commands.json").write_text(json.dumps(commands[:1]))
+    assert check.main([str(folder)]) == 2

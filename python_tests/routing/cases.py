@@ -1,0 +1,180 @@
+"""Inputs and options of one routing call, by name, and the table of option pairs that the tests share."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+Routing = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: sizes (B, I, d, J, D), number of weights I_w, which optional tensors are given, and the options."""
+
+    sizes: tuple[int, int, int, int, int]
+    weights: str = "own"  # "own" (I_w = I), "shared" (I_w = 1) or "half" (I_w = I / 2)
+    bias: bool = False
+    logits: str = "none"  # "none", "shared" [I, J] or "sample" [B, I, J]
+    input_mask: bool = False
+    output_mask: bool = False
+    softmax: str = "outputs"  # "outputs", "leaky" (over outputs) or "inputs"
+    gradient: str = "all"
+    iterations: int = 3
+    eps: float = 1e-8
+
+    def __str__(self) -> str:
+        named = [f"{k}{v}" for k, v in zip(("B", "I", "d", "J", "D"), self.sizes, strict=True)]
+        switches = [n for n in ("bias", "input_mask", "output_mask") if getattr(self, n)]
+        texts = [f"W_{self.weights}", f"logits_{self.logits}", self.softmax, self.gradient, f"T{self.iterations}"]
+        return "-".join(["".join(named), *texts, *switches, f"eps{self.eps:g}"])
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments that are not tensors."""
+        return {
+            "iterations": self.iterations,
+            "softmax_over": "inputs" if self.softmax == "inputs" else "outputs",
+            "leaky": self.softmax == "leaky",
+            "gradient": self.gradient,
+            "eps": self.eps,
+        }
+
+    def tensors(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensors:
+        """The tensor arguments of ``dynamic_routing``: votes of order one, couplings far from uniform."""
+        batch, inputs, in_size, outputs, out_size = self.sizes
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int, scale: float = 1.0) -> Tensor:
+            return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
+
+        own = {"own": inputs, "shared": 1, "half": max(inputs // 2, 1)}[self.weights]
+        tensors = {"x": normal(batch, inputs, in_size), "weight": normal(own, outputs, out_size, in_size)}
+        tensors["weight"] *= in_size**-0.5
+        if self.bias:
+            tensors["bias"] = normal(outputs, out_size, scale=0.3)
+        if self.logits != "none":
+            lead = () if self.logits == "shared" else (batch,)
+            tensors["logits"] = normal(*lead, inputs, outputs)
+        if self.input_mask:
+            tensors["input_mask"] = _mask(batch, inputs, generator, empty=0)
+        if self.output_mask:
+            tensors["output_mask"] = _mask(batch, outputs, generator, empty=-1)
+        return tensors
+
+    def output_gradient(self, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
+        """A gradient of the output, ``[B, J, D]``."""
+        batch, _, _, outputs, out_size = self.sizes
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(batch, outputs, out_size, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def _mask(batch: int, capsules: int, generator: torch.Generator, empty: int) -> Tensor:
+    """A random mask [B, capsules]; in a batch of at least three the sample ``empty`` has no capsule at all."""
+    mask = torch.rand(batch, capsules, generator=generator) < 0.7
+    if batch >= 3:
+        mask[empty] = False
+    return mask
+
+
+def votes_of(tensors: Tensors) -> Tensors:
+    """The same arguments for ``route_votes``: x and weight replaced by the votes [B, I, J, D] in the same dtype."""
+    rest = dict(tensors)
+    x, weight = rest.pop("x"), rest.pop("weight")
+    own = torch.arange(x.shape[1]) % weight.shape[0]
+    votes = torch.einsum("ijpq,biq->bijp", weight[own].double(), x.double()).to(x.dtype)
+    return {"votes": votes, **rest}
+
+
+def to(tensors: Tensors, dtype: torch.dtype) -> Tensors:
+    """The floating-point tensors in ``dtype``, masks as they are."""
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def evaluate(function: Routing, tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Tensors:
+    """``output`` of ``function`` and the gradient of each floating-point argument, by its name.
+
+    The arguments keep their strides and storage offsets.
+    """
+    leaves = {n: t.detach().requires_grad_() if t.is_floating_point() else t for n, t in tensors.items()}
+    differentiable = [n for n, t in leaves.items() if t.requires_grad]
+    output = function(**leaves, **options)
+    grads = torch.autograd.grad(output, [leaves[n] for n in differentiable], grad)
+    return {"output": output.detach(), **dict(zip(differentiable, grads, strict=True))}
+
+
+FACTORS: dict[str, list[Any]] = {
+    "softmax": ["outputs", "leaky", "inputs"],
+    "iterations": [3, 1, 2, 4, 5],
+    "logits": ["none", "shared", "sample"],
+    "gradient": ["all", "last"],
+    "weights": ["own", "shared", "half"],
+    "eps": [1e-8, 0.0, 1e-2],
+    "bias": [False, True],
+    "input_mask": [False, True],
+    "output_mask": [False, True],
+}
+
+_OPTION_SIZES = [(3, 6, 4, 5, 3), (17, 8, 8, 10, 16), (33, 4, 1, 11, 9), (5, 12, 3, 2, 7), (16, 10, 5, 1, 4)]
+
+
+def pairs(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
+    """Every pair of settings that a row of the table shows together."""
+    return set(itertools.combinations(sorted(row.items()), 2))
+
+
+@functools.cache
+def option_cases() -> list[Case]:
+    """A table in which every two values of every two options meet at least once, with sizes taken in turn.
+
+    Built greedily: each row starts from a pair not yet seen and takes, option by option, the value that adds most
+    unseen pairs.
+    """
+    unseen = set().union(
+        *(
+            pairs({a: va, b: vb})
+            for a, b in itertools.combinations(FACTORS, 2)
+            for va in FACTORS[a]
+            for vb in FACTORS[b]
+        )
+    )
+    cases: list[Case] = []
+    while unseen:
+        row: dict[str, Any] = dict(min(unseen, key=repr))
+        for name in FACTORS:
+            if name not in row:
+                row[name] = max(FACTORS[name], key=lambda value: len(pairs({**row, name: value}) & unseen))
+        unseen -= pairs(row)
+        cases.append(Case(_OPTION_SIZES[len(cases) % len(_OPTION_SIZES)], **row))
+    return cases
+
+
+def size_cases() -> Iterator[Case]:
+    """One size at a time through 1, primes and the neighbourhood of powers of two, in three kinds of routing."""
+    base = Case((3, 5, 3, 4, 5))
+    lists = [
+        [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 37, 64, 65],  # B
+        [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 257],  # I
+        [*range(1, 18), 31, 32, 33, 64, 65],  # d
+        [1, 2, 3, 7, 8, 9, 10, 11, 15, 16, 17, 31, 32, 33, 64, 65],  # J
+        [*range(1, 18), 31, 32, 33, 63, 64, 65],  # D
+    ]
+    kinds = [
+        {"softmax": "outputs"},
+        {"softmax": "inputs", "bias": True, "logits": "shared"},
+        {"softmax": "leaky", "input_mask": True, "gradient": "last", "logits": "sample"},
+    ]
+    for axis, values in enumerate(lists):
+        for value in values:
+            sizes = (*base.sizes[:axis], value, *base.sizes[axis + 1 :])
+            for kind in kinds:
+                yield replace(base, sizes=sizes, iterations=2 + len(kind) % 2, **kind)
+    for sizes in [(1, 1, 1, 1, 1), (37, 33, 5, 7, 12), (33, 65, 8, 10, 16), (17, 129, 9, 11, 17), (65, 17, 16, 3, 33)]:
+        for kind in kinds:
+            yield replace(base, sizes=sizes, **kind)

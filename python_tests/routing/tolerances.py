@@ -1,0 +1,91 @@
+"""How far a result may be from the truth: the one rule that all tests of kernels use."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Distance of neighbouring numbers of ``dtype`` at each of ``values``, in float64."""
+    info = torch.finfo(dtype)
+    magnitude = values.detach().double().abs().clamp_min(info.tiny)
+    return torch.exp2(torch.floor(torch.log2(magnitude))) * info.eps
+
+
+def assert_faithful(actual: Tensor, truth: Tensor, plain: Tensor, *, name: str, terms: float = 0.0) -> None:
+    """Check a result in any dtype against the truth.
+
+    * float64: error ≤ 1e-13·max|truth|.
+    * float32: error ≤ 2 × the error of plain PyTorch in float32 + 1e-6·max|truth|.
+    * float16, bfloat16: ≤ 2 units in the last place from the float32 result on the same rounded inputs, where the
+      float32 result is itself known only as well as the line above says.
+
+    A bound relative to the largest element lets a small gradient be lost altogether, so the relative error in the L2
+    norm is bounded too, and no slice along any axis may be zero where the truth is not.
+
+    Args:
+        actual: The result under test, any shape and dtype.
+        truth: The same in float64, from the same (rounded) inputs.
+        plain: The result of plain PyTorch, in float32 for half types and in the dtype of ``actual`` otherwise.
+        name: What it is, for the message.
+        terms: Magnitude of terms that cancel exactly in theory (0 if none do): their rounding is no error.
+
+    Raises:
+        AssertionError: If the result is further from the truth than the rule allows.
+    """
+    dtype = actual.dtype
+    assert actual.shape == truth.shape, f"{name}: shape {tuple(actual.shape)}, expected {tuple(truth.shape)}"
+    assert truth.dtype == torch.float64, f"{name}: the truth is {truth.dtype}, not float64"
+    assert torch.isfinite(truth).all(), f"{name}: the truth is not finite"
+    if truth.numel() == 0:
+        return
+    assert torch.isfinite(actual).all(), f"{name}: {int((~torch.isfinite(actual)).sum())} elements are not finite"
+
+    compute = torch.float32 if dtype in _HALF else dtype
+    assert plain.dtype == compute, f"{name}: plain PyTorch must be {compute}, not {plain.dtype}"
+    error = (actual.double() - truth).abs()
+    plain_error = (plain.double() - truth).abs()
+    scale = float(truth.abs().max())
+    noise = 4 * torch.finfo(compute).eps * terms
+    rounding = 2 * ulp(plain, dtype) if dtype in _HALF else torch.zeros_like(truth)
+    if dtype == torch.float64:
+        bound = torch.full_like(truth, 1e-13 * scale + noise)
+    else:
+        bound = rounding + 2 * float(plain_error.max()) + 1e-6 * scale + noise
+    worst = int((error - bound).argmax())
+    where = tuple(int(k) for k in torch.unravel_index(torch.tensor(worst), error.shape))
+    found, limit, got, true = (float(t.flatten()[worst]) for t in (error, bound, actual, truth))
+    assert (error <= bound).all(), (
+        f"{name} {dtype}: error {found:.3e} at {where} is above {limit:.3e}; "
+        f"got {got:.9e}, truth {true:.9e}, max|truth| {scale:.3e}, "
+        f"plain PyTorch errs by {float(plain_error.max()):.3e}"
+    )
+    _assert_not_lost(actual, truth, plain_error, rounding, noise, name)
+
+
+def _assert_not_lost(
+    actual: Tensor, truth: Tensor, plain_error: Tensor, rounding: Tensor, noise: float, name: str
+) -> None:
+    """The part of the rule that sees a gradient of zeros hidden below the element-wise bound."""
+    dtype = actual.dtype
+    relative = 1e-12 if dtype == torch.float64 else 1e-5
+    distance = float((actual.double() - truth).norm())
+    allowed = (
+        relative * float(truth.norm())
+        + 2 * float(plain_error.norm())
+        + float(rounding.norm())
+        + noise * truth.numel() ** 0.5
+    )
+    assert distance <= allowed, f"{name} {dtype}: L2 error {distance:.3e} is above {allowed:.3e}"
+
+    smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps  # the smallest subnormal number
+    visible = max(smallest, 1e-12 * float(truth.abs().max()), noise)
+    for axis in range(truth.dim()):
+        others = [k for k in range(truth.dim()) if k != axis]
+        expected = truth.abs().amax(dim=others) if others else truth.abs()
+        found = actual.abs().amax(dim=others) if others else actual.abs()
+        lost = torch.nonzero((expected > visible) & (found == 0)).flatten().tolist()
+        assert not lost, f"{name} {dtype}: all zero at indices {lost} of axis {axis}, where the truth is not"

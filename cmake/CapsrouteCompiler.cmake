@@ -32,10 +32,9 @@ function(capsroute_flags target)
         CXX_VISIBILITY_PRESET hidden
         VISIBILITY_INLINES_HIDDEN ON
         POSITION_INDEPENDENT_CODE ON)
-    list(JOIN CAPSROUTE_ISAS "," isas)
     target_compile_definitions(${target} PRIVATE
         CAPSROUTE_VERSION="${CAPSROUTE_VERSION}"
-        CAPSROUTE_ISAS="${isas}")
+        $<$<BOOL:${CAPSROUTE_X86_64}>:CAPSROUTE_X86_64>)
     target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc")
     target_compile_options(${target} PRIVATE -fno-math-errno -fno-trapping-math -Wall -Wextra)
     if(CAPSROUTE_WERROR)

@@ -8,7 +8,7 @@ namespace {
 
 // Memory of exactly the size asked for, aligned as the core wants it, full of NaN, with a guard behind it.
 class Buffer {
-public:
+   public:
     explicit Buffer(int64_t bytes) : bytes_(bytes), start_(bytes + kGuard + kAlignment, kPoison) {}
 
     Buffer(const Numbers& numbers, const Format& format) : Buffer(int64_t(numbers.size()) * format.bytes) {
@@ -34,7 +34,7 @@ public:
     }
     bool operator==(Buffer& other) { return bytes_ == other.bytes_ && !memcmp(data(), other.data(), bytes_); }
 
-private:
+   private:
     static constexpr int kGuard = 256, kAlignment = 64;
     static constexpr uint8_t kPoison = 0xff;
     int64_t bytes_;
@@ -142,7 +142,7 @@ struct Call {
     Buffer output, grad_x, grad_weight, grad_votes, grad_bias, grad_logits;
     RoutingProblem problem{};
 
-private:
+   private:
     static bool refused(const std::string& what, Status status, Failures& failures) {
         failures.add(what + " refused: " + status_text(status));
         return false;

@@ -1,11 +1,13 @@
 #include "tests/examples.h"
 
+#include <math.h>
+
 namespace capsroute::tests {
 namespace {
 
 // Numbers in [-1, 1), the same on every machine.
 class Random {
-public:
+   public:
     double operator()() {
         state = state * 6364136223846793005u + 1442695040888963407u;
         return double(state >> 11) * 0x1p-52 - 1;
@@ -21,7 +23,7 @@ public:
         return mask;
     }
 
-private:
+   private:
     uint64_t state = 20171026;
 };
 
@@ -42,7 +44,7 @@ Example make(Sizes n, unsigned given = nothing, int64_t weight_inputs = 0) {
     e.iterations = n.iterations;
     e.weight_inputs = weight_inputs ? weight_inputs : n.inputs;
     e.x = random.many(n.batch * n.inputs * n.input_size, 1);
-    e.weight = random.many(e.weight_inputs * n.outputs * n.output_size * n.input_size, 1);
+    e.weight = random.many(e.weight_inputs * n.outputs * n.output_size * n.input_size, 1 / sqrt(double(n.input_size)));
     e.grad_output = random.many(n.batch * n.outputs * n.output_size, 1);
     if (given & bias) e.bias = random.many(n.outputs * n.output_size, 0.5);
     if (given & logits) e.logits = random.many(n.inputs * n.outputs, 1);

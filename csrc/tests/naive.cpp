@@ -17,7 +17,7 @@ Squash squash_at(double squared, double eps) {
 
 // One pass over the iterations, with everything kept that the backward wants to see.
 class Routing {
-public:
+   public:
     explicit Routing(const Example& example) : e(example) {
         predict();
         Numbers sum(e.batch * e.outputs * e.output_size, 0.0);
@@ -66,7 +66,7 @@ public:
 
     Numbers output;  // [B, J, D]
 
-private:
+   private:
     int64_t pair(int64_t b, int64_t i, int64_t j) const { return (b * e.inputs + i) * e.outputs + j; }
     int64_t capsule(int64_t b, int64_t j, int64_t k) const { return (b * e.outputs + j) * e.output_size + k; }
     int64_t vote(int64_t b, int64_t i, int64_t j, int64_t k) const { return pair(b, i, j) * e.output_size + k; }

@@ -52,25 +52,25 @@ def run_installed(installed: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_sdist_holds_every_source(distributions: Distributions) -> None:
+def test_sdist_holds_every_source(source_tree: Path, distributions: Distributions) -> None:
     with tarfile.open(distributions.sdist) as archive:
         held = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     expected = LOOSE_FILES | {
-        str(path.relative_to(ROOT))
+        str(path.relative_to(source_tree))
         for folder in SOURCE_FOLDERS
-        for path in (ROOT / folder).rglob("*")
+        for path in (source_tree / folder).rglob("*")
         if path.suffix in SOURCE_SUFFIXES
     }
     assert expected - held == set()
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
 
 
-def test_wheel_holds_the_package_and_nothing_else(distributions: Distributions) -> None:
+def test_wheel_holds_the_package_and_nothing_else(source_tree: Path, distributions: Distributions) -> None:
     names = zipfile.ZipFile(distributions.wheel).namelist()
     assert {name.split("/")[0] for name in names} == {"capsroute", f"capsroute-{__version__}.dist-info"}
     assert len([name for name in names if name.startswith("capsroute/_native.") and name.endswith(".so")]) == 1
     assert {"capsroute/py.typed", "capsroute/_native.pyi"} <= set(names)
-    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "capsroute").rglob("*.py")}
+    modules = {str(path.relative_to(source_tree)) for path in (source_tree / "capsroute").rglob("*.py")}
     assert modules - set(names) == set()
     suffixes = {Path(name).suffix for name in names if name.startswith("capsroute/")}
     assert suffixes == {".py", ".pyi", ".so", ".typed"}

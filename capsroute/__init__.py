@@ -1,0 +1,12 @@
+"""capsroute: routing by agreement for capsule networks, fused.
+
+The routing functions are :func:`dynamic_routing` and :func:`route_votes`; :mod:`capsroute.reference` defines in plain
+PyTorch what they compute, :mod:`capsroute.nn` and :mod:`capsroute.models` build networks with them.
+"""
+
+from . import reference, testing
+from ._version import __version__
+from .backends import build_info
+from .functional import dynamic_routing, explain, route_votes
+
+__all__ = ["__version__", "build_info", "dynamic_routing", "explain", "reference", "route_votes", "testing"]

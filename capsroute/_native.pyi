@@ -1,0 +1,47 @@
+"""The compiled core: addresses (``Tensor.data_ptr()``, 0 = none), sizes and options. See csrc/bindings.cpp."""
+
+from collections.abc import Sequence
+from typing import Any
+
+class RoutingBackward:
+    def __init__(
+        self,
+        grad_output: int,
+        pre_squash: int,
+        log_normaliser: int,
+        grad_x: int,
+        grad_weight: int,
+        grad_votes: int,
+        grad_bias: int,
+        grad_logits: int,
+    ) -> None: ...
+
+class RoutingProblem:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        dtype: int,
+        options: Sequence[int],
+        values: Sequence[float],
+        threads: int,
+        x: int,
+        weight: int,
+        votes: int,
+        vote_strides: Sequence[int],
+        bias: int,
+        logits: int,
+        logits_per_sample: bool,
+        input_mask: int,
+        output_mask: int,
+    ) -> None: ...
+    def forward_workspace(self) -> int: ...
+    def forward(
+        self, output: int, pre_squash: int, log_normaliser: int, workspace: int, workspace_bytes: int
+    ) -> None: ...
+    def backward_workspace(self, buffers: RoutingBackward) -> int: ...
+    def backward(self, buffers: RoutingBackward, workspace: int, workspace_bytes: int) -> None: ...
+
+def build_info() -> dict[str, Any]: ...
+def cpu_isa() -> str: ...
+def usable_cpu_isas() -> list[str]: ...
+def choose_cpu_isa(name: str) -> None: ...

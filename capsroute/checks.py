@@ -1,0 +1,159 @@
+"""Checks of the arguments of the routing functions, in one place for every backend.
+
+Each failure is a TypeError (wrong kind) or a ValueError (wrong size or value) that names the argument, what was given
+and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from .options import GRADIENTS, SOFTMAX_AXES, RoutingOptions
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def floating(name: str, value: object) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.dtype not in DTYPES:
+        raise TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {value.dtype}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense (strided) tensor, got layout {value.layout}")
+    return value
+
+
+def rank(name: str, value: Tensor, axes: str) -> None:
+    expected = axes.count(",") + 1
+    if value.dim() != expected:
+        raise ValueError(f"{name} must have {expected} dimensions [{axes}], got shape {tuple(value.shape)}")
+
+
+def positive_sizes(name: str, value: Tensor, axes: str, first: int = 0) -> None:
+    for axis in range(first, value.dim()):
+        if value.shape[axis] < 1:
+            raise ValueError(f"{name} [{axes}] must have sizes of at least 1 there, got shape {tuple(value.shape)}")
+
+
+def shape(name: str, value: Tensor, axes: str, expected: Sequence[int]) -> None:
+    rank(name, value, axes)
+    if any(value.shape[k] != expected[k] for k in range(len(expected))):
+        raise ValueError(f"{name} must have shape [{axes}] = {tuple(expected)}, got {tuple(value.shape)}")
+
+
+def same_kind(name: str, value: Tensor, like_name: str, like: Tensor, *, dtype: bool = True) -> None:
+    if dtype and value.dtype != like.dtype:
+        raise TypeError(f"{name} must have the dtype of {like_name}, {like.dtype}, got {value.dtype}")
+    if value.device != like.device:
+        raise ValueError(f"{name} must be on the device of {like_name}, {like.device}, got {value.device}")
+
+
+def mask(name: str, value: object, like_name: str, like: Tensor, axes: str, expected: Sequence[int]) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a bool torch.Tensor or None, got {type(value).__name__}")
+    if value.dtype != torch.bool:
+        raise TypeError(f"{name} must have dtype torch.bool, got {value.dtype}")
+    same_kind(name, value, like_name, like, dtype=False)
+    shape(name, value, axes, expected)
+
+
+def initial_logits(value: object, like_name: str, like: Tensor, batch: int, inputs: int, outputs: int) -> None:
+    tensor = floating("logits", value)
+    same_kind("logits", tensor, like_name, like)
+    given = tuple(tensor.shape)
+    if len(given) == 2:
+        shape("logits", tensor, "I, J", (inputs, outputs))
+    elif len(given) == 3:
+        shape("logits", tensor, "B, I, J", (batch, inputs, outputs))
+    else:
+        raise ValueError(
+            f"logits must have shape [I, J] = {(inputs, outputs)} or [B, I, J] = {(batch, inputs, outputs)}, got {given}"
+        )
+
+
+def choice(name: str, value: object, known: Sequence[str]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(map(repr, known))}, got {type(value).__name__}")
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def scalar_options(options: RoutingOptions) -> None:
+    """The options that are no tensors, and the combinations that make no sense."""
+    iterations: object = options.iterations
+    if isinstance(iterations, bool) or not isinstance(iterations, int):
+        raise TypeError(f"iterations must be an int of at least 1, got {type(iterations).__name__}")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    choice("softmax_over", options.softmax_over, SOFTMAX_AXES)
+    choice("gradient", options.gradient, GRADIENTS)
+    if not isinstance(options.leaky, bool):
+        raise TypeError(f"leaky must be a bool, got {type(options.leaky).__name__}")
+    if options.leaky and options.softmax_over != "outputs":
+        raise ValueError(
+            f"leaky must be False unless softmax_over is 'outputs', got softmax_over={options.softmax_over!r}"
+        )
+    eps: object = options.eps
+    if isinstance(eps, bool) or not isinstance(eps, Real):
+        raise TypeError(f"eps must be a number of at least 0, got {type(eps).__name__}")
+    if not math.isfinite(eps) or eps < 0:
+        raise ValueError(f"eps must be finite and at least 0, got {eps}")
+
+
+def shared_tensors(
+    like_name: str,
+    like: Tensor,
+    bias: object,
+    logits: object,
+    input_mask: object,
+    output_mask: object,
+    sizes: tuple[int, int, int, int],
+) -> None:
+    """The tensor arguments that both public functions take; ``sizes`` is (B, I, J, D)."""
+    batch, inputs, outputs, output_size = sizes
+    if bias is not None:
+        tensor = floating("bias", bias)
+        same_kind("bias", tensor, like_name, like)
+        shape("bias", tensor, "J, D", (outputs, output_size))
+    if logits is not None:
+        initial_logits(logits, like_name, like, batch, inputs, outputs)
+    if input_mask is not None:
+        mask("input_mask", input_mask, like_name, like, "B, I", (batch, inputs))
+    if output_mask is not None:
+        mask("output_mask", output_mask, like_name, like, "B, J", (batch, outputs))
+
+
+def inputs_and_weight(x: object, weight: object) -> tuple[int, int, int, int]:
+    """Check ``x [B, I, d]`` and ``weight [I_w, J, D, d]``; returns (B, I, J, D)."""
+    x = floating("x", x)
+    weight = floating("weight", weight)
+    same_kind("weight", weight, "x", x)
+    rank("x", x, "B, I, d")
+    rank("weight", weight, "I, J, D, d")
+    positive_sizes("x", x, "B, I, d", first=1)
+    positive_sizes("weight", weight, "I, J, D, d")
+    batch, inputs, size = x.shape
+    distinct, outputs, output_size, weight_size = weight.shape
+    if weight_size != size:
+        raise ValueError(
+            f"weight [I, J, D, d] must have d = {size} as x [B, I, d] has, got shape {tuple(weight.shape)}"
+        )
+    if inputs % distinct != 0:
+        raise ValueError(
+            f"weight [I_w, J, D, d] must have I_w = I = {inputs} or a divisor of it, got shape {tuple(weight.shape)}"
+        )
+    return batch, inputs, outputs, output_size
+
+
+def prediction_votes(votes: object) -> tuple[int, int, int, int]:
+    """Check ``votes [B, I, J, D]``; returns its sizes."""
+    tensor = floating("votes", votes)
+    rank("votes", tensor, "B, I, J, D")
+    positive_sizes("votes", tensor, "B, I, J, D", first=1)
+    batch, inputs, outputs, output_size = tensor.shape
+    return batch, inputs, outputs, output_size

@@ -1,0 +1,404 @@
+// Backward: passes from the last iteration to the second that carry the gradient to earlier outputs, then one pass
+// that gathers the gradients of x, the weight (or the votes) and the initial logits. Internal linkage, see simd.h.
+#pragma once
+
+#include "forward.h"
+
+namespace {
+
+using capsroute::RoutingBackward;
+
+// a = squash'(s)^T gradient for output j of a tile; s includes the bias. Also the mean of c p under a softmax over
+// inputs, which is (s without the bias) . a.
+template <class T>
+inline void squash_backward(const State<T>& state, const RoutingBackward& buffers, int64_t iteration, int64_t tile,
+                            int64_t output, const T* gradient, T* slope) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t size = problem.output_size, count = state.votes_per_input, samples = samples_in_tile(state, tile);
+    const int64_t saved = ((iteration - 1) * problem.batch + tile * kLanes<T>) * count + output * size;
+    const auto saved_s = [&](int64_t k) {
+        return load_samples<T>(kAccumulationType<T>, buffers.pre_squash, saved + k, count, samples);
+    };
+    const Pack<T> zero = splat(T(0)), one = splat(T(1));
+    Pack<T> squared = zero, along = zero;  // |s|^2 and s . gradient
+    for (int64_t k = 0; k < size; ++k) {
+        const Pack<T> s = saved_s(k) + bias_of<T>(problem, output * size + k);
+        squared = fma(s, s, squared);
+        along = fma(s, load(gradient + k * kLanes<T>), along);
+    }
+    // v = f s with f = g h, g = n / (1 + n), h = (n + eps)^(-1/2), n = |s|^2, so dv = f ds + 2 f'(n) (s . ds) s.
+    const Pack<T> under_root = squared + splat(T(problem.eps));
+    const Pack<T> h = reciprocal_or_zero(square_root(under_root));
+    const Pack<T> inverse = one / (one + squared);
+    const Pack<T> factor = squared * inverse * h;
+    const Pack<T> twice_derivative =
+        splat(T(2)) * h * inverse * inverse - factor * reciprocal_or_zero(under_root);
+    const Pack<T> s_factor = twice_derivative * along;
+    Pack<T> mean = zero;
+    for (int64_t k = 0; k < size; ++k) {
+        const Pack<T> without_bias = saved_s(k);
+        const Pack<T> s = without_bias + bias_of<T>(problem, output * size + k);
+        Pack<T> a = fma(factor, load(gradient + k * kLanes<T>), s_factor * s);
+        if (state.present) a = select(output_present(state, tile, output), a, zero);
+        store(slope + k * kLanes<T>, a);
+        mean = fma(without_bias, a, mean);
+    }
+    if (state.mean) {
+        store(tile_of(state.mean, state, iteration - 1, tile, problem.outputs) + output * kLanes<T>, mean);
+    }
+}
+
+template <class T>
+inline T* slope_of(const State<T>& state, int64_t iteration, int64_t tile) {
+    return tile_of(state.slope, state, iteration - 1, tile, state.votes_per_input);
+}
+
+// V of all iterations from the saved s, the saved normalisers in tile layout, and a of the last iteration.
+template <class T>
+void backward_start(const State<T>& state, const RoutingBackward& buffers, int64_t tile) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t outputs = problem.outputs, size = problem.output_size, count = state.votes_per_input;
+    const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
+    for (int64_t t = 0; t < problem.iterations; ++t) {
+        const int64_t saved = t * problem.batch + first;
+        const T* query = tile_of(state.query, state, t, tile, count);
+        for (int64_t j = 0; j < outputs; ++j) {
+            if (state.normaliser) {
+                store(tile_of(state.normaliser, state, t, tile, outputs) + j * kLanes<T>,
+                      load_samples<T>(kAccumulationType<T>, buffers.log_normaliser, saved * outputs + j, outputs,
+                                      samples));
+            }
+            if (t + 1 == problem.iterations) continue;
+            T* next = tile_of(state.query, state, t + 1, tile, count);
+            Pack<T> squared = splat(T(0));
+            for (int64_t k = j * size; k < (j + 1) * size; ++k) {
+                const Pack<T> s =
+                    load_samples<T>(kAccumulationType<T>, buffers.pre_squash, saved * count + k, count, samples) +
+                    bias_of<T>(problem, k);
+                store(next + k * kLanes<T>, s);
+                squared = fma(s, s, squared);
+            }
+            const Pack<T> factor = squash_factor(squared, T(problem.eps));
+            for (int64_t k = j * size; k < (j + 1) * size; ++k) {
+                Pack<T> v = load(next + k * kLanes<T>) * factor;
+                if (state.present) v = select(output_present(state, tile, j), v, splat(T(0)));
+                store(next + k * kLanes<T>, t == 0 ? v : load(query + k * kLanes<T>) + v);
+            }
+        }
+    }
+    T* carried = tile_of(state.carried, state, 0, tile, count);
+    T* slope = slope_of(state, problem.iterations, tile);
+    for (int64_t j = 0; j < outputs; ++j) {
+        for (int64_t k = j * size; k < (j + 1) * size; ++k) {
+            store(slope + k * kLanes<T>,
+                  load_samples<T>(problem.dtype, buffers.grad_output, first * count + k, count, samples));
+            store(carried + k * kLanes<T>, splat(T(0)));
+        }
+        T* of_output = slope + j * size * kLanes<T>;
+        squash_backward(state, buffers, problem.iterations, tile, j, of_output, of_output);
+    }
+}
+
+// Coupling coefficients c of one iteration and, when wanted, the gradient of its logits, c (p - mean), for one input.
+// On entry c holds V . votes and gradient a . votes.
+template <class T>
+inline void logit_gradients(const State<T>& state, int64_t iteration, int64_t tile, int64_t input, T* c, T* gradient) {
+    const int64_t outputs = state.problem.outputs;
+    add_initial_logits(state, tile, input, c);
+    Pack<T> mean = splat(T(0));
+    if (state.problem.softmax_over_inputs) {
+        softmax_over_inputs(state, tile, input, tile_of(state.normaliser, state, iteration - 1, tile, outputs), c);
+    } else {
+        softmax_over_outputs(state, tile, input, c);
+        for (int64_t j = 0; gradient && j < outputs; ++j) {
+            mean = fma(load(c + j * kLanes<T>), load(gradient + j * kLanes<T>), mean);
+        }
+    }
+    const T* means = state.mean ? tile_of(state.mean, state, iteration - 1, tile, outputs) : nullptr;
+    for (int64_t j = 0; gradient && j < outputs; ++j) {
+        if (means) mean = load(means + j * kLanes<T>);
+        const Pack<T> p = load(gradient + j * kLanes<T>);
+        store(gradient + j * kLanes<T>, load(c + j * kLanes<T>) * (p - mean));
+    }
+}
+
+// partial = sum over a chunk of inputs of (gradient of the logits) votes: the gradient of V^{iteration-1}.
+template <class T>
+void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64_t tile, T* scratch_memory) {
+    const RoutingProblem& problem = state.problem;
+    const Scratch<T> scratch = capsroute::cpu::divide_scratch(problem, scratch_memory);
+    T* sums = tile_of(state.partial, state, chunk, tile, state.votes_per_input);
+    for (int64_t k = 0; k < state.votes_per_input; ++k) store(sums + k * kLanes<T>, splat(T(0)));
+    const T* query = tile_of(state.query, state, iteration - 1, tile, state.votes_per_input);
+    const T* slope = slope_of(state, iteration, tile);
+    T* c = scratch.terms;
+    T* gradient = c + problem.outputs * kLanes<T>;
+    for (int64_t i = chunk * state.chunk_inputs; i < chunk_end(state, chunk); ++i) {
+        if (problem.input_mask && !any_input_present(state, tile, i)) continue;
+        make_votes<2>(state, tile, i, scratch, query, slope, c, gradient);
+        logit_gradients(state, iteration, tile, i, c, gradient);
+        add_weighted(problem, gradient, scratch.votes, sums);
+    }
+}
+
+// Adds the chunks up and goes through the squash of the iteration before.
+template <class T>
+void backward_step(const State<T>& state, const RoutingBackward& buffers, int64_t iteration, int64_t tile) {
+    const int64_t count = state.votes_per_input, size = state.problem.output_size;
+    T* carried = tile_of(state.carried, state, 0, tile, count);
+    for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
+        const T* part = tile_of(state.partial, state, chunk, tile, count);
+        for (int64_t k = 0; k < count * kLanes<T>; k += kLanes<T>) {
+            store(carried + k, load(carried + k) + load(part + k));
+        }
+    }
+    for (int64_t j = 0; j < state.problem.outputs; ++j) {
+        const int64_t at = j * size * kLanes<T>;
+        squash_backward(state, buffers, iteration - 1, tile, j, carried + at,
+                        slope_of(state, iteration - 1, tile) + at);
+    }
+}
+
+// What the last pass needs of the iterations: the coefficients of a^t and of V^{t-1} in the gradient of the votes.
+template <class T>
+struct VoteGradient {
+    int64_t first_iteration;  // 1, or T when only the last counts
+    bool through_logits;      // gradient "all": the logits of iterations >= 2 depend on the votes
+    bool logits_wanted;
+    T* coupling;         // [T, J, N]
+    T* logit_gradient;   // [T, J, N]
+    T* initial_logits;   // [J, N]; sum over the iterations
+
+    VoteGradient(const State<T>& state, const RoutingBackward& buffers, const Scratch<T>& scratch)
+        : first_iteration(state.problem.gradient_last ? state.problem.iterations : 1),
+          through_logits(!state.problem.gradient_last),
+          logits_wanted(buffers.grad_logits != nullptr),
+          coupling(scratch.terms),
+          logit_gradient(coupling + state.problem.iterations * state.problem.outputs * kLanes<T>),
+          initial_logits(logit_gradient + state.problem.iterations * state.problem.outputs * kLanes<T>) {}
+
+    bool passes_through_logits(int64_t iteration) const { return through_logits && iteration > 1; }
+};
+
+// Fills the terms of one input, then replaces scratch.votes by the gradient of the votes.
+template <class T>
+inline void vote_gradient(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
+                          const Scratch<T>& scratch) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t outputs = problem.outputs, size = problem.output_size, row = outputs * kLanes<T>;
+    for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) store(terms.initial_logits + k, splat(T(0)));
+    for (int64_t t = terms.first_iteration; t <= problem.iterations; ++t) {
+        T* c = terms.coupling + (t - 1) * row;
+        if (t == 1 && !problem.logits) {
+            const Pack<T> there = problem.input_mask ? input_present(state, tile, input) : splat(T(1));
+            for (int64_t k = 0; k < row; k += kLanes<T>) store(c + k, load(state.uniform + tile * row + k) * there);
+            continue;
+        }
+        const bool wanted = terms.passes_through_logits(t) || terms.logits_wanted;
+        T* gradient = wanted ? terms.logit_gradient + (t - 1) * row : nullptr;
+        if (t > 1) {
+            dot_products(problem, scratch.votes, tile_of(state.query, state, t - 1, tile, state.votes_per_input), c);
+        } else {
+            for (int64_t k = 0; k < row; k += kLanes<T>) store(c + k, splat(T(0)));
+        }
+        if (wanted) dot_products(problem, scratch.votes, slope_of(state, t, tile), gradient);
+        logit_gradients(state, t, tile, input, c, gradient);
+        for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) {
+            store(terms.initial_logits + k, load(terms.initial_logits + k) + load(gradient + k));
+        }
+    }
+    const int64_t iteration_stride = state.tiles * state.votes_per_input * kLanes<T>;
+    const T* slope = slope_of(state, 1, tile);
+    const T* query = tile_of(state.query, state, 0, tile, state.votes_per_input);
+    for (int64_t j = 0; j < outputs; ++j) {
+        constexpr int kBlock = 4;
+        for (int64_t k = j * size; k < (j + 1) * size; k += kBlock) {
+            const int64_t left = (j + 1) * size - k, count = left < kBlock ? left : kBlock;
+            Pack<T> sum[kBlock];
+            for (int b = 0; b < kBlock; ++b) sum[b] = splat(T(0));
+            for (int64_t t = terms.first_iteration; t <= problem.iterations; ++t) {
+                const int64_t at = (t - 1) * iteration_stride + k * kLanes<T>;
+                const Pack<T> c = load(terms.coupling + (t - 1) * row + j * kLanes<T>);
+                if (count == kBlock) {
+                    for (int b = 0; b < kBlock; ++b) sum[b] = fma(c, load(slope + at + b * kLanes<T>), sum[b]);
+                } else {
+                    for (int b = 0; b < count; ++b) sum[b] = fma(c, load(slope + at + b * kLanes<T>), sum[b]);
+                }
+                if (!terms.passes_through_logits(t)) continue;
+                const Pack<T> g = load(terms.logit_gradient + (t - 1) * row + j * kLanes<T>);
+                if (count == kBlock) {
+                    for (int b = 0; b < kBlock; ++b) sum[b] = fma(g, load(query + at + b * kLanes<T>), sum[b]);
+                } else {
+                    for (int b = 0; b < count; ++b) sum[b] = fma(g, load(query + at + b * kLanes<T>), sum[b]);
+                }
+            }
+            for (int b = 0; b < count; ++b) store(scratch.votes + (k + b) * kLanes<T>, sum[b]);
+        }
+    }
+}
+
+// pose[e] = sum over k of weight[k, e] votes[k]: the gradient of x.
+template <int kBlock, class T>
+CAPSROUTE_INLINE void pose_blocks(const T* weight, int64_t size, int64_t e, const T* votes, int64_t count, T* pose) {
+    for (; e + kBlock <= size; e += kBlock) {
+        Pack<T> sum[kBlock];
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = splat(T(0));
+        for (int64_t k = 0; k < count; ++k) {
+            const Pack<T> value = load(votes + k * kLanes<T>);
+            _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) {
+                sum[b] = fma(weight[k * size + e + b], value, sum[b]);
+            }
+        }
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) store(pose + (e + b) * kLanes<T>, sum[b]);
+    }
+    if constexpr (kBlock > 1) {
+        if (e < size) pose_blocks<kBlock / 2>(weight, size, e, votes, count, pose);
+    }
+}
+
+// update[k / N][e][k % N] += sum over the samples of votes[k] x[e]: the gradient of the weight. The votes are
+// transposed in registers, so that the sum over samples is one over vectors and not one over lanes.
+template <class T>
+inline void add_outer_product(const T* votes, int64_t blocks, const T* x, int64_t size, T* update) {
+    for (int64_t block = 0; block < blocks; ++block) {
+        Pack<T> of_sample[kLanes<T>];
+        for (int n = 0; n < kLanes<T>; ++n) of_sample[n] = load(votes + (block * kLanes<T> + n) * kLanes<T>);
+        transpose(of_sample);
+        const T* value = x;
+        int64_t e = 0;
+        for (; e + 4 <= size; e += 4, value += 4 * kLanes<T>, update += 4 * kLanes<T>) {
+            Pack<T> sum[4];
+            for (int b = 0; b < 4; ++b) sum[b] = load(update + b * kLanes<T>);
+            _Pragma("GCC unroll 16") for (int n = 0; n < kLanes<T>; ++n) {
+                _Pragma("GCC unroll 4") for (int b = 0; b < 4; ++b) {
+                    sum[b] = fma(value[b * kLanes<T> + n], of_sample[n], sum[b]);
+                }
+            }
+            for (int b = 0; b < 4; ++b) store(update + b * kLanes<T>, sum[b]);
+        }
+        for (; e < size; ++e, value += kLanes<T>, update += kLanes<T>) {
+            Pack<T> sum = load(update);
+            _Pragma("GCC unroll 16") for (int n = 0; n < kLanes<T>; ++n) sum = fma(value[n], of_sample[n], sum);
+            store(update, sum);
+        }
+    }
+}
+
+// The gradient of the initial logits of one input and tile: per sample it is stored, else the samples are added up.
+template <class T>
+inline void store_logit_gradient(const State<T>& state, const RoutingBackward& buffers, const VoteGradient<T>& terms,
+                                 int64_t part, int64_t tile, int64_t input) {
+    const RoutingProblem& problem = state.problem;
+    for (int64_t j = 0; j < problem.outputs; ++j) {
+        const Pack<T> gradient = load(terms.initial_logits + j * kLanes<T>);
+        if (problem.logits_per_sample) {
+            const int64_t per_sample = problem.inputs * problem.outputs;
+            store_samples(problem.dtype, buffers.grad_logits,
+                          tile * kLanes<T> * per_sample + input * problem.outputs + j, per_sample,
+                          samples_in_tile(state, tile), gradient);
+        } else {
+            state.part_logits[(part * problem.inputs + input) * problem.outputs + j] += sum_of_lanes(gradient);
+        }
+    }
+}
+
+template <class T>
+void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t group, int64_t part, T* scratch_memory) {
+    const RoutingProblem& problem = state.problem;
+    const Scratch<T> scratch = capsroute::cpu::divide_scratch(problem, scratch_memory);
+    const VoteGradient<T> terms(state, buffers, scratch);
+    const int64_t count = state.votes_per_input, blocks = (count + kLanes<T> - 1) / kLanes<T>;
+    const int64_t size = problem.input_size;
+    const int64_t repeats = problem.inputs / state.weight_inputs, pairs = repeats * state.tiles;
+    const int64_t first_pair = part * state.part_pairs;
+    const int64_t end_pair = first_pair + state.part_pairs < pairs ? first_pair + state.part_pairs : pairs;
+    const int64_t first_input = group * state.group_inputs;
+    const int64_t end_input =
+        first_input + state.group_inputs < state.weight_inputs ? first_input + state.group_inputs : state.weight_inputs;
+    const T* none = state.slope;
+    for (int64_t k = count * kLanes<T>; k < blocks * kLanes<T> * kLanes<T>; ++k) scratch.votes[k] = 0;
+    for (int64_t weight_input = first_input; weight_input < end_input; ++weight_input) {
+        const int64_t update_size = blocks * kLanes<T> * size;
+        for (int64_t k = 0; buffers.grad_weight && k < update_size; ++k) scratch.update[k] = 0;
+        for (int64_t repeat = 0; state.part_logits && repeat < repeats; ++repeat) {
+            const int64_t input = repeat * state.weight_inputs + weight_input;
+            T* sums = state.part_logits + (part * problem.inputs + input) * problem.outputs;
+            for (int64_t j = 0; j < problem.outputs; ++j) sums[j] = 0;
+        }
+        const T* weight = problem.votes ? nullptr : weight_of(problem, weight_input, scratch.row);
+        for (int64_t pair = first_pair; pair < end_pair; ++pair) {
+            const int64_t input = pair / state.tiles * state.weight_inputs + weight_input, tile = pair % state.tiles;
+            make_votes<0>(state, tile, input, scratch, none, none, scratch.terms, scratch.terms);
+            vote_gradient(state, terms, tile, input, scratch);
+            if (terms.logits_wanted) store_logit_gradient(state, buffers, terms, part, tile, input);
+            const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T> * problem.inputs + input;
+            if (buffers.grad_votes) {
+                transpose_out(problem.dtype, scratch.votes, samples, count, buffers.grad_votes, first * count,
+                              problem.inputs * count);
+            }
+            if (buffers.grad_x) {
+                pose_blocks<8>(weight, size, 0, scratch.votes, count, scratch.pose);
+                transpose_out(problem.dtype, scratch.pose, samples, size, buffers.grad_x, first * size,
+                              problem.inputs * size);
+            }
+            if (buffers.grad_weight) {
+                add_outer_product(scratch.votes, blocks, x_of(state, tile, input), size, scratch.update);
+            }
+        }
+        if (!buffers.grad_weight) continue;
+        for (int64_t k = 0; k < count; ++k) {
+            const T* of_block = scratch.update + k / kLanes<T> * size * kLanes<T> + k % kLanes<T>;
+            const int64_t to = (weight_input * count + k) * size;
+            for (int64_t e = 0; e < size; ++e) {
+                if (state.part_weight) {
+                    state.part_weight[part * problem.weight_inputs * count * size + to + e] = of_block[e * kLanes<T>];
+                } else {
+                    write(problem.dtype, buffers.grad_weight, to + e, of_block[e * kLanes<T>]);
+                }
+            }
+        }
+    }
+}
+
+// Sums over the parts, in their order.
+template <class T>
+void finish_weight(const State<T>& state, const RoutingBackward& buffers, int64_t weight_input) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t per_input = state.votes_per_input * problem.input_size;
+    for (int64_t k = weight_input * per_input; k < (weight_input + 1) * per_input; ++k) {
+        T sum = 0;
+        for (int64_t part = 0; part < state.parts; ++part) {
+            sum += state.part_weight[part * problem.weight_inputs * per_input + k];
+        }
+        write(problem.dtype, buffers.grad_weight, k, sum);
+    }
+}
+
+template <class T>
+void finish_logits(const State<T>& state, const RoutingBackward& buffers, int64_t input) {
+    const RoutingProblem& problem = state.problem;
+    for (int64_t k = input * problem.outputs; k < (input + 1) * problem.outputs; ++k) {
+        T sum = 0;
+        for (int64_t part = 0; part < state.parts; ++part) {
+            sum += state.part_logits[part * problem.inputs * problem.outputs + k];
+        }
+        write(problem.dtype, buffers.grad_logits, k, sum);
+    }
+}
+
+template <class T>
+void finish_bias(const State<T>& state, const RoutingBackward& buffers, int64_t output) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t first = problem.gradient_last ? problem.iterations : 1;
+    for (int64_t k = output * problem.output_size; k < (output + 1) * problem.output_size; ++k) {
+        Pack<T> sum = splat(T(0));
+        for (int64_t t = first; t <= problem.iterations; ++t) {
+            for (int64_t tile = 0; tile < state.tiles; ++tile) {
+                sum = sum + load(slope_of(state, t, tile) + k * kLanes<T>);
+            }
+        }
+        write(problem.dtype, buffers.grad_bias, k, sum_of_lanes(sum));
+    }
+}
+
+}  // namespace

@@ -1,0 +1,21 @@
+// The kernels of one instruction set. This file is compiled once per set, with CAPSROUTE_ISA its name; it may include
+// only headers whose code has internal linkage, or the linker could hand one set's instructions to another.
+#include "backward.h"
+#include "forward.h"
+#include "state.h"
+
+#define CAPSROUTE_JOIN(a, b) a##b
+#define CAPSROUTE_TABLE(isa) CAPSROUTE_JOIN(kernels_, isa)
+
+namespace capsroute::cpu {
+
+template <class T>
+static constexpr Kernels<T> kernels_of() {
+    return {prepare<T>,       forward_pass<T>,  forward_step<T>,  backward_start<T>, backward_pass<T>,
+            backward_step<T>, last_pass<T>, finish_weight<T>, finish_logits<T>, finish_bias<T>};
+}
+
+extern const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA);
+const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA) = {kernels_of<float>(), kernels_of<double>()};
+
+}  // namespace capsroute::cpu

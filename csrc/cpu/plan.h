@@ -1,0 +1,23 @@
+// How a problem is checked, divided into work items and laid out in its workspace.
+#pragma once
+
+#include "state.h"
+
+namespace capsroute::cpu {
+
+enum class Direction { forward, backward };
+
+Status check(const RoutingProblem& problem);
+
+// Which gradients a backward call wants; for forward all are false.
+struct Wanted {
+    bool weight = false;
+    bool logits = false;
+};
+
+// Fills `state`; with a null workspace its pointers mean nothing and only the size counts.
+// Returns the bytes used, or a negative Status.
+template <class T>
+int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state);
+
+}  // namespace capsroute::cpu

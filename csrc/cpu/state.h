@@ -1,0 +1,102 @@
+// What the driver (routing.cpp) and the kernels of each instruction set share: plain data, no code.
+#pragma once
+
+#include "../capsroute.h"
+
+namespace capsroute::cpu {
+
+constexpr int kTileBytes = 64;  // a tile is as many samples as fill 64 bytes: 16 floats or 8 doubles
+
+// A problem, its division into work items, and its workspace. T is the accumulation type, N the samples of a tile.
+// "Tile layout" is [tiles, ..., N]: the samples of a tile stand side by side. Lanes past the batch hold zeros in x.
+template <class T>
+struct State {
+    RoutingProblem problem;
+    int64_t votes_per_input;  // J * D
+    int64_t tiles;            // of N samples
+    int64_t chunks;           // of inputs; follows from the sizes alone, as does everything that orders a sum
+    int64_t chunk_inputs;
+
+    T* x;        // [tiles, I, d, N]; 0 where the input is absent
+    T* present;  // [tiles, J, N]; 1 or 0; null without an output mask
+    T* uniform;  // [tiles, J, N]; coupling of the first iteration without initial logits
+
+    T* query;        // V: [tiles, J*D, N] in forward, [T, tiles, J*D, N] in backward (V of iterations 0 .. T-1)
+    T* partial;      // [chunks, tiles, J*D, N]; sums over a chunk of inputs
+    T* partial_max;  // [chunks, tiles, J, N]; softmax over inputs: largest logit and sum of exponentials of a chunk
+    T* partial_sum;
+
+    // Backward only.
+    T* slope;       // a: [T, tiles, J*D, N]; gradient with respect to the vectors before the squash
+    T* carried;     // A: [tiles, J*D, N]; gradient with respect to v of the iteration before
+    T* normaliser;  // [T, tiles, J, N]; softmax over inputs: log-sum-exp
+    T* mean;        // [T, tiles, J, N]; softmax over inputs: sum over i of c p
+
+    int64_t weight_inputs;  // of the last pass: I_w, or I when votes are given
+    int64_t groups;         // of weight inputs: the items of the last pass are groups x parts
+    int64_t group_inputs;
+    int64_t parts;       // of the (input repeat, tile) pairs that share a weight
+    int64_t part_pairs;
+    T* part_weight;  // [parts, I_w, J, D, d]; null with one part
+    T* part_logits;  // [parts, I, J]; only for logits [I, J]
+
+    T* scratch;  // [threads, scratch_size]
+    int64_t scratch_size;
+};
+
+// The kernels of one instruction set for one accumulation type. Each call is serial work on one item.
+template <class T>
+struct Kernels {
+    void (*prepare)(const State<T>&, int64_t tile, T* scratch);
+
+    void (*forward_pass)(const State<T>&, int64_t iteration, int64_t chunk, int64_t tile, T* scratch);
+    void (*forward_step)(const State<T>&, const RoutingForward&, int64_t iteration, int64_t tile);
+
+    void (*backward_start)(const State<T>&, const RoutingBackward&, int64_t tile);
+    void (*backward_pass)(const State<T>&, int64_t iteration, int64_t chunk, int64_t tile, T* scratch);
+    void (*backward_step)(const State<T>&, const RoutingBackward&, int64_t iteration, int64_t tile);
+    void (*last_pass)(const State<T>&, const RoutingBackward&, int64_t group, int64_t part, T* scratch);
+    void (*finish_weight)(const State<T>&, const RoutingBackward&, int64_t weight_input);
+    void (*finish_logits)(const State<T>&, const RoutingBackward&, int64_t input);
+    void (*finish_bias)(const State<T>&, const RoutingBackward&, int64_t output);
+};
+
+struct KernelTable {
+    Kernels<float> of_float;
+    Kernels<double> of_double;
+};
+
+// What one call may use of a thread's scratch.
+template <class T>
+struct Scratch {
+    T* votes;   // [J*D rounded up to N, N]; the votes of one input for a tile, then their gradient
+    T* terms;   // [2 T + 1, J, N]; per iteration coupling coefficients and logit gradients, and the sum of the latter
+    T* row;     // one input's weight, or the rows of a tile, in the accumulation type
+    T* update;  // [J*D rounded up to N, d]; gradient of one input's weight, in blocks of [d, N]
+    T* pose;    // [d, N]; gradient of one input for a tile
+    int64_t size;
+};
+
+template <class T>
+static inline Scratch<T> divide_scratch(const RoutingProblem& problem, T* from) {
+    const int64_t lanes = kTileBytes / int64_t(sizeof(T));
+    const int64_t votes = (problem.outputs * problem.output_size + lanes - 1) / lanes * lanes;
+    const int64_t size = problem.votes ? 1 : problem.input_size;
+    const int64_t input_row = problem.votes ? 0 : problem.inputs * size;
+    Scratch<T> out;
+    int64_t used = 0;
+    out.votes = from + used;
+    used += votes * lanes;
+    out.terms = from + used;
+    used += (2 * problem.iterations + 1) * problem.outputs * lanes;
+    out.row = from + used;
+    used += votes * size > input_row ? votes * size : input_row;
+    out.update = from + used;
+    used += votes * size;
+    out.pose = from + used;
+    used += size * lanes;
+    out.size = (used + lanes - 1) / lanes * lanes;
+    return out;
+}
+
+}  // namespace capsroute::cpu

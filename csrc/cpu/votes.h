@@ -1,0 +1,245 @@
+// Getting at the votes of one input for a tile of samples, from x and weight or from given votes, and packing x.
+// Internal linkage, see simd.h.
+#pragma once
+
+#include "convert.h"
+#include "simd.h"
+#include "state.h"
+
+namespace {
+
+using capsroute::RoutingProblem;
+using capsroute::cpu::Scratch;
+using capsroute::cpu::State;
+
+// Votes per block: as many accumulators as the registers hold beside one pack of x and the weights.
+constexpr int kVoteBlock = CAPSROUTE_VECTOR_BYTES == 64 ? 16 : 4 * CAPSROUTE_VECTOR_BYTES / 32;
+
+template <class T>
+inline int64_t samples_in_tile(const State<T>& state, int64_t tile) {
+    const int64_t left = state.problem.batch - tile * kLanes<T>;
+    return left < kLanes<T> ? left : kLanes<T>;
+}
+
+// to[column][lane] = from[lane * stride + column], 0 for lanes that have no sample.
+template <class T>
+inline void transpose_in(const T* from, int64_t stride, int64_t samples, int64_t columns, T* to) {
+    int64_t column = 0;
+    for (; column + kLanes<T> <= columns; column += kLanes<T>) {
+        Pack<T> block[kLanes<T>];
+        for (int n = 0; n < kLanes<T>; ++n) {
+            block[n] = n < samples ? load(from + n * stride + column) : splat(T(0));
+        }
+        transpose(block);
+        for (int n = 0; n < kLanes<T>; ++n) store(to + (column + n) * kLanes<T>, block[n]);
+    }
+    for (; column < columns; ++column) {
+        for (int n = 0; n < kLanes<T>; ++n) to[column * kLanes<T> + n] = n < samples ? from[n * stride + column] : T(0);
+    }
+}
+
+// The same from any storage type; row holds `columns` converted elements.
+template <class T>
+inline void transpose_in(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples,
+                         int64_t columns, T* to, T* buffer) {
+    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) {
+        transpose_in(static_cast<const T*>(from) + offset, stride, samples, columns, to);
+        return;
+    }
+    for (int n = 0; n < kLanes<T>; ++n) {
+        if (n < samples) {
+            const T* values = row(dtype, from, offset + n * stride, columns, buffer);
+            for (int64_t column = 0; column < columns; ++column) to[column * kLanes<T> + n] = values[column];
+        } else {
+            for (int64_t column = 0; column < columns; ++column) to[column * kLanes<T> + n] = 0;
+        }
+    }
+}
+
+// to[offset + lane * stride + column] = from[column][lane] for the samples of a tile.
+template <class T>
+inline void transpose_out(capsroute::DType dtype, const T* from, int64_t samples, int64_t columns, void* to,
+                          int64_t offset, int64_t stride) {
+    int64_t column = 0;
+    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) {
+        for (; column + kLanes<T> <= columns; column += kLanes<T>) {
+            Pack<T> block[kLanes<T>];
+            for (int n = 0; n < kLanes<T>; ++n) block[n] = load(from + (column + n) * kLanes<T>);
+            transpose(block);
+            for (int n = 0; n < samples; ++n) store(static_cast<T*>(to) + offset + n * stride + column, block[n]);
+        }
+    }
+    for (; column < columns; ++column) {
+        for (int n = 0; n < samples; ++n) {
+            write(dtype, to, offset + n * stride + column, from[column * kLanes<T> + n]);
+        }
+    }
+}
+
+// 1 where the input is there, 0 where it is absent or the lane has no sample.
+template <class T>
+inline Pack<T> input_present(const State<T>& state, int64_t tile, int64_t input) {
+    alignas(64) T lanes[kLanes<T>] = {};
+    const int64_t samples = samples_in_tile(state, tile);
+    const uint8_t* mask = state.problem.input_mask + tile * kLanes<T> * state.problem.inputs + input;
+    for (int64_t n = 0; n < samples; ++n) lanes[n] = mask[n * state.problem.inputs] ? T(1) : T(0);
+    return load(lanes);
+}
+
+template <class T>
+inline bool any_input_present(const State<T>& state, int64_t tile, int64_t input) {
+    const int64_t samples = samples_in_tile(state, tile);
+    const uint8_t* mask = state.problem.input_mask + tile * kLanes<T> * state.problem.inputs + input;
+    uint8_t any = 0;
+    for (int64_t n = 0; n < samples; ++n) any |= mask[n * state.problem.inputs];
+    return any != 0;
+}
+
+// One block of votes of one input: votes[k] = weight[k, :] . x, and their products with up to two queries.
+template <int kBlock, int kQueries, int kSize, class T>
+CAPSROUTE_INLINE void vote_block(const T* weight, int64_t runtime_size, const T* x, T* votes, const T* query,
+                                 const T* second_query, Pack<T>& dot, Pack<T>& second_dot) {
+    const int64_t size = kSize ? kSize : runtime_size;
+    Pack<T> sum[kBlock];
+    _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = splat(T(0));
+    _Pragma("GCC unroll 8") for (int64_t e = 0; e < size; ++e) {
+        const Pack<T> value = load(x + e * kLanes<T>);
+        _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = fma(weight[k * size + e], value, sum[k]);
+    }
+    constexpr int kChains = kBlock < 4 ? kBlock : 4;  // short dependency chains
+    Pack<T> chain[2][kChains];
+    _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
+        store(votes + k * kLanes<T>, sum[k]);
+        if constexpr (kQueries > 0) {
+            const Pack<T> q = load(query + k * kLanes<T>);
+            chain[0][k % kChains] = k < kChains ? sum[k] * q : fma(sum[k], q, chain[0][k % kChains]);
+        }
+        if constexpr (kQueries > 1) {
+            const Pack<T> q = load(second_query + k * kLanes<T>);
+            chain[1][k % kChains] = k < kChains ? sum[k] * q : fma(sum[k], q, chain[1][k % kChains]);
+        }
+    }
+    _Pragma("GCC unroll 4") for (int c = 0; c < kChains; ++c) {
+        if constexpr (kQueries > 0) dot = dot + chain[0][c];
+        if constexpr (kQueries > 1) second_dot = second_dot + chain[1][c];
+    }
+}
+
+// Votes k .. votes_per_output of one output, in blocks of kBlock and then of halves of it.
+template <int kBlock, int kQueries, int kSize, class T>
+CAPSROUTE_INLINE void vote_blocks(const T* weight, int64_t size, const T* x, int64_t k, int64_t count, T* votes,
+                                  const T* query, const T* second_query, Pack<T>& dot, Pack<T>& second_dot) {
+    for (; k + kBlock <= count; k += kBlock) {
+        vote_block<kBlock, kQueries, kSize>(weight + k * size, size, x, votes + k * kLanes<T>, query + k * kLanes<T>,
+                                            second_query + k * kLanes<T>, dot, second_dot);
+    }
+    if constexpr (kBlock > 1) {
+        if (k < count) {
+            vote_blocks<kBlock / 2, kQueries, kSize>(weight, size, x, k, count, votes, query, second_query, dot,
+                                                     second_dot);
+        }
+    }
+}
+
+template <int kQueries, int kSize, class T>
+inline void votes_from_weight(const RoutingProblem& problem, const T* weight, const T* x, T* votes, const T* query,
+                              const T* second_query, T* dots, T* second_dots) {
+    const int64_t size = kSize ? kSize : problem.input_size;
+    const int64_t count = problem.output_size;
+    for (int64_t j = 0; j < problem.outputs; ++j) {
+        Pack<T> dot = splat(T(0)), second_dot = splat(T(0));
+        const int64_t first = j * count * kLanes<T>;
+        vote_blocks<kVoteBlock, kQueries, kSize>(weight + j * count * size, size, x, 0, count, votes + first,
+                                                 query + (kQueries > 0 ? first : 0),
+                                                 second_query + (kQueries > 1 ? first : 0), dot, second_dot);
+        if constexpr (kQueries > 0) store(dots + j * kLanes<T>, dot);
+        if constexpr (kQueries > 1) store(second_dots + j * kLanes<T>, second_dot);
+    }
+}
+
+// dots[j] = sum over k of votes[j, k] query[j, k].
+template <class T>
+inline void dot_products(const RoutingProblem& problem, const T* votes, const T* query, T* dots) {
+    const int64_t count = problem.output_size;
+    for (int64_t j = 0; j < problem.outputs; ++j) {
+        Pack<T> even = splat(T(0)), odd = splat(T(0));
+        int64_t k = j * count * kLanes<T>;
+        const int64_t end = k + count * kLanes<T>;
+        for (; k + 2 * kLanes<T> <= end; k += 2 * kLanes<T>) {
+            even = fma(load(votes + k), load(query + k), even);
+            odd = fma(load(votes + k + kLanes<T>), load(query + k + kLanes<T>), odd);
+        }
+        if (k < end) even = fma(load(votes + k), load(query + k), even);
+        store(dots + j * kLanes<T>, even + odd);
+    }
+}
+
+// Given votes [B, I, J, D] of any strides; those of an absent input or output are replaced by 0.
+template <class T>
+inline void votes_from_tensor(const State<T>& state, int64_t tile, int64_t input, const Scratch<T>& scratch) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t samples = samples_in_tile(state, tile);
+    const int64_t* stride = problem.vote_strides;
+    const int64_t offset = tile * kLanes<T> * stride[0] + input * stride[1];
+    T* votes = scratch.votes;
+    if (stride[3] == 1 && (stride[2] == problem.output_size || problem.outputs == 1)) {
+        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, state.votes_per_input, votes,
+                     scratch.row);
+    } else {
+        for (int64_t j = 0; j < problem.outputs; ++j) {
+            for (int64_t k = 0; k < problem.output_size; ++k, votes += kLanes<T>) {
+                const int64_t at = offset + j * stride[2] + k * stride[3];
+                for (int n = 0; n < kLanes<T>; ++n) {
+                    votes[n] = n < samples ? read<T>(problem.dtype, problem.votes, at + n * stride[0]) : T(0);
+                }
+            }
+        }
+        votes = scratch.votes;
+    }
+    if (!problem.input_mask && !state.present) return;
+    const Pack<T> zero = splat(T(0));
+    const Pack<T> input_there = problem.input_mask ? input_present(state, tile, input) : splat(T(1));
+    for (int64_t j = 0; j < problem.outputs; ++j) {
+        Pack<T> there = input_there;
+        if (state.present) there = there * load(state.present + (tile * problem.outputs + j) * kLanes<T>);
+        for (int64_t k = 0; k < problem.output_size; ++k, votes += kLanes<T>) {
+            store(votes, select(there, load(votes), zero));
+        }
+    }
+}
+
+// The weight of an input, [J*D, d], in the accumulation type.
+template <class T>
+inline const T* weight_of(const RoutingProblem& problem, int64_t input, T* buffer) {
+    const int64_t count = problem.outputs * problem.output_size * problem.input_size;
+    return row(problem.dtype, problem.weight, input % problem.weight_inputs * count, count, buffer);
+}
+
+template <class T>
+inline const T* x_of(const State<T>& state, int64_t tile, int64_t input) {
+    return state.x + (tile * state.problem.inputs + input) * state.problem.input_size * kLanes<T>;
+}
+
+// scratch.votes = the votes of one input for a tile; dots (and second_dots) their products with the queries.
+template <int kQueries, class T>
+inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const Scratch<T>& scratch, const T* query,
+                       const T* second_query, T* dots, T* second_dots) {
+    const RoutingProblem& problem = state.problem;
+    if (problem.votes) {
+        votes_from_tensor(state, tile, input, scratch);
+        if constexpr (kQueries > 0) dot_products(problem, scratch.votes, query, dots);
+        if constexpr (kQueries > 1) dot_products(problem, scratch.votes, second_query, second_dots);
+        return;
+    }
+    const T* weight = weight_of(problem, input, scratch.row);
+    const T* x = x_of(state, tile, input);
+    if (problem.input_size == 8) {
+        votes_from_weight<kQueries, 8>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
+    } else if (problem.input_size == 16) {
+        votes_from_weight<kQueries, 16>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
+    } else {
+        votes_from_weight<kQueries, 0>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
+    }
+}
+
+}  // namespace

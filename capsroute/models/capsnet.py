@@ -1,0 +1,163 @@
+"""CapsNet of Sabour, Frosst and Hinton: Dynamic Routing Between Capsules, 2017."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
+
+__all__ = ["CapsNet", "CapsNetOutput"]
+
+
+class CapsNetOutput(NamedTuple):
+    """What :class:`CapsNet` returns."""
+
+    capsules: Tensor
+    """Class capsules, ``[B, J, D]``."""
+    lengths: Tensor
+    """Their lengths, ``[B, J]``: the longest is the predicted class."""
+    reconstruction: Tensor | None
+    """Images in [0, 1], ``[B, channels, H, W]``; None without a decoder or where none was asked for."""
+
+
+def _positions(name: str, size: int, kernel: int, stride: int, padding: int) -> int:
+    """Positions that a convolution has along one side."""
+    positions = (size + 2 * padding - kernel) // stride + 1
+    if size + 2 * padding < kernel:
+        raise ValueError(f"{name}={kernel} does not fit into the {size} pixels (padding {padding}) that reach it")
+    return positions
+
+
+class CapsNet(nn.Module):
+    """Convolution, primary capsules, class capsules by dynamic routing, and a decoder.
+
+    The defaults are the network of the paper for MNIST: 1,152 input capsules of 8 components, 10 output capsules of 16,
+    8.2 million parameters with the decoder and 6.8 million without.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: Height and width of the images in pixels; one int for both.
+        conv_channels: Channels of the first convolution.
+        conv_kernel: Kernel of the first convolution.
+        conv_stride: Stride of the first convolution.
+        conv_padding: Padding of the first convolution.
+        primary_types: Types of primary capsules, each at every position.
+        primary_size: Components of a primary capsule, d.
+        primary_kernel: Kernel of the primary capsules.
+        primary_stride: Stride of the primary capsules.
+        primary_padding: Padding of the primary capsules.
+        classes: Class capsules, J.
+        capsule_size: Components of a class capsule, D.
+        iterations: Routing iterations.
+        bias: Whether the class capsules have a bias.
+        learnable_logits: Whether the initial routing logits are learned.
+        shared_weight: Whether the primary capsules of a type share their routing weight over all positions.
+        softmax_over: See :func:`capsroute.dynamic_routing`.
+        leaky: See :func:`capsroute.dynamic_routing`.
+        gradient: See :func:`capsroute.dynamic_routing`.
+        eps: Of every squash.
+        routing: ``"fused"`` or ``"reference"``; may be changed at any time by setting the attribute.
+        decoder_sizes: Hidden widths of the decoder; None for no decoder.
+        device: Of the parameters.
+        dtype: Of the parameters.
+
+    Raises:
+        ValueError: A kernel does not fit into the image, or an option of the routing is not allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        image_size: int | Sequence[int] = 28,
+        conv_channels: int = 256,
+        conv_kernel: int = 9,
+        conv_stride: int = 1,
+        conv_padding: int = 0,
+        primary_types: int = 32,
+        primary_size: int = 8,
+        primary_kernel: int = 9,
+        primary_stride: int = 2,
+        primary_padding: int = 0,
+        classes: int = 10,
+        capsule_size: int = 16,
+        iterations: int = 3,
+        bias: bool = False,
+        learnable_logits: bool = False,
+        shared_weight: bool = False,
+        softmax_over: str = "outputs",
+        leaky: bool = False,
+        gradient: str = "all",
+        eps: float = 1e-8,
+        routing: str = "fused",
+        decoder_sizes: Sequence[int] | None = (512, 1024),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        positions = 1
+        for side in (height, width):
+            inner = _positions("conv_kernel", side, conv_kernel, conv_stride, conv_padding)
+            positions *= _positions("primary_kernel", inner, primary_kernel, primary_stride, primary_padding)
+        place: dict[str, Any] = {"device": device, "dtype": dtype}
+
+        self.conv = nn.Conv2d(in_channels, conv_channels, conv_kernel, conv_stride, conv_padding, **place)
+        self.primary = PrimaryCapsules(
+            conv_channels,
+            primary_types,
+            primary_size,
+            primary_kernel,
+            primary_stride,
+            primary_padding,
+            eps=eps,
+            **place,
+        )
+        self.classes = CapsuleLayer(
+            positions * primary_types,
+            primary_size,
+            classes,
+            capsule_size,
+            bias,
+            iterations=iterations,
+            learnable_logits=learnable_logits,
+            weight_sets=primary_types if shared_weight else None,
+            softmax_over=softmax_over,
+            leaky=leaky,
+            gradient=gradient,
+            eps=eps,
+            routing=routing,
+            **place,
+        )
+        self.decoder: ReconstructionDecoder | None = None
+        if decoder_sizes is not None:
+            self.decoder = ReconstructionDecoder(
+                classes, capsule_size, (in_channels, height, width), decoder_sizes, **place
+            )
+
+    @property
+    def routing(self) -> str:
+        """Who routes: ``"fused"`` or ``"reference"``; set it to switch the whole model."""
+        return self.classes.routing
+
+    @routing.setter
+    def routing(self, routing: str) -> None:
+        set_routing(self, routing)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None, *, reconstruct: bool = True) -> CapsNetOutput:
+        """Classifies images and reconstructs them.
+
+        Args:
+            images: ``[B, in_channels, H, W]``, values in [0, 1] as the decoder reconstructs them.
+            labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule. The paper gives the
+                true class while training. The classification does not depend on it.
+            reconstruct: Whether to run the decoder.
+        """
+        features = torch.relu(self.conv(images))  # [B, conv_channels, H', W']
+        capsules = self.classes(self.primary(features))  # [B, J, D]
+        reconstruction = None
+        if reconstruct and self.decoder is not None:
+            reconstruction = self.decoder(capsules, labels)
+        return CapsNetOutput(capsules, capsule_lengths(capsules), reconstruction)

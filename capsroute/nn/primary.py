@@ -1,0 +1,70 @@
+"""Primary capsules: the convolution that turns feature maps into capsules."""
+
+import torch
+from torch import Tensor, nn
+
+from capsroute.nn.activations import squash
+
+__all__ = ["PrimaryCapsules"]
+
+
+class PrimaryCapsules(nn.Module):
+    """Convolution whose channels are grouped into capsules, then squashed (Sabour et al. 2017, section 4).
+
+    A capsule is a group of ``size`` consecutive *channels* at one position, as in the paper (not neighbouring positions
+    of one channel). Capsules are ordered by position first and by type last: input capsule
+    ``i = position * types + type``. So a :class:`~capsroute.nn.CapsuleLayer` with ``weight_sets=types`` shares its
+    weight over the positions of each type.
+
+    Args:
+        in_channels: Channels of the feature maps.
+        types: Capsule types, 32 in the paper.
+        size: Components of a capsule, d, 8 in the paper.
+        kernel_size: Of the convolution, 9 in the paper.
+        stride: Of the convolution, 2 in the paper.
+        padding: Of the convolution.
+        eps: Of the squash.
+        device: Of the parameters.
+        dtype: Of the parameters.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        types: int = 32,
+        size: int = 8,
+        kernel_size: int = 9,
+        stride: int = 2,
+        padding: int = 0,
+        *,
+        eps: float = 1e-8,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value in (("types", types), ("size", size)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.types = types
+        self.size = size
+        self.eps = eps
+        self.conv = nn.Conv2d(
+            in_channels, types * size, kernel_size, stride=stride, padding=padding, device=device, dtype=dtype
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Capsules of the feature maps.
+
+        Args:
+            features: ``[B, in_channels, H, W]``, dtype of the parameters (or any, under autocast).
+
+        Returns:
+            ``[B, H' * W' * types, size]`` with H' and W' the sizes that the convolution leaves.
+        """
+        maps = self.conv(features)  # [B, types * size, H', W']
+        capsules = maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, self.size)
+        return squash(capsules, self.eps)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return f"types={self.types}, size={self.size}, eps={self.eps}"

@@ -1,0 +1,209 @@
+"""The fully connected capsule layer with routing by agreement."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from capsroute import functional, reference
+
+__all__ = ["CapsuleLayer", "set_routing"]
+
+_ROUTINGS = {"fused": functional.dynamic_routing, "reference": reference.dynamic_routing}
+
+
+def _checked_routing(routing: str) -> str:
+    if routing not in _ROUTINGS:
+        raise ValueError(f"routing must be one of {sorted(_ROUTINGS)}, got {routing!r}")
+    return routing
+
+
+class CapsuleLayer(nn.Module):
+    """Every input capsule votes for every output capsule; agreement decides which votes count.
+
+    Dynamic routing of Sabour et al. 2017, procedure 1; the options are those of :func:`capsroute.dynamic_routing`,
+    which defines them.
+
+    Args:
+        in_capsules: Input capsules, I.
+        in_size: Components of an input capsule, d.
+        out_capsules: Output capsules, J.
+        out_size: Components of an output capsule, D.
+        bias: Whether a learnable bias ``[J, D]`` is added before each squash.
+        iterations: Routing iterations, at least 1.
+        learnable_logits: Whether the initial logits ``[I, J]`` are a parameter; without it they are 0.
+        weight_sets: Distinct weight matrices per output capsule, a divisor of I: input ``i`` uses set
+            ``i mod weight_sets``. None for one per input capsule, 1 for one shared by all.
+        softmax_over: ``"outputs"`` (the paper) or ``"inputs"``.
+        leaky: Whether a softmax over outputs has one more logit of 0, the share of which is dropped.
+        gradient: ``"all"`` through all iterations, or ``"last"`` through the last only.
+        eps: Of the squash.
+        routing: ``"fused"`` for :func:`capsroute.dynamic_routing`, ``"reference"`` for its definition in plain PyTorch.
+            May be changed at any time by setting the attribute.
+        init_std: Standard deviation of the initial weight; None for the one that :meth:`reset_parameters` derives.
+        device: Of the parameters.
+        dtype: Of the parameters.
+
+    Attributes:
+        weight: ``[I, J, D, d]``, or ``[weight_sets, J, D, d]``.
+        bias: ``[J, D]`` or None.
+        logits: ``[I, J]`` or None.
+
+    Raises:
+        ValueError: A size is below 1, ``weight_sets`` does not divide ``in_capsules``, or ``routing`` is unknown.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    logits: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_capsules: int,
+        in_size: int,
+        out_capsules: int,
+        out_size: int,
+        bias: bool = False,
+        *,
+        iterations: int = 3,
+        learnable_logits: bool = False,
+        weight_sets: int | None = None,
+        softmax_over: str = "outputs",
+        leaky: bool = False,
+        gradient: str = "all",
+        eps: float = 1e-8,
+        routing: str = "fused",
+        init_std: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "in_capsules": in_capsules,
+            "in_size": in_size,
+            "out_capsules": out_capsules,
+            "out_size": out_size,
+            "iterations": iterations,
+        }
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if weight_sets is not None and (weight_sets < 1 or in_capsules % weight_sets != 0):
+            raise ValueError(f"weight_sets must be a divisor of in_capsules={in_capsules}, got {weight_sets}")
+        self.in_capsules = in_capsules
+        self.in_size = in_size
+        self.out_capsules = out_capsules
+        self.out_size = out_size
+        self.iterations = iterations
+        self.softmax_over = softmax_over
+        self.leaky = leaky
+        self.gradient = gradient
+        self.eps = eps
+        self.routing = routing
+        self.init_std = init_std
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        self.weight = parameter(weight_sets or in_capsules, out_capsules, out_size, in_size)
+        self.register_parameter("bias", parameter(out_capsules, out_size) if bias else None)
+        self.register_parameter("logits", parameter(in_capsules, out_capsules) if learnable_logits else None)
+        self.reset_parameters()
+
+    @property
+    def routing(self) -> str:
+        """Who routes: ``"fused"`` or ``"reference"``."""
+        return self._routing
+
+    @routing.setter
+    def routing(self, routing: str) -> None:
+        self._routing = _checked_routing(routing)
+
+    def reset_parameters(self) -> None:
+        """Draws the weight from N(0, init_std^2); bias and logits start at 0.
+
+        The scale decides how well routing trains. Too small, and the outputs are so short that the squash, quadratic
+        near 0, leaves hardly a gradient; too large, and the first agreements saturate the coupling. By default, inputs
+        of length 1 and the uniform coupling c give outputs with an expected squared length of 1 before the squash:
+        ``init_std = 1 / (c * sqrt(I * D))`` with c = 1/J for a softmax over outputs (1/(J+1) where leaky) and c = 1/I
+        for one over inputs. That is 0.07 for the MNIST network of the paper.
+        """
+        std = self.init_std
+        if std is None:
+            competitors = self.in_capsules if self.softmax_over == "inputs" else self.out_capsules + self.leaky
+            std = competitors / math.sqrt(self.in_capsules * self.out_size)
+        nn.init.normal_(self.weight, std=std)
+        for zeroed in (self.bias, self.logits):
+            if zeroed is not None:
+                nn.init.zeros_(zeroed)
+
+    def forward(
+        self,
+        capsules: Tensor,
+        *,
+        logits: Tensor | None = None,
+        input_mask: Tensor | None = None,
+        output_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Routes the input capsules to the output capsules.
+
+        Args:
+            capsules: ``[B, I, d]``, dtype of the weight (or any, under autocast).
+            logits: Initial logits ``[I, J]`` or ``[B, I, J]``; not together with ``learnable_logits``.
+            input_mask: bool ``[B, I]``, False where an input capsule is absent.
+            output_mask: bool ``[B, J]``, False where an output capsule is absent.
+
+        Returns:
+            Output capsules ``[B, J, D]``, each of a length below 1.
+
+        Raises:
+            ValueError: ``logits`` is given although the layer learns its own, or the shape of ``capsules`` is not
+                ``[B, I, d]``.
+        """
+        if capsules.dim() != 3 or capsules.shape[1:] != (self.in_capsules, self.in_size):
+            raise ValueError(
+                f"capsules must have the shape [B, {self.in_capsules}, {self.in_size}], got {list(capsules.shape)}"
+            )
+        if logits is None:
+            logits = self.logits
+        elif self.logits is not None:
+            raise ValueError("logits were given, but this layer learns its own (learnable_logits=True)")
+        return _ROUTINGS[self.routing](
+            capsules,
+            self.weight,
+            self.bias,
+            iterations=self.iterations,
+            logits=logits,
+            input_mask=input_mask,
+            output_mask=output_mask,
+            softmax_over=self.softmax_over,
+            leaky=self.leaky,
+            gradient=self.gradient,
+            eps=self.eps,
+        )
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        return (
+            f"in_capsules={self.in_capsules}, in_size={self.in_size}, out_capsules={self.out_capsules}, "
+            f"out_size={self.out_size}, bias={self.bias is not None}, iterations={self.iterations}, "
+            f"learnable_logits={self.logits is not None}, weight_sets={self.weight.shape[0]}, "
+            f"softmax_over={self.softmax_over!r}, leaky={self.leaky}, gradient={self.gradient!r}, eps={self.eps}, "
+            f"routing={self.routing!r}"
+        )
+
+
+def set_routing(module: nn.Module, routing: str) -> None:
+    """Switches who routes in every :class:`CapsuleLayer` of a model.
+
+    Args:
+        module: Any module; layers are found at any depth.
+        routing: ``"fused"`` or ``"reference"``.
+
+    Raises:
+        ValueError: ``routing`` is unknown.
+    """
+    _checked_routing(routing)
+    for layer in module.modules():
+        if isinstance(layer, CapsuleLayer):
+            layer.routing = routing

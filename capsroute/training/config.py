@@ -1,0 +1,122 @@
+"""What determines a training run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from capsroute.training.errors import TrainingError
+
+__all__ = ["DATASETS", "ROUTINGS", "TrainConfig", "preset"]
+
+ROUTINGS = ("fused", "reference")
+# What a resumed run may do differently: go on for longer, and let others route.
+_CHANGEABLE = {"epochs", "routing"}
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "digits": {"epochs": 20, "batch_size": 32, "lr": 3e-3, "reconstruction_weight": 0.005},
+    "mnist": {"epochs": 20, "batch_size": 128, "shift": 2},
+}
+DATASETS = tuple(_PRESETS)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides the result of a run, bit for bit, on one machine.
+
+    Args:
+        dataset: ``"digits"`` or ``"mnist"``; it also chooses the preset of the network.
+        epochs: Passes over the training set, at least 1.
+        batch_size: Images per step, at least 1.
+        iterations: Routing iterations, at least 1.
+        routing: ``"fused"`` or ``"reference"``.
+        lr: Learning rate of Adam at the start.
+        lr_decay: Factor on the learning rate per epoch, applied smoothly at each step: the exponential decay of the
+            paper. 1 keeps the rate.
+        shift: Largest shift of a training image in pixels, along each axis and to both sides; 2 in the paper for MNIST.
+        reconstruction: Whether the decoder is built and trained.
+        reconstruction_weight: Factor on the squared error of the reconstruction, summed over the pixels. The paper has
+            0.0005 for MNIST.
+        amp: Whether the network runs under autocast in bfloat16.
+        seed: Of the initial parameters, the order of the images and their shifts.
+
+    Raises:
+        TrainingError: A value is out of its range.
+    """
+
+    dataset: str = "digits"
+    epochs: int = 30
+    batch_size: int = 128
+    iterations: int = 3
+    routing: str = "fused"
+    lr: float = 1e-3
+    lr_decay: float = 0.9
+    shift: int = 0
+    reconstruction: bool = True
+    reconstruction_weight: float = 0.0005
+    amp: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("dataset", self.dataset, DATASETS)
+        _one_of("routing", self.routing, ROUTINGS)
+        for name in ("epochs", "batch_size", "iterations"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        _check("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a number above 0")
+        _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0 and at most 1")
+        _check("shift", self.shift, self.shift >= 0, "at least 0")
+        weight = self.reconstruction_weight
+        _check("reconstruction_weight", weight, weight >= 0 and math.isfinite(weight), "a number of at least 0")
+        _check("seed", self.seed, 0 <= self.seed < 2**63, "at least 0 and below 2**63")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name, as checkpoints hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """Inverse of :meth:`as_dict`.
+
+        Raises:
+            TrainingError: A name is unknown or missing, or a value is out of its range.
+        """
+        expected = {field.name for field in fields(cls)}
+        if set(values) != expected:
+            raise TrainingError(f"the configuration has other entries than expected: {sorted(set(values) ^ expected)}")
+        return cls(**values)
+
+    def resumed_with(self, changes: dict[str, Any]) -> TrainConfig:
+        """Configuration of a run that goes on.
+
+        Args:
+            changes: What was asked for explicitly; only epochs and routing may differ from what they were.
+
+        Raises:
+            TrainingError: Something else differs, or a value is out of its range.
+        """
+        for name, value in changes.items():
+            before = getattr(self, name)
+            if name not in _CHANGEABLE and value != before:
+                raise TrainingError(f"the checkpoint is of another configuration: {name} was {before}, not {value}")
+        return replace(self, **changes)
+
+
+def preset(dataset: str) -> dict[str, Any]:
+    """Values for :class:`TrainConfig` that suit a data set; where it is silent, the defaults do.
+
+    Raises:
+        TrainingError: The data set is unknown.
+    """
+    _one_of("dataset", dataset, DATASETS)
+    return {"dataset": dataset, **_PRESETS[dataset]}
+
+
+def _check(name: str, value: object, fits: bool, expected: str) -> None:
+    if not fits:
+        raise TrainingError(f"{name} must be {expected}, got {value}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise TrainingError(f"{name} must be one of {', '.join(allowed)}; got {value}")

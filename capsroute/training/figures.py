@@ -1,0 +1,76 @@
+"""Pictures of a finished run."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from capsroute.training.extras import require
+
+__all__ = ["draw_learning_curve", "draw_reconstructions"]
+
+
+def _new_figure(width: float, height: float) -> Any:
+    """An empty figure that no window shows; sizes in inches."""
+    require("matplotlib", "drawing figures")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_reconstructions(
+    path: Path, images: Tensor, reconstructions: Tensor, labels: Tensor, predicted: Tensor
+) -> None:
+    """Draws images above what the decoder makes of their longest capsule.
+
+    Args:
+        path: PNG to write.
+        images: ``[N, channels, H, W]`` in [0, 1], one or three channels.
+        reconstructions: The same shape.
+        labels: True classes, ``[N]``.
+        predicted: Predicted classes, ``[N]``; the reconstruction is of their capsule.
+    """
+    count = len(images)
+    figure = _new_figure(0.8 * count, 2.0)
+    axes = figure.subplots(2, count, squeeze=False)
+    for column in range(count):
+        for row, picture in enumerate((images, reconstructions)):
+            pixels = picture[column].float().cpu().permute(1, 2, 0).numpy()
+            axes[row, column].imshow(pixels, cmap="gray", vmin=0, vmax=1)
+            axes[row, column].set_axis_off()
+        axes[0, column].set_title(str(int(labels[column])))
+        axes[1, column].set_title(
+            str(int(predicted[column])), color="black" if predicted[column] == labels[column] else "red"
+        )
+    figure.suptitle("test images with their labels, above the reconstructions of the predicted capsules", fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
+    """Draws the training loss over the steps, and the accuracies below.
+
+    Args:
+        path: PNG to write.
+        records: What :func:`capsroute.training.metrics.read_metrics` returns.
+    """
+    steps = [record for record in records if record["kind"] == "step"]
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    figure = _new_figure(7.0, 5.5)
+    loss_axes, accuracy_axes = figure.subplots(2, 1, sharex=True)
+    loss_axes.plot([r["step"] for r in steps], [r["loss"] for r in steps], color="C0", linewidth=1, label="training")
+    loss_axes.plot([r["step"] for r in epochs], [r["test_loss"] for r in epochs], "o-", color="C1", label="test")
+    loss_axes.set_yscale("log")
+    loss_axes.set_ylabel("loss")
+    accuracy_axes.plot([r["step"] for r in steps], [100 * r["accuracy"] for r in steps], color="C0", linewidth=1)
+    accuracy_axes.plot([r["step"] for r in epochs], [100 * r["test_accuracy"] for r in epochs], "o-", color="C1")
+    # The interesting part is near the top; what the first steps get right by chance is not.
+    accuracy_axes.set_ylim(min([90.0, *(100 * r["test_accuracy"] for r in epochs)]), 100.2)
+    accuracy_axes.set_ylabel("accuracy / %")
+    accuracy_axes.set_xlabel("step")
+    for axes in (loss_axes, accuracy_axes):
+        axes.grid(alpha=0.3)
+    loss_axes.legend()
+    figure.savefig(path, dpi=120)

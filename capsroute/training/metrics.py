@@ -1,0 +1,98 @@
+"""Metrics on disk: JSON lines and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from capsroute.training.extras import require
+from capsroute.training.records import EpochRecord, StepRecord
+
+__all__ = ["MetricsWriter", "read_metrics"]
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Records of a metrics file, each with its ``kind``: ``"run"``, ``"step"`` or ``"epoch"``.
+
+    A last line that a crash cut off is left out.
+    """
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+class MetricsWriter:
+    """Appends every record to ``metrics.jsonl`` and to TensorBoard; an observer of the training.
+
+    Args:
+        path: The JSON lines.
+        tensorboard_dir: Folder of the TensorBoard events.
+        step: Steps that the run has behind it.
+        epoch: Epochs that it has behind it. Later records, from a run that went on after the checkpoint that is now
+            resumed, are dropped, so that nothing is there twice.
+
+    Raises:
+        TrainingError: TensorBoard is not installed.
+        OSError: The files cannot be written.
+    """
+
+    def __init__(self, path: Path, tensorboard_dir: Path, step: int = 0, epoch: int = 0) -> None:
+        tensorboard = require("torch.utils.tensorboard", "writing TensorBoard events")
+        if path.exists():
+            _keep_until(path, step, epoch)
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by __exit__
+        self._board = tensorboard.SummaryWriter(str(tensorboard_dir), purge_step=step + 1 if step else None)
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+    def describe_run(self, facts: dict[str, Any]) -> None:
+        """Writes what the run is made of, once per start."""
+        self._write("run", facts)
+
+    def on_step(self, record: StepRecord) -> None:
+        """Writes a step."""
+        self._write("step", asdict(record))
+        self._scalars(
+            record.step,
+            {
+                "train/loss": record.loss,
+                "train/accuracy": record.accuracy,
+                "speed/images_per_second": record.images_per_second,
+                "train/learning_rate": record.learning_rate,
+            },
+        )
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Writes an epoch."""
+        self._write("epoch", asdict(record))
+        self._scalars(record.step, {"test/loss": record.test_loss, "test/accuracy": record.test_accuracy})
+        self._board.flush()
+
+    def _write(self, kind: str, facts: dict[str, Any]) -> None:
+        self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
+
+    def _scalars(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+
+def _keep_until(path: Path, step: int, epoch: int) -> None:
+    kept = [r for r in read_metrics(path) if r["step"] <= step and (r["kind"] != "epoch" or r["epoch"] <= epoch)]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    os.replace(temporary, path)

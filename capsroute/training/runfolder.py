@@ -1,0 +1,79 @@
+"""The folder of a run: the names in it, and the care not to lose an older run."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from capsroute.training.errors import TrainingError
+
+__all__ = ["RunFolder"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of the files of a run.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """State after the last epoch, or where the run was interrupted."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Folder of TensorBoard events."""
+        return self.path / "tensorboard"
+
+    @property
+    def reconstructions(self) -> Path:
+        """Test images above their reconstructions."""
+        return self.path / "reconstructions.png"
+
+    @property
+    def learning_curve(self) -> Path:
+        """Loss and accuracy over the steps."""
+        return self.path / "learning_curve.png"
+
+    def prepare(self, resumed: Path | None, overwrite: bool) -> None:
+        """Makes the folder ready for a run.
+
+        Args:
+            resumed: Checkpoint that the run goes on from; if it is this folder's, the run in it stays.
+            overwrite: Whether an older run is removed. Only the files of a run are, nothing else in the folder.
+
+        Raises:
+            TrainingError: The folder cannot be written, or holds an older run that is to stay.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise TrainingError(f"cannot write into the folder {self.path}: {error.strerror or error}") from error
+        files = (self.checkpoint, self.metrics, self.tensorboard, self.reconstructions, self.learning_curve)
+        present = [file for file in files if file.exists()]
+        if not present or (resumed is not None and resumed.resolve() == self.checkpoint.resolve()):
+            return
+        if not overwrite:
+            raise TrainingError(
+                f"{self.path} holds a run already ({present[0].name}): choose another --out, go on with --resume "
+                f"{self.checkpoint}, or remove it with --overwrite"
+            )
+        if resumed is not None and resumed.resolve().is_relative_to(self.path.resolve()):
+            raise TrainingError(f"--overwrite would remove the run that {resumed} belongs to: choose another --out")
+        for file in present:
+            if file.is_dir():
+                shutil.rmtree(file)
+            else:
+                file.unlink()

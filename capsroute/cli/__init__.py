@@ -1,0 +1,63 @@
+"""The command ``capsroute``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from capsroute._version import __version__
+from capsroute.cli.errors import CommandError
+
+__all__ = ["CommandError", "main"]
+
+# One module each in this package, with add_parser(subparsers) and run(args) -> exit status. They import what is slow to
+# import only when they run.
+COMMANDS = ("train", "bench", "info")
+
+_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Fails with the one sentence that every error of this command is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(message)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="capsroute", description="Fast routing for capsule networks.")
+    parser.add_argument("--version", action="version", version=f"capsroute {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        import_module(f"capsroute.cli.{command}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+
+    Returns:
+        Exit status: 0; 2 for bad input, with one sentence on standard error; 130 after Ctrl-C.
+    """
+    try:
+        args = _build_parser().parse_args(argv)
+        status: int = import_module(f"capsroute.cli.{args.command}").run(args)
+        sys.stdout.flush()
+    except SystemExit as ended:  # --help and --version
+        return int(ended.code or 0)
+    except CommandError as error:
+        print(f"capsroute: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough, as in `capsroute info | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status

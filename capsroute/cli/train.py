@@ -1,0 +1,129 @@
+"""``capsroute train``: trains CapsNet on real images."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capsroute.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from capsroute.training import TrainConfig
+    from capsroute.training.checkpoint import Checkpoint
+
+__all__ = ["add_parser", "run"]
+
+_CONFIG_OPTIONS = (
+    "dataset",
+    "epochs",
+    "batch_size",
+    "iterations",
+    "routing",
+    "lr",
+    "lr_decay",
+    "shift",
+    "reconstruction",
+    "reconstruction_weight",
+    "amp",
+    "seed",
+)
+_TOGGLE = argparse.BooleanOptionalAction
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command to the parser of ``capsroute``.
+
+    What configures the training has no default here: an option that is not given takes the value of the resumed
+    checkpoint, or of the data set's preset.
+    """
+    parser = subparsers.add_parser(
+        "train",
+        help="train CapsNet on handwritten digits",
+        description="Trains CapsNet (Sabour et al. 2017). Options that are not given suit the data set.",
+        argument_default=None,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--dataset", metavar="NAME", help="digits (default, no download) or mnist")
+    data.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder of MNIST's IDX files; what is absent is fetched into it"
+    )
+    data.add_argument("--shift", type=int, metavar="PIXELS", help="largest random shift of training images")
+
+    model = parser.add_argument_group("network")
+    model.add_argument("--iterations", type=int, metavar="N", help="routing iterations (default: 3)")
+    model.add_argument("--routing", metavar="HOW", help="fused (default) or reference, its definition in plain PyTorch")
+    model.add_argument("--reconstruction", action=_TOGGLE, help="with or without the decoder (default: with)")
+    model.add_argument("--reconstruction-weight", type=float, metavar="W", help="of the squared error per image")
+
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=int, metavar="N", help="passes over the training set")
+    training.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    training.add_argument("--lr", type=float, metavar="RATE", help="learning rate of Adam at the start")
+    training.add_argument("--lr-decay", type=float, metavar="FACTOR", help="of the learning rate, per epoch")
+    training.add_argument("--amp", action=_TOGGLE, help="autocast in bfloat16 (default: off)")
+    training.add_argument("--seed", type=int, metavar="N", help="of parameters, order and shifts (default: 0)")
+
+    place = parser.add_argument_group("where")
+    place.add_argument("--device", metavar="NAME", default="auto", help="auto (default), cpu or cuda")
+    place.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+    place.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)")
+    place.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from a checkpoint, in its folder")
+    place.add_argument("--overwrite", action="store_true", help="remove an older run in --out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains.
+
+    Returns:
+        0, or 128 plus the number of the signal that ended the training early.
+
+    Raises:
+        CommandError: Something that the user can mend.
+    """
+    from capsroute.training import TrainingError
+
+    try:
+        return _run(args)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+
+
+def _run(args: argparse.Namespace) -> int:
+    import torch
+
+    from capsroute.training.checkpoint import load_checkpoint
+    from capsroute.training.run import choose_device, train
+
+    if args.threads is not None:
+        if args.threads < 1:
+            raise CommandError(f"threads must be at least 1, got {args.threads}")
+        torch.set_num_threads(args.threads)
+    device = choose_device(args.device)
+    checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
+    config = _configuration(args, checkpoint)
+    out = args.out or (args.resume.parent if args.resume is not None else _new_folder(config.dataset))
+    print(f"training on {config.dataset} with {config.routing} routing on {device.type}, into {out}", flush=True)
+    result = train(config, out, device=device, data_dir=args.data_dir, resume=checkpoint, overwrite=args.overwrite)
+    if result.interrupted_by is not None:
+        print(f"interrupted; go on with: capsroute train --resume {out / 'checkpoint.pt'}", file=sys.stderr)
+        return 128 + result.interrupted_by
+    print(f"test accuracy: {result.test_accuracy:.4f}")
+    return 0
+
+
+def _configuration(args: argparse.Namespace, checkpoint: Checkpoint | None) -> TrainConfig:
+    """What was given explicitly, on top of the checkpoint or of the preset of the data set."""
+    from capsroute.training import TrainConfig, preset
+
+    given = {name: getattr(args, name) for name in _CONFIG_OPTIONS if getattr(args, name) is not None}
+    if checkpoint is not None:
+        return checkpoint.config.resumed_with(given)
+    return TrainConfig(**{**preset(given.get("dataset", "digits")), **given})
+
+
+def _new_folder(dataset: str) -> Path:
+    from datetime import datetime
+
+    return Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -6,10 +6,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import Function, once_differentiable
+from torch.autograd.function import Function
 
 from .ops import SOURCES
 from .options import RoutingOptions
+
+
+class _DifferentiableOnce(Function):
+    """The identity on the first ``count`` tensors, whose own backward is a clear error.
+
+    torch's once_differentiable cuts the graph: asked for a second derivative, torch.autograd.grad then says that x was
+    not used, or returns None. Here the gradients stay connected to all ``tensors`` that they depend on.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        return tuple(tensor.view_as(tensor) for tensor in tensors[:count] if tensor is not None)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError(
+            "capsroute's kernels are differentiable once, and a second derivative was asked for: "
+            "run the forward under capsroute.testing.backend('reference'), which can be differentiated again"
+        )
 
 
 def _functions(name: str) -> tuple[type[Function], type[Function]]:
@@ -22,16 +47,19 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
     backward_op = getattr(torch.ops.capsroute, f"{name}_backward").default
     sources = len(SOURCES[name])
 
-    def save(ctx, inputs, outputs):
+    def save(ctx: Any, inputs: Any, outputs: Any) -> None:
         options, values, *tensors = inputs
         _, pre_squash, log_normaliser = outputs
         ctx.save_for_backward(*tensors, pre_squash, log_normaliser)
         ctx.packed = (options, values)
 
-    def gradients_of(ctx, grad_output, *_):
+    def gradients_of(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, pre_squash, log_normaliser = ctx.saved_tensors
         needed = list(ctx.needs_input_grad[2 : 2 + sources + 2])
-        gradients = backward_op(grad_output, *tensors, pre_squash, log_normaliser, *ctx.packed, needed)
+        with torch.no_grad():
+            gradients = backward_op(grad_output, *tensors, pre_squash, log_normaliser, *ctx.packed, needed)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+            gradients = _DifferentiableOnce.apply(len(gradients), *gradients, grad_output, *tensors)
         wanted = [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]
         return None, None, *wanted, None, None
 
@@ -42,7 +70,7 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
             save(ctx, (options, values, *tensors), outputs)
             return outputs[0]
 
-        backward = staticmethod(once_differentiable(gradients_of))
+        backward = staticmethod(gradients_of)
 
     class FunctorchRouting(Function):
         generate_vmap_rule = True
@@ -56,7 +84,7 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
             ctx.mark_non_differentiable(output[1], output[2])
             save(ctx, inputs, output)
 
-        backward = staticmethod(once_differentiable(gradients_of))
+        backward = staticmethod(gradients_of)
 
     Routing.__name__ = Routing.__qualname__ = name
     FunctorchRouting.__name__ = FunctorchRouting.__qualname__ = f"{name}_functorch"

@@ -69,7 +69,7 @@ def choose(device: torch.device) -> Choice:
             raise ValueError(f"backend {name!r} was forced but cannot be used: {problem}")
         return Choice(name, f"backend {name!r} is forced by capsroute.testing.backend")
     if device.type == "cpu":
-        return Choice("cpu", f"tensors on 'cpu' take the CPU kernels, instruction set {_native.cpu_isa()!r}")
+        return Choice("cpu", "tensors on 'cpu' take the CPU kernels")
     return Choice("reference", f"there is no kernel for device type {device.type!r} in this build")
 
 
@@ -85,6 +85,6 @@ def build_info() -> dict[str, Any]:
 
 def warn_once(reason: str) -> None:
     """Say once per reason that a call falls back to the plain reference."""
-    if reason not in _warned:
+    if not torch.compiler.is_compiling() and reason not in _warned:
         _warned.add(reason)
         warnings.warn(f"capsroute falls back to the plain PyTorch reference: {reason}", RuntimeWarning, stacklevel=4)

@@ -6,9 +6,7 @@ and what was expected.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor
@@ -19,6 +17,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def floating(name: str, value: object) -> Tensor:
+    """A dense tensor of a dtype that the kernels know."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
     if value.dtype not in DTYPES:
@@ -29,24 +28,28 @@ def floating(name: str, value: object) -> Tensor:
 
 
 def rank(name: str, value: Tensor, axes: str) -> None:
+    """One dimension per name in ``axes``."""
     expected = axes.count(",") + 1
     if value.dim() != expected:
         raise ValueError(f"{name} must have {expected} dimensions [{axes}], got shape {tuple(value.shape)}")
 
 
 def positive_sizes(name: str, value: Tensor, axes: str, first: int = 0) -> None:
+    """Sizes of at least 1 from axis ``first`` on."""
     for axis in range(first, value.dim()):
         if value.shape[axis] < 1:
             raise ValueError(f"{name} [{axes}] must have sizes of at least 1 there, got shape {tuple(value.shape)}")
 
 
 def shape(name: str, value: Tensor, axes: str, expected: Sequence[int]) -> None:
+    """Exactly the expected sizes."""
     rank(name, value, axes)
     if any(value.shape[k] != expected[k] for k in range(len(expected))):
         raise ValueError(f"{name} must have shape [{axes}] = {tuple(expected)}, got {tuple(value.shape)}")
 
 
 def same_kind(name: str, value: Tensor, like_name: str, like: Tensor, *, dtype: bool = True) -> None:
+    """Device, and unless told otherwise dtype, of another argument."""
     if dtype and value.dtype != like.dtype:
         raise TypeError(f"{name} must have the dtype of {like_name}, {like.dtype}, got {value.dtype}")
     if value.device != like.device:
@@ -54,6 +57,7 @@ def same_kind(name: str, value: Tensor, like_name: str, like: Tensor, *, dtype: 
 
 
 def mask(name: str, value: object, like_name: str, like: Tensor, axes: str, expected: Sequence[int]) -> None:
+    """A bool tensor of the expected sizes."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a bool torch.Tensor or None, got {type(value).__name__}")
     if value.dtype != torch.bool:
@@ -63,6 +67,7 @@ def mask(name: str, value: object, like_name: str, like: Tensor, axes: str, expe
 
 
 def initial_logits(value: object, like_name: str, like: Tensor, batch: int, inputs: int, outputs: int) -> None:
+    """``[I, J]`` or ``[B, I, J]``."""
     tensor = floating("logits", value)
     same_kind("logits", tensor, like_name, like)
     given = tuple(tensor.shape)
@@ -72,11 +77,13 @@ def initial_logits(value: object, like_name: str, like: Tensor, batch: int, inpu
         shape("logits", tensor, "B, I, J", (batch, inputs, outputs))
     else:
         raise ValueError(
-            f"logits must have shape [I, J] = {(inputs, outputs)} or [B, I, J] = {(batch, inputs, outputs)}, got {given}"
+            f"logits must have shape [I, J] = {(inputs, outputs)} or [B, I, J] = {(batch, inputs, outputs)}, "
+            f"got {given}"
         )
 
 
 def choice(name: str, value: object, known: Sequence[str]) -> None:
+    """One of the known strings."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {', '.join(map(repr, known))}, got {type(value).__name__}")
     if value not in known:
@@ -99,9 +106,9 @@ def scalar_options(options: RoutingOptions) -> None:
             f"leaky must be False unless softmax_over is 'outputs', got softmax_over={options.softmax_over!r}"
         )
     eps: object = options.eps
-    if isinstance(eps, bool) or not isinstance(eps, Real):
+    if isinstance(eps, bool) or not isinstance(eps, int | float):
         raise TypeError(f"eps must be a number of at least 0, got {type(eps).__name__}")
-    if not math.isfinite(eps) or eps < 0:
+    if not 0 <= eps < float("inf"):  # false for NaN too
         raise ValueError(f"eps must be finite and at least 0, got {eps}")
 
 

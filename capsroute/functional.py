@@ -75,9 +75,16 @@ def route_votes(
     """Route given prediction vectors: :func:`dynamic_routing` from its second step on.
 
     Args:
-        votes: Prediction vectors, ``[B, I, J, D]``; any strides, read in place.
-        bias, iterations, logits, input_mask, output_mask, softmax_over, leaky, gradient, eps: As for
-            :func:`dynamic_routing`.
+        votes: Prediction vectors, ``[B, I, J, D]``; float32, float64, bfloat16 or float16, any strides, read in place.
+        bias: Added before the squash in every iteration, ``[J, D]``.
+        iterations: Number T of routing iterations, at least 1.
+        logits: Initial logits, ``[I, J]`` or ``[B, I, J]``. Zero when not given.
+        input_mask: bool ``[B, I]``; False = absent.
+        output_mask: bool ``[B, J]``; False = absent.
+        softmax_over: ``"outputs"`` or ``"inputs"``.
+        leaky: Add one zero logit to each softmax over outputs and drop its share.
+        gradient: ``"all"`` or ``"last"``.
+        eps: Under the root of the squash, at least 0.
 
     Returns:
         Output capsules, ``[B, J, D]``, contiguous, in the dtype of ``votes`` (under autocast: in autocast's dtype).
@@ -94,8 +101,8 @@ def explain(*arguments: Any, **keywords: Any) -> str:
     """Say which kernel a call takes, and why, without running it.
 
     Args:
-        arguments, keywords: Those of :func:`dynamic_routing`, or of :func:`route_votes` (a first argument with four
-            dimensions, or the keyword ``votes``).
+        *arguments: Those of :func:`dynamic_routing`, or of :func:`route_votes`: a first argument with four dimensions.
+        **keywords: Likewise; ``votes`` tells that :func:`route_votes` is meant.
 
     Returns:
         One line for a person: the function, the backend, the reason.
@@ -109,9 +116,12 @@ def explain(*arguments: Any, **keywords: Any) -> str:
     given.apply_defaults()
     values = given.arguments
     sources = tuple(values.pop(name) for name in ("x", "weight", "votes") if name in values)
-    tensors = [values.pop(name) for name in ("bias", "logits", "input_mask", "output_mask")]
-    call = _call(sources, *tensors, RoutingOptions(**values))
-    return f"{function.__name__} takes backend {call.choice.name!r}: {call.choice.reason}"
+    bias, logits, input_mask, output_mask = (
+        values.pop(name) for name in ("bias", "logits", "input_mask", "output_mask")
+    )
+    call = _call(sources, bias, logits, input_mask, output_mask, RoutingOptions(**values))
+    detail = f" (instruction set {backends.build_info()['cpu_isa']!r})" if call.choice.name == "cpu" else ""
+    return f"{function.__name__} takes backend {call.choice.name!r}{detail}: {call.choice.reason}"
 
 
 class _Call(NamedTuple):
@@ -132,7 +142,8 @@ def _call(
     options: RoutingOptions,
 ) -> _Call:
     checks.scalar_options(options)
-    *sources, bias, logits = (_autocast(tensor) for tensor in (*sources, bias, logits))
+    sources = tuple(_autocast(tensor) for tensor in sources)
+    bias, logits = _autocast(bias), _autocast(logits)
     if len(sources) == 2:
         name, like_name, sizes = "dynamic_routing", "x", checks.inputs_and_weight(*sources)
     else:
@@ -168,6 +179,8 @@ def _autocast(tensor: Any) -> Any:
     if not isinstance(tensor, Tensor):
         return tensor
     device = tensor.device.type
-    if not torch.is_autocast_enabled(device) or not tensor.is_floating_point() or tensor.dtype == torch.float64:
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return tensor
+    if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return tensor
     return tensor.to(torch.get_autocast_dtype(device))

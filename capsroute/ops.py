@@ -12,7 +12,7 @@ public functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -151,10 +151,13 @@ def _backward(
 
 def _in_turn(op: Any, in_dims: Sequence[int | None], arguments: Sequence[Any], count: int) -> tuple[Any, Any]:
     """The vmap rule that is always right: one call per instance."""
-    results = [
-        op(*(a if dim is None else a.select(dim, n) for a, dim in zip(arguments, in_dims, strict=True)))
-        for n in range(count)
-    ]
+
+    def instance(n: int) -> Iterator[Any]:
+        for argument, dim in zip(arguments, in_dims, strict=True):
+            mapped = isinstance(argument, Tensor) and dim is not None  # lists have lists of dims
+            yield argument.select(dim, n) if mapped else argument
+
+    results = [op(*instance(n)) for n in range(count)]
     stacked = tuple(torch.stack(instances) for instances in zip(*results, strict=True))
     return stacked, (0,) * len(stacked)
 
@@ -197,25 +200,25 @@ def _register(name: str, sources: int) -> None:
         f"{name}_backward(Tensor grad_output, {tensors}, {optional}, {saved}, {packed}, bool[] needed) -> ({gradients})"
     )
 
-    def forward(*arguments):
+    def forward(*arguments: Any) -> tuple[Tensor, ...]:
         return _forward(arguments[:sources], arguments[sources:last], *arguments[last:])
 
-    def forward_fake(*arguments):
+    def forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
         return _empty_results(arguments[:sources], *arguments[last:])
 
-    def backward(grad_output, *arguments):
+    def backward(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
         saved_tensors = arguments[last : last + 2]
         return _backward(
             grad_output, arguments[:sources], arguments[sources:last], saved_tensors, *arguments[last + 2 :]
         )
 
-    def backward_fake(grad_output, *arguments):
+    def backward_fake(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
         return _empty_gradients(arguments[: sources + 2], arguments[-1])
 
-    def forward_vmap(info, in_dims, *arguments):
+    def forward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
         return _forward_vmap(getattr(torch.ops.capsroute, f"{name}_forward"), sources, info, in_dims, arguments)
 
-    def backward_vmap(info, in_dims, *arguments):
+    def backward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
         return _in_turn(getattr(torch.ops.capsroute, f"{name}_backward"), in_dims, arguments, info.batch_size)
 
     for op, cpu, fake, vmap in (

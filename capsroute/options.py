@@ -21,6 +21,7 @@ class RoutingOptions:
     backend: str = "cpu"
 
     def with_backend(self, backend: str) -> RoutingOptions:
+        """The same options for another backend."""
         return RoutingOptions(self.iterations, self.softmax_over, self.leaky, self.gradient, self.eps, backend)
 
     def integers(self) -> list[int]:

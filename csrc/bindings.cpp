@@ -157,8 +157,8 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
              })
         .def("backward", &run_backward, "buffers"_a, "workspace"_a, "workspace_bytes"_a);
     py::class_<RoutingBackward>(m, "RoutingBackward")
-        .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "log_normaliser"_a, "grad_x"_a,
-             "grad_weight"_a, "grad_votes"_a, "grad_bias"_a, "grad_logits"_a);
+        .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "log_normaliser"_a, "grad_x"_a, "grad_weight"_a,
+             "grad_votes"_a, "grad_bias"_a, "grad_logits"_a);
     m.def("build_info", &build_info);
     m.def("cpu_isa", &capsroute::cpu_isa);
     m.def("usable_cpu_isas", [] { return isa_names(true); });

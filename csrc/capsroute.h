@@ -41,9 +41,9 @@ struct RoutingProblem {
     double eps;
     int32_t threads;  // at least 1
 
-    const void* x;             // [B, I, d]
-    const void* weight;        // [I_w, J, D, d]
-    const void* votes;         // [B, I, J, D]
+    const void* x;       // [B, I, d]
+    const void* weight;  // [I_w, J, D, d]
+    const void* votes;   // [B, I, J, D]
     int64_t vote_strides[4];
     const void* bias;            // [J, D] or null
     const void* logits;          // [I, J] or [B, I, J], or null
@@ -82,10 +82,10 @@ Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& 
 Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
 
 // Instruction sets of the CPU kernels, from the plainest to the widest: "baseline", "avx2", "avx512" on x86-64.
-int cpu_isa_count();                // built
-const char* cpu_isa_name(int isa);  // null when out of range
-bool cpu_isa_usable(int isa);       // by the CPU that runs this
-const char* cpu_isa();              // the chosen one: the widest usable, or CAPSROUTE_CPU_ISA
+int cpu_isa_count();                    // built
+const char* cpu_isa_name(int isa);      // null when out of range
+bool cpu_isa_usable(int isa);           // by the CPU that runs this
+const char* cpu_isa();                  // the chosen one: the widest usable, or CAPSROUTE_CPU_ISA
 bool cpu_isa_choose(const char* name);  // false, and nothing changed, when unknown or not usable
 bool built_with_openmp();
 

@@ -15,7 +15,7 @@ inline void squash_backward(const State<T>& state, const RoutingBackward& buffer
                             int64_t output, const T* gradient, T* slope) {
     const RoutingProblem& problem = state.problem;
     const int64_t size = problem.output_size, count = state.votes_per_input, samples = samples_in_tile(state, tile);
-    const int64_t saved = ((iteration - 1) * problem.batch + tile * kLanes<T>) * count + output * size;
+    const int64_t saved = ((iteration - 1) * problem.batch + tile * kLanes<T>)*count + output * size;
     const auto saved_s = [&](int64_t k) {
         return load_samples<T>(kAccumulationType<T>, buffers.pre_squash, saved + k, count, samples);
     };
@@ -31,8 +31,8 @@ inline void squash_backward(const State<T>& state, const RoutingBackward& buffer
     const Pack<T> h = reciprocal_or_zero(square_root(under_root));
     const Pack<T> inverse = one / (one + squared);
     const Pack<T> factor = squared * inverse * h;
-    const Pack<T> twice_derivative =
-        splat(T(2)) * h * inverse * inverse - factor * reciprocal_or_zero(under_root);
+    const Pack<T> ratio = squared / select(under_root, under_root, one);  // of small numbers, so not by a reciprocal
+    const Pack<T> twice_derivative = inverse * h * (inverse + inverse - ratio);
     const Pack<T> s_factor = twice_derivative * along;
     Pack<T> mean = zero;
     for (int64_t k = 0; k < size; ++k) {
@@ -165,9 +165,9 @@ struct VoteGradient {
     int64_t first_iteration;  // 1, or T when only the last counts
     bool through_logits;      // gradient "all": the logits of iterations >= 2 depend on the votes
     bool logits_wanted;
-    T* coupling;         // [T, J, N]
-    T* logit_gradient;   // [T, J, N]
-    T* initial_logits;   // [J, N]; sum over the iterations
+    T* coupling;        // [T, J, N]
+    T* logit_gradient;  // [T, J, N]
+    T* initial_logits;  // [J, N]; sum over the iterations
 
     VoteGradient(const State<T>& state, const RoutingBackward& buffers, const Scratch<T>& scratch)
         : first_iteration(state.problem.gradient_last ? state.problem.iterations : 1),

@@ -84,7 +84,8 @@ CAPSROUTE_INLINE void vote_sums(const State<T>& state, int64_t begin, int64_t en
 }
 
 template <int kBlock, int kSize, class T>
-inline void vote_sums_from(const State<T>& state, int64_t begin, int64_t end, const T* x, int64_t k, T* buffer, T* sums) {
+inline void vote_sums_from(const State<T>& state, int64_t begin, int64_t end, const T* x, int64_t k, T* buffer,
+                           T* sums) {
     for (; k + kBlock <= state.votes_per_input; k += kBlock) {
         vote_sums<kBlock, kSize>(state, begin, end, x, k, buffer, sums + k * kLanes<T>);
     }
@@ -129,7 +130,8 @@ inline void add_weighted(const RoutingProblem& problem, const T* c, const T* vot
 // Softmax over inputs, one input at a time: the sums are relative to the largest logit so far and are scaled down when
 // it grows. logits become exp(logit - largest).
 template <class T>
-inline void online_softmax(const State<T>& state, int64_t tile, int64_t input, T* logits, T* largest, T* total, T* sums) {
+inline void online_softmax(const State<T>& state, int64_t tile, int64_t input, T* logits, T* largest, T* total,
+                           T* sums) {
     const RoutingProblem& problem = state.problem;
     const Pack<T> zero = splat(T(0)), lowest = splat(kLowest<T>);
     const Pack<T> there = problem.input_mask ? input_present(state, tile, input) : splat(T(1));
@@ -196,7 +198,8 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
 
 // to[lane * stride] = the samples' lanes of a pack, as stored in outputs and saved tensors.
 template <class T>
-inline void store_samples(capsroute::DType dtype, void* to, int64_t offset, int64_t stride, int64_t samples, Pack<T> a) {
+inline void store_samples(capsroute::DType dtype, void* to, int64_t offset, int64_t stride, int64_t samples,
+                          Pack<T> a) {
     alignas(64) T lanes[kLanes<T>];
     store(lanes, a);
     for (int64_t n = 0; n < samples; ++n) write(dtype, to, offset + n * stride, lanes[n]);
@@ -276,8 +279,7 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
         Pack<T> log_normaliser = splat(T(0)), squared = splat(T(0));
         const ChunkWeights<T> weights = over_inputs ? chunk_weights(state, tile, j, log_normaliser)
                                                     : ChunkWeights<T>{state, tile, j, splat(T(0)), splat(T(1))};
-        const Pack<T> common =
-            uniform ? load(state.uniform + (tile * outputs + j) * kLanes<T>) : splat(T(1));
+        const Pack<T> common = uniform ? load(state.uniform + (tile * outputs + j) * kLanes<T>) : splat(T(1));
         T* sums = tile_of(state.partial, state, 0, tile, count) + j * size * kLanes<T>;  // chunk 0 holds the result
         for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
             const T* part = tile_of(state.partial, state, chunk, tile, count) + j * size * kLanes<T>;

@@ -5,10 +5,10 @@
 namespace capsroute::cpu {
 namespace {
 
-constexpr int64_t kTargetItems = 64;               // enough to keep many threads busy to the end of a pass
-constexpr int64_t kChunkWeightBytes = 256 << 10;   // the weights of a chunk stay in a second-level cache
-constexpr int64_t kPartialBytes = 4 << 20;         // of all chunks; smaller chunks would cost more memory than they save
-constexpr int64_t kPartWeightBytes = 8 << 20;      // of all parts of the weight gradient
+constexpr int64_t kTargetItems = 64;              // enough to keep many threads busy to the end of a pass
+constexpr int64_t kChunkWeightBytes = 256 << 10;  // the weights of a chunk stay in a second-level cache
+constexpr int64_t kPartialBytes = 4 << 20;        // of all chunks; smaller chunks would cost more memory than they save
+constexpr int64_t kPartWeightBytes = 8 << 20;     // of all parts of the weight gradient
 constexpr int64_t kLargest = int64_t{1} << 62;
 
 int64_t divide_up(int64_t a, int64_t b) {
@@ -136,9 +136,9 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     const bool saved_sums = p.softmax_over_inputs && backward;
     state.normaliser = arena.take<T>(saved_sums, {T_, tiles, p.outputs, lanes});
     state.mean = arena.take<T>(saved_sums, {T_, tiles, p.outputs, lanes});
-    state.part_weight = arena.take<T>(wanted.weight && state.parts > 1, {state.parts, p.weight_inputs, votes, p.input_size});
-    state.part_logits =
-        arena.take<T>(wanted.logits && !p.logits_per_sample, {state.parts, p.inputs, p.outputs});
+    state.part_weight =
+        arena.take<T>(wanted.weight && state.parts > 1, {state.parts, p.weight_inputs, votes, p.input_size});
+    state.part_logits = arena.take<T>(wanted.logits && !p.logits_per_sample, {state.parts, p.inputs, p.outputs});
     state.scratch_size = divide_scratch<T>(p, nullptr).size;
     state.scratch = arena.take<T>(true, {int64_t{p.threads}, state.scratch_size});
     return arena.bytes();

@@ -41,9 +41,8 @@ void run_forward(const State<T>& state, const RoutingForward& buffers) {
     for_each(state, tiles, [&](int64_t tile, T* scratch) { k.prepare(state, tile, scratch); });
     for (int64_t t = 1; t <= state.problem.iterations; ++t) {
         // Neighbouring items share a chunk, so that its weights are still in a cache.
-        for_each(state, state.chunks * tiles, [&](int64_t item, T* scratch) {
-            k.forward_pass(state, t, item / tiles, item % tiles, scratch);
-        });
+        for_each(state, state.chunks * tiles,
+                 [&](int64_t item, T* scratch) { k.forward_pass(state, t, item / tiles, item % tiles, scratch); });
         for_each(state, tiles, [&](int64_t tile, T*) { k.forward_step(state, buffers, t, tile); });
     }
 }
@@ -58,9 +57,8 @@ void run_backward(const State<T>& state, const RoutingBackward& buffers) {
         k.backward_start(state, buffers, tile);
     });
     for (int64_t t = p.iterations; t >= 2 && !p.gradient_last; --t) {
-        for_each(state, state.chunks * tiles, [&](int64_t item, T* scratch) {
-            k.backward_pass(state, t, item / tiles, item % tiles, scratch);
-        });
+        for_each(state, state.chunks * tiles,
+                 [&](int64_t item, T* scratch) { k.backward_pass(state, t, item / tiles, item % tiles, scratch); });
         for_each(state, tiles, [&](int64_t tile, T*) { k.backward_step(state, buffers, t, tile); });
     }
     if (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits) {

@@ -35,7 +35,7 @@ struct State {
     int64_t weight_inputs;  // of the last pass: I_w, or I when votes are given
     int64_t groups;         // of weight inputs: the items of the last pass are groups x parts
     int64_t group_inputs;
-    int64_t parts;       // of the (input repeat, tile) pairs that share a weight
+    int64_t parts;  // of the (input repeat, tile) pairs that share a weight
     int64_t part_pairs;
     T* part_weight;  // [parts, I_w, J, D, d]; null with one part
     T* part_logits;  // [parts, I, J]; only for logits [I, J]

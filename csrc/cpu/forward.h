@@ -25,15 +25,13 @@ inline T* tile_of(T* from, const State<T>& state, int64_t chunk_or_iteration, in
 
 // x in tile layout, which outputs are there, and the coupling of the first iteration without initial logits.
 template <class T>
-void prepare(const State<T>& state, int64_t tile, T* scratch_memory) {
+void prepare(const State<T>& state, int64_t tile) {
     const RoutingProblem& problem = state.problem;
-    const Scratch<T> scratch = capsroute::cpu::divide_scratch(problem, scratch_memory);
     const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
     const int64_t inputs = problem.inputs, outputs = problem.outputs, size = problem.input_size;
     if (problem.x) {
         T* x = state.x + tile * inputs * size * kLanes<T>;
-        transpose_in(problem.dtype, problem.x, first * inputs * size, inputs * size, samples, inputs * size, x,
-                     scratch.row);
+        transpose_in(problem.dtype, problem.x, first * inputs * size, inputs * size, samples, inputs * size, x);
         for (int64_t i = 0; problem.input_mask && i < inputs; ++i) {
             const Pack<T> there = input_present(state, tile, i);
             for (int64_t e = 0; e < size; ++e, x += kLanes<T>) store(x, select(there, load(x), splat(T(0))));

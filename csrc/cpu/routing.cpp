@@ -38,7 +38,7 @@ template <class T>
 void run_forward(const State<T>& state, const RoutingForward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const int64_t tiles = state.tiles;
-    for_each(state, tiles, [&](int64_t tile, T* scratch) { k.prepare(state, tile, scratch); });
+    for_each(state, tiles, [&](int64_t tile, T*) { k.prepare(state, tile); });
     for (int64_t t = 1; t <= state.problem.iterations; ++t) {
         // Neighbouring items share a chunk, so that its weights are still in a cache.
         for_each(state, state.chunks * tiles,
@@ -52,8 +52,8 @@ void run_backward(const State<T>& state, const RoutingBackward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const int64_t tiles = state.tiles;
-    for_each(state, tiles, [&](int64_t tile, T* scratch) {
-        k.prepare(state, tile, scratch);
+    for_each(state, tiles, [&](int64_t tile, T*) {
+        k.prepare(state, tile);
         k.backward_start(state, buffers, tile);
     });
     for (int64_t t = p.iterations; t >= 2 && !p.gradient_last; --t) {

@@ -47,7 +47,7 @@ struct State {
 // The kernels of one instruction set for one accumulation type. Each call is serial work on one item.
 template <class T>
 struct Kernels {
-    void (*prepare)(const State<T>&, int64_t tile, T* scratch);
+    void (*prepare)(const State<T>&, int64_t tile);
 
     void (*forward_pass)(const State<T>&, int64_t iteration, int64_t chunk, int64_t tile, T* scratch);
     void (*forward_step)(const State<T>&, const RoutingForward&, int64_t iteration, int64_t tile);
@@ -71,7 +71,7 @@ template <class T>
 struct Scratch {
     T* votes;   // [J*D rounded up to N, N]; the votes of one input for a tile, then their gradient
     T* terms;   // [2 T + 1, J, N]; per iteration coupling coefficients and logit gradients, and the sum of the latter
-    T* row;     // one input's weight, or the rows of a tile, in the accumulation type
+    T* row;     // [J, D, d]; one input's weight in the accumulation type, where it is stored in another
     T* update;  // [J*D rounded up to N, d]; gradient of one input's weight, in blocks of [d, N]
     T* pose;    // [d, N]; gradient of one input for a tile
     int64_t size;
@@ -82,7 +82,7 @@ static inline Scratch<T> divide_scratch(const RoutingProblem& problem, T* from) 
     const int64_t lanes = kTileBytes / int64_t(sizeof(T));
     const int64_t votes = (problem.outputs * problem.output_size + lanes - 1) / lanes * lanes;
     const int64_t size = problem.votes ? 1 : problem.input_size;
-    const int64_t input_row = problem.votes ? 0 : problem.inputs * size;
+    const bool converted = problem.dtype == DType::bfloat16 || problem.dtype == DType::float16;
     Scratch<T> out;
     int64_t used = 0;
     out.votes = from + used;
@@ -90,7 +90,7 @@ static inline Scratch<T> divide_scratch(const RoutingProblem& problem, T* from) 
     out.terms = from + used;
     used += (2 * problem.iterations + 1) * problem.outputs * lanes;
     out.row = from + used;
-    used += votes * size > input_row ? votes * size : input_row;
+    used += converted ? votes * size : 0;
     out.update = from + used;
     used += votes * size;
     out.pose = from + used;

@@ -21,37 +21,38 @@ inline int64_t samples_in_tile(const State<T>& state, int64_t tile) {
     return left < kLanes<T> ? left : kLanes<T>;
 }
 
-// to[column][lane] = from[lane * stride + column], 0 for lanes that have no sample.
+// kLanes elements of a tensor of any storage type.
 template <class T>
-inline void transpose_in(const T* from, int64_t stride, int64_t samples, int64_t columns, T* to) {
+CAPSROUTE_INLINE Pack<T> load_as(capsroute::DType dtype, const void* from, int64_t index) {
+    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) return load(static_cast<const T*>(from) + index);
+    alignas(64) T values[kLanes<T>];
+    return load(row(dtype, from, index, kLanes<T>, values));
+}
+
+template <class T>
+CAPSROUTE_INLINE void store_as(capsroute::DType dtype, void* to, int64_t index, Pack<T> a) {
+    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) return store(static_cast<T*>(to) + index, a);
+    alignas(64) T values[kLanes<T>];
+    store(values, a);
+    for (int n = 0; n < kLanes<T>; ++n) write(dtype, to, index + n, values[n]);
+}
+
+// to[column][lane] = from[offset + lane * stride + column], 0 for lanes that have no sample.
+template <class T>
+inline void transpose_in(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples,
+                         int64_t columns, T* to) {
     int64_t column = 0;
     for (; column + kLanes<T> <= columns; column += kLanes<T>) {
         Pack<T> block[kLanes<T>];
         for (int n = 0; n < kLanes<T>; ++n) {
-            block[n] = n < samples ? load(from + n * stride + column) : splat(T(0));
+            block[n] = n < samples ? load_as<T>(dtype, from, offset + n * stride + column) : splat(T(0));
         }
         transpose(block);
         for (int n = 0; n < kLanes<T>; ++n) store(to + (column + n) * kLanes<T>, block[n]);
     }
     for (; column < columns; ++column) {
-        for (int n = 0; n < kLanes<T>; ++n) to[column * kLanes<T> + n] = n < samples ? from[n * stride + column] : T(0);
-    }
-}
-
-// The same from any storage type; row holds `columns` converted elements.
-template <class T>
-inline void transpose_in(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples,
-                         int64_t columns, T* to, T* buffer) {
-    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) {
-        transpose_in(static_cast<const T*>(from) + offset, stride, samples, columns, to);
-        return;
-    }
-    for (int n = 0; n < kLanes<T>; ++n) {
-        if (n < samples) {
-            const T* values = row(dtype, from, offset + n * stride, columns, buffer);
-            for (int64_t column = 0; column < columns; ++column) to[column * kLanes<T> + n] = values[column];
-        } else {
-            for (int64_t column = 0; column < columns; ++column) to[column * kLanes<T> + n] = 0;
+        for (int n = 0; n < kLanes<T>; ++n) {
+            to[column * kLanes<T> + n] = n < samples ? read<T>(dtype, from, offset + n * stride + column) : T(0);
         }
     }
 }
@@ -61,13 +62,11 @@ template <class T>
 inline void transpose_out(capsroute::DType dtype, const T* from, int64_t samples, int64_t columns, void* to,
                           int64_t offset, int64_t stride) {
     int64_t column = 0;
-    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) {
-        for (; column + kLanes<T> <= columns; column += kLanes<T>) {
-            Pack<T> block[kLanes<T>];
-            for (int n = 0; n < kLanes<T>; ++n) block[n] = load(from + (column + n) * kLanes<T>);
-            transpose(block);
-            for (int n = 0; n < samples; ++n) store(static_cast<T*>(to) + offset + n * stride + column, block[n]);
-        }
+    for (; column + kLanes<T> <= columns; column += kLanes<T>) {
+        Pack<T> block[kLanes<T>];
+        for (int n = 0; n < kLanes<T>; ++n) block[n] = load(from + (column + n) * kLanes<T>);
+        transpose(block);
+        for (int n = 0; n < samples; ++n) store_as(dtype, to, offset + n * stride + column, block[n]);
     }
     for (; column < columns; ++column) {
         for (int n = 0; n < samples; ++n) {
@@ -183,8 +182,7 @@ inline void votes_from_tensor(const State<T>& state, int64_t tile, int64_t input
     const int64_t offset = tile * kLanes<T> * stride[0] + input * stride[1];
     T* votes = scratch.votes;
     if (stride[3] == 1 && (stride[2] == problem.output_size || problem.outputs == 1)) {
-        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, state.votes_per_input, votes,
-                     scratch.row);
+        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, state.votes_per_input, votes);
     } else {
         for (int64_t j = 0; j < problem.outputs; ++j) {
             for (int64_t k = 0; k < problem.output_size; ++k, votes += kLanes<T>) {

@@ -18,7 +18,8 @@ __all__ = ["CommandError", "main"]
 # import only when they run.
 COMMANDS = ("train", "bench", "info")
 
-_INTERRUPTED = 130
+_INTERRUPTED = 130  # 128 + SIGINT, and 128 + SIGPIPE, as shells have it
+_BROKEN_PIPE = 141
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
 
     Returns:
-        Exit status: 0; 2 for bad input, with one sentence on standard error; 130 after Ctrl-C.
+        Exit status: 0; 2 for bad input, with one sentence on standard error; 130 after Ctrl-C;
+        141 where the reader of standard output went away.
     """
     try:
         args = _build_parser().parse_args(argv)
@@ -58,6 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough, as in `capsroute info | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails as well
+        return _BROKEN_PIPE
     return status

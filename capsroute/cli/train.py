@@ -104,7 +104,6 @@ def _run(args: argparse.Namespace) -> int:
     checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
     config = _configuration(args, checkpoint)
     out = args.out or (args.resume.parent if args.resume is not None else _new_folder(config.dataset))
-    print(f"training on {config.dataset} with {config.routing} routing on {device.type}, into {out}", flush=True)
     result = train(config, out, device=device, data_dir=args.data_dir, resume=checkpoint, overwrite=args.overwrite)
     if result.interrupted_by is not None:
         print(f"interrupted; go on with: capsroute train --resume {out / 'checkpoint.pt'}", file=sys.stderr)

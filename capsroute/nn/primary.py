@@ -62,7 +62,8 @@ class PrimaryCapsules(nn.Module):
             ``[B, H' * W' * types, size]`` with H' and W' the sizes that the convolution leaves.
         """
         maps = self.conv(features)  # [B, types * size, H', W']
-        capsules = maps.permute(0, 2, 3, 1).reshape(maps.shape[0], -1, self.size)
+        # Channels last and split into types, [B, H', W', types, size]; then positions and types are one axis.
+        capsules = maps.permute(0, 2, 3, 1).unflatten(3, (self.types, self.size)).flatten(1, 3)
         return squash(capsules, self.eps)
 
     def extra_repr(self) -> str:

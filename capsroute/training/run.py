@@ -104,6 +104,8 @@ def train(
     trainer = Trainer(build_model(config, device), config, data, device)
     if resume is not None:
         resume.restore(trainer)
+        if trainer.epoch > config.epochs:
+            raise TrainingError(f"epochs must be at least the {trainer.epoch} of the checkpoint, got {config.epochs}")
     folder = RunFolder(out)
     display = make_display(config.epochs, len(trainer.batches), trainer.step)
     folder.prepare(resume.path if resume else None, overwrite)
@@ -116,6 +118,7 @@ def train(
 
     with MetricsWriter(folder.metrics, folder.tensorboard, trainer.step, trainer.epoch) as metrics:
         metrics.describe_run(_facts(trainer))
+        print(f"training on {config.dataset} with {config.routing} routing on {device.type}, into {out}", flush=True)
         with interrupts_call(request_stop) as received, display:
             finished = trainer.fit([metrics, display], save)
     if not finished:

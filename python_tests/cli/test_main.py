@@ -1,0 +1,101 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import capsroute
+from capsroute import cli
+from capsroute.cli import info, main
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"capsroute {capsroute.__version__}\n"
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n    {command} " in text for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["info", "--fast"], "unrecognized arguments: --fast"),
+        (["train", "--epochs", "many"], "argument --epochs: invalid int value: 'many'"),
+    ],
+)
+def test_bad_usage_is_one_sentence(capsys, argv, message):
+    assert main(argv) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("capsroute: error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_an_interrupt_anywhere(capsys, monkeypatch):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "run", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_info_as_json(capsys):
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["version"] == capsroute.__version__
+    assert facts["torch"] == torch.__version__
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["cpu_isa"] in facts["cpu_isas"]
+    assert facts["cuda_archs"] == list(capsroute.build_info()["cuda_archs"])
+
+
+def test_info_for_people(capsys):
+    assert main(["info"]) == 0
+    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    facts = {name: value.strip() for name, value in lines.items()}
+    build = capsroute.build_info()
+    assert facts["version"] == capsroute.__version__
+    assert facts["instruction sets"] == ", ".join(build["cpu_isas"])
+    assert facts["instruction set"] == f"{build['cpu_isa']} (chosen)"
+    assert facts["threads"] == str(torch.get_num_threads())
+    assert facts["torch"] == torch.__version__
+
+
+def test_info_shows_cuda_where_there_is_any(capsys, monkeypatch):
+    build = {**capsroute.build_info(), "cuda_archs": [80, 90], "openmp": False}
+    monkeypatch.setattr(capsroute, "build_info", lambda: build)
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "80, 90\n" in text
+    assert "no: the kernels run on one thread" in text
+
+
+def test_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "capsroute", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == f"capsroute {capsroute.__version__}\n"
+
+
+def test_a_reader_that_goes_away_is_no_crash():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "capsroute", "info"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -1,0 +1,84 @@
+"""squash and capsule_lengths: values, gradients, zero, half types."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from capsroute.nn import CapsuleLengths, Squash, capsule_lengths, squash
+
+
+def test_squash_of_a_known_vector():
+    # |s| = 5: the length becomes 25/26, the direction stays.
+    squashed = squash(torch.tensor([[3.0, 4.0]], dtype=torch.float64), eps=0.0)
+    expected = torch.tensor([[0.6, 0.8]], dtype=torch.float64) * 25 / 26
+    torch.testing.assert_close(squashed, expected, rtol=1e-15, atol=0)
+
+
+def test_squash_adds_eps_under_the_root():
+    squashed = squash(torch.tensor([2.0], dtype=torch.float64), eps=0.5)
+    assert squashed.item() == pytest.approx(2 * 4 / 5 / math.sqrt(4.5), rel=1e-14)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_squash_is_finite_at_zero(dtype, eps):
+    capsules = torch.zeros(2, 3, dtype=dtype, requires_grad=True)
+    squashed = squash(capsules, eps)
+    squashed.sum().backward()
+    assert squashed.dtype == dtype
+    assert torch.equal(squashed, torch.zeros_like(squashed))
+    assert torch.equal(capsules.grad, torch.zeros_like(capsules))
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-8, 0.1])
+def test_squash_gradient(eps):
+    capsules = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda c: squash(c, eps), capsules)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_squash_computes_half_types_in_float32(dtype):
+    capsules = (torch.randn(50, 8) * 100).to(dtype)  # squares beyond float16's 65504
+    assert torch.equal(squash(capsules), squash(capsules.float()).to(dtype))
+
+
+def test_lengths_of_known_vectors():
+    capsules = torch.tensor([[3.0, 4.0], [0.0, 0.0], [-1.0, 0.0]])
+    assert capsule_lengths(capsules).tolist() == [5.0, 0.0, 1.0]
+
+
+def test_length_gradient_is_the_direction_and_zero_at_zero():
+    capsules = torch.tensor([[3.0, 4.0], [0.0, 0.0]], requires_grad=True)
+    capsule_lengths(capsules).sum().backward()
+    torch.testing.assert_close(capsules.grad, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
+
+
+def test_lengths_of_half_types_are_float32():
+    assert capsule_lengths(torch.full((2, 4), 200.0, dtype=torch.float16)).tolist() == [400.0, 400.0]
+    assert capsule_lengths(torch.ones(1, 4, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+def test_modules_are_the_functions():
+    capsules = torch.randn(2, 3, 4)
+    assert torch.equal(Squash(eps=0.3)(capsules), squash(capsules, 0.3))
+    assert torch.equal(CapsuleLengths()(capsules), capsule_lengths(capsules))
+    assert repr(Squash(eps=0.3)) == "Squash(eps=0.3)"
+
+
+@pytest.mark.parametrize("function", [squash, capsule_lengths])
+def test_bad_capsules(function):
+    with pytest.raises(TypeError, match=r"capsules must be a floating-point tensor, got torch\.int64"):
+        function(torch.ones(2, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="capsules must have at least one dimension"):
+        function(torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("eps", [-1e-9, math.nan])
+def test_bad_eps(eps):
+    with pytest.raises(ValueError, match="eps must not be negative"):
+        squash(torch.ones(2), eps)
+    with pytest.raises(ValueError, match="eps must not be negative"):
+        Squash(eps)

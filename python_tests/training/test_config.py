@@ -1,0 +1,58 @@
+"""What a configuration refuses, and how a resumed one is made."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from capsroute.training import TrainConfig, TrainingError, preset
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("dataset", "cifar", "one of digits, mnist"),
+        ("routing", "fast", "one of fused, reference"),
+        ("epochs", 0, "at least 1"),
+        ("batch_size", 0, "at least 1"),
+        ("iterations", -1, "at least 1"),
+        ("lr", 0.0, "a number above 0"),
+        ("lr", math.inf, "a number above 0"),
+        ("lr", math.nan, "a number above 0"),
+        ("lr_decay", 1.1, "above 0 and at most 1"),
+        ("lr_decay", 0.0, "above 0 and at most 1"),
+        ("shift", -1, "at least 0"),
+        ("reconstruction_weight", -0.1, "a number of at least 0"),
+        ("seed", -1, "at least 0"),
+        ("seed", 2**63, "below 2"),
+    ],
+)
+def test_values_out_of_range(name, value, expected):
+    with pytest.raises(TrainingError, match=f"{name} must be .*{expected}.* got {value}"):
+        TrainConfig(**{name: value})
+
+
+def test_presets_are_configurations():
+    assert TrainConfig(**preset("digits")).dataset == "digits"
+    mnist = TrainConfig(**preset("mnist"))
+    assert (mnist.shift, mnist.batch_size, mnist.reconstruction_weight) == (2, 128, 0.0005)
+    with pytest.raises(TrainingError, match="dataset must be one of digits, mnist; got cifar"):
+        preset("cifar")
+
+
+def test_as_dict_and_back():
+    config = TrainConfig(epochs=7, amp=True)
+    assert TrainConfig.from_dict(config.as_dict()) == config
+    with pytest.raises(TrainingError, match=r"other entries than expected: \['colour'\]"):
+        TrainConfig.from_dict({**config.as_dict(), "colour": 1})
+
+
+def test_a_resumed_run_may_be_longer_but_not_different():
+    config = TrainConfig(epochs=3, lr=0.01)
+    resumed = config.resumed_with({"epochs": 9, "routing": "reference", "lr": 0.01})
+    assert (resumed.epochs, resumed.routing, resumed.lr) == (9, "reference", 0.01)
+    with pytest.raises(TrainingError, match=r"of another configuration: lr was 0\.01, not 0\.02"):
+        config.resumed_with({"lr": 0.02})
+    with pytest.raises(TrainingError, match="epochs must be at least 1"):
+        config.resumed_with({"epochs": 0})

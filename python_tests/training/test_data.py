@@ -1,0 +1,128 @@
+"""Digits, augmentation and batches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from capsroute.training import TrainingError
+from capsroute.training.augmentation import random_shift
+from capsroute.training.batches import ShuffledBatches
+from capsroute.training.datasets import ImageSet, load_dataset, load_digits
+
+
+def numbered(count):
+    """Images of which each has a label and pixels that tell its number."""
+    labels = torch.arange(count)
+    return ImageSet(labels.to(torch.uint8)[:, None, None, None].expand(count, 1, 2, 2), labels)
+
+
+def test_digits_are_all_there_and_split_once():
+    digits = load_digits()
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert digits.train.images.shape == (1437, 1, 8, 8)
+    assert torch.equal(digits.test.images, load_dataset("digits").test.images)
+    from sklearn.datasets import load_digits as original
+
+    def sums(images):
+        return sorted(map(bytes, images.to(torch.uint8).numpy()))
+
+    together = torch.cat([digits.train.images, digits.test.images]).flatten(1)
+    assert sums(together) == sums(torch.from_numpy(original().data))
+
+
+def test_digits_are_held_out_class_by_class():
+    digits = load_digits()
+    for label in range(10):
+        held_out = (digits.test.labels == label).sum().item()
+        assert held_out / (held_out + (digits.train.labels == label).sum().item()) == pytest.approx(0.2, abs=0.005)
+
+
+def test_batches_are_between_zero_and_one():
+    images, labels = load_digits().train.batch(torch.tensor([5, 7, 5]))
+    assert images.dtype == torch.float32
+    assert images.min() == 0
+    assert images.max() == 1
+    assert labels[0] == labels[2]
+    assert torch.equal(images[0], images[2])
+
+
+def test_unknown_dataset():
+    with pytest.raises(TrainingError, match="dataset must be digits or mnist, got cifar"):
+        load_dataset("cifar")
+
+
+def test_shift_moves_each_image_by_its_own_whole_pixels():
+    images = torch.rand(200, 2, 4, 5) + 1  # no zeros inside
+    shifted = random_shift(images, 2, torch.Generator().manual_seed(0))
+    seen = set()
+    for before, after in zip(images, shifted, strict=True):
+        matches = [
+            (down, right)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if torch.equal(after, moved(before, down, right))
+        ]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert len(seen) == 25
+
+
+def moved(image, down, right):
+    """``image`` shifted the plain way."""
+    result = torch.zeros_like(image)
+    for row in range(image.shape[1]):
+        for column in range(image.shape[2]):
+            if 0 <= row - down < image.shape[1] and 0 <= column - right < image.shape[2]:
+                result[:, row, column] = image[:, row - down, column - right]
+    return result
+
+
+def test_no_shift_leaves_images_and_generator_alone():
+    images, generator = torch.rand(3, 1, 4, 4), torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    assert random_shift(images, 0, generator) is images
+    assert torch.equal(generator.get_state(), state)
+
+
+def test_an_epoch_holds_every_image_once_in_a_new_order():
+    batches = ShuffledBatches(numbered(23), 5, 0, seed=1)
+    assert len(batches) == 5
+    orders = []
+    for _ in range(2):
+        drawn = list(batches.rest_of_epoch())
+        assert [len(labels) for _, labels in drawn] == [5, 5, 5, 5, 3]
+        for images, labels in drawn:
+            assert torch.equal((images[:, 0, 0, 0] * 255).round().long(), labels)
+        orders.append(torch.cat([labels for _, labels in drawn]).tolist())
+        batches.end_epoch()
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(23))
+    assert orders[0] != orders[1]
+
+
+def test_the_seed_decides_the_order():
+    def first_epoch(seed):
+        return torch.cat([labels for _, labels in ShuffledBatches(numbered(40), 7, 0, seed).rest_of_epoch()]).tolist()
+
+    assert first_epoch(3) == first_epoch(3)
+    assert first_epoch(3) != first_epoch(4)
+
+
+@pytest.mark.parametrize("taken", [0, 2, 5])
+def test_restored_batches_go_on_where_they_were(taken):
+    straight, stopped = (ShuffledBatches(numbered(23), 5, 1, seed=1) for _ in range(2))
+    for batches in (straight, stopped):
+        source = batches.rest_of_epoch()
+        for _ in range(taken):
+            next(source)
+    resumed = ShuffledBatches(numbered(23), 5, 1, seed=99)
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.position == taken
+    for _ in range(2):  # the rest of this epoch, and the next
+        rests = [list(batches.rest_of_epoch()) for batches in (straight, resumed)]
+        assert len(rests[0]) == len(rests[1])
+        for (images, labels), (other_images, other_labels) in zip(*rests, strict=True):
+            assert torch.equal(images, other_images)
+            assert torch.equal(labels, other_labels)
+        straight.end_epoch()
+        resumed.end_epoch()

@@ -1,0 +1,159 @@
+"""Metrics on disk, progress on the terminal, pictures."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from capsroute.training import TrainingError, display
+from capsroute.training.display import LiveDisplay, PlainDisplay, make_display
+from capsroute.training.extras import require
+from capsroute.training.figures import draw_learning_curve, draw_reconstructions
+from capsroute.training.metrics import MetricsWriter, read_metrics
+from capsroute.training.records import EpochRecord, StepRecord
+
+
+def step_record(step, epoch=1):
+    return StepRecord(epoch, step, loss=1 / step, accuracy=0.5, images_per_second=1234.5, learning_rate=0.001)
+
+
+def epoch_record(epoch, step):
+    return EpochRecord(epoch, step, 0.25, 0.75, 0.3, 0.7, 1234.5, 6.78)
+
+
+def test_metrics_are_json_lines(tmp_path):
+    with MetricsWriter(tmp_path / "m.jsonl", tmp_path / "board") as metrics:
+        metrics.describe_run({"step": 0, "seed": 3})
+        metrics.on_step(step_record(2))
+        metrics.on_epoch(epoch_record(1, 2))
+    run, step, epoch = read_metrics(tmp_path / "m.jsonl")
+    assert run == {"kind": "run", "step": 0, "seed": 3}
+    assert (step["kind"], step["step"], step["loss"], step["images_per_second"]) == ("step", 2, 0.5, 1234.5)
+    assert (epoch["kind"], epoch["epoch"], epoch["test_accuracy"]) == ("epoch", 1, 0.7)
+
+
+def test_metrics_reach_tensorboard(tmp_path):
+    with MetricsWriter(tmp_path / "m.jsonl", tmp_path / "board") as metrics:
+        metrics.on_step(step_record(2))
+        metrics.on_step(step_record(4))
+        metrics.on_epoch(epoch_record(1, 4))
+    board = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(2, 0.5), (4, 0.25)]
+    assert [event.step for event in board.Scalars("test/accuracy")] == [4]
+
+
+def test_resumed_metrics_hold_nothing_twice(tmp_path):
+    path = tmp_path / "m.jsonl"
+    with MetricsWriter(path, tmp_path / "board") as metrics:
+        metrics.describe_run({"step": 0})
+        for step in (1, 2):
+            metrics.on_step(step_record(step))
+        metrics.on_epoch(epoch_record(1, 2))
+        metrics.on_step(step_record(3, epoch=2))
+        metrics.on_epoch(epoch_record(2, 3))
+    with open(path, "a") as file:
+        file.write('{"kind": "step", "ep')  # a crash
+    with MetricsWriter(path, tmp_path / "board", step=3, epoch=1) as metrics:  # stopped while epoch 2 was tested
+        metrics.on_epoch(epoch_record(2, 3))
+    assert [(record["kind"], record["step"]) for record in read_metrics(path)] == [
+        ("run", 0),
+        ("step", 1),
+        ("step", 2),
+        ("epoch", 2),
+        ("step", 3),
+        ("epoch", 3),
+    ]
+
+
+def test_plain_lines(capsys):
+    shown = make_display(epochs=20, steps_per_epoch=5)
+    assert isinstance(shown, PlainDisplay)
+    with shown:
+        shown.on_step(step_record(2))
+        shown.on_epoch(epoch_record(7, 35))
+    assert capsys.readouterr().out == (
+        "epoch 7/20  loss 0.2500  train accuracy 0.7500  test accuracy 0.7000  1,234 images/s  6.8 s\n"
+    )
+
+
+def test_a_long_epoch_says_that_it_lives(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(display, "perf_counter", lambda: now[0])
+    shown = PlainDisplay(epochs=2, steps_per_epoch=100, step=50)
+    for now[0], step in ((20.0, 60), (40.0, 70), (50.0, 75), (75.0, 80)):
+        shown.on_step(step_record(step))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["step 70/200", "step 80/200"]
+    assert lines[0].endswith("1,234 images/s  4:20 left")  # 20 steps in 40 s, 130 to go
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_live_bar(monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = make_display(epochs=20, steps_per_epoch=5, step=30)
+    assert isinstance(shown, LiveDisplay)
+    with shown:
+        shown.on_step(step_record(32, epoch=7))
+        shown.on_epoch(epoch_record(7, 35))
+    text = terminal.getvalue()
+    assert "epoch 7/20" in text
+    assert "32/100" in text
+    assert "loss 0.0312  accuracy 0.5000  1,234 images/s" in text
+    assert "left" in text
+    assert "test accuracy 0.7000" in text
+    assert "\x1b[?25h" in text  # the cursor is back
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    with pytest.raises(TrainingError, match=r'the live progress bar needs .*rich.*pip install "capsroute\[train\]"'):
+        LiveDisplay(1, 1)
+    assert require("math", "arithmetic").sqrt(4) == 2
+
+
+def test_reconstructions_stand_below_their_images(tmp_path):
+    path = tmp_path / "r.png"
+    images, reconstructions = torch.zeros(4, 1, 8, 8), torch.ones(4, 1, 8, 8)
+    draw_reconstructions(path, images, reconstructions, torch.arange(4), torch.tensor([0, 1, 2, 9]))
+    with Image.open(path) as picture:
+        pixels = numpy.asarray(picture.convert("RGB")).astype(int)
+    height, width, _ = pixels.shape
+    black, white = (pixels == 0).all(-1), (pixels == 255).all(-1)
+    # The images are the only large black areas, the wrong label the only red.
+    rows = black.mean(axis=1) > 0.5
+    assert rows[height // 3 : height // 2].any()
+    assert not rows[height * 6 // 10 :].any()
+    assert white[height * 6 // 10 :].mean() > 0.8
+    red = (pixels[..., 0] > 200) & (pixels[..., 1:] < 80).all(-1)
+    assert red[:, width * 3 // 4 :].any()
+    assert not red[:, : width * 3 // 4].any()
+
+
+def test_colour_images_can_be_drawn(tmp_path):
+    draw_reconstructions(tmp_path / "r.png", *torch.rand(2, 3, 3, 8, 8), torch.arange(3), torch.arange(3))
+    assert (tmp_path / "r.png").stat().st_size > 1000
+
+
+def test_learning_curve(tmp_path):
+    records = [{"kind": "run", "step": 0}]
+    draw_learning_curve(tmp_path / "empty.png", records)
+    for step in range(1, 40):
+        records.append({"kind": "step", "step": step, "loss": 1 / step, "accuracy": 1 - 1 / step})
+    records.append({"kind": "epoch", "step": 39, "test_loss": 0.05, "test_accuracy": 0.97})
+    draw_learning_curve(tmp_path / "full.png", records)
+    with Image.open(tmp_path / "full.png") as full, Image.open(tmp_path / "empty.png") as empty:
+        assert full.size == empty.size
+        assert full.tobytes() != empty.tobytes()

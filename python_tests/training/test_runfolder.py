@@ -1,0 +1,75 @@
+"""The folder of a run never loses an older one."""
+
+from __future__ import annotations
+
+import pytest
+
+from capsroute.training import TrainingError
+from capsroute.training.runfolder import RunFolder
+
+
+@pytest.fixture
+def used(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.tensorboard.mkdir(parents=True)
+    for file in (folder.checkpoint, folder.metrics, folder.path / "notes.txt", folder.tensorboard / "events"):
+        file.write_text("old")
+    return folder
+
+
+def contents(folder):
+    return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*"))
+
+
+def test_a_new_folder_is_made(tmp_path):
+    RunFolder(tmp_path / "a" / "b").prepare(None, overwrite=False)
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_other_files_do_not_matter(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    RunFolder(tmp_path).prepare(None, overwrite=False)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_older_run_is_kept(used):
+    before = contents(used)
+    with pytest.raises(TrainingError, match=r"holds a run already \(checkpoint.pt\): .*--out.*--resume.*--overwrite"):
+        used.prepare(None, overwrite=False)
+    assert contents(used) == before
+
+
+def test_overwrite_removes_the_run_and_nothing_else(used):
+    used.prepare(None, overwrite=True)
+    assert contents(used) == ["notes.txt"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_resumed_run_stays(used, overwrite):
+    before = contents(used)
+    used.prepare(used.path / ".." / "run" / "checkpoint.pt", overwrite)
+    assert contents(used) == before
+
+
+def test_resuming_from_elsewhere_keeps_the_run_too(used, tmp_path):
+    before = contents(used)
+    with pytest.raises(TrainingError, match="holds a run already"):
+        used.prepare(tmp_path / "other" / "checkpoint.pt", overwrite=False)
+    assert contents(used) == before
+
+
+def test_overwrite_does_not_remove_what_is_resumed(used):
+    saved = used.path / "saved.pt"
+    saved.write_text("old")
+    before = contents(used)
+    with pytest.raises(TrainingError, match="--overwrite would remove the run"):
+        used.prepare(saved, overwrite=True)
+    assert contents(used) == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(TrainingError, match="cannot write into the folder"):
+            RunFolder(path).prepare(None, overwrite=True)
+    assert (tmp_path / "file").read_text() == "mine"

@@ -1,0 +1,146 @@
+"""The loop: what it minimises, what it tells, and that it goes on bit for bit."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from capsroute.models import CapsNetOutput
+from capsroute.nn import margin_loss
+from capsroute.training import TrainingError
+from capsroute.training.objective import training_loss
+from python_tests.training.doubles import Recorder, assert_bitwise_equal, make_trainer, nothing, parameters
+
+
+class StopAt(Recorder):
+    """Requests a stop when a step is reported."""
+
+    def __init__(self, trainer, step):
+        super().__init__()
+        self.trainer = trainer
+        self.step = step
+
+    def on_step(self, record):
+        super().on_step(record)
+        if record.step == self.step:
+            self.trainer.stop_requested = True
+
+
+def straight_run(**changes):
+    trainer, recorder = make_trainer(log_every=1, **changes), Recorder()
+    assert trainer.fit([recorder], nothing)
+    return trainer, recorder
+
+
+def test_objective_is_the_sum_of_both_losses():
+    lengths, labels = torch.rand(3, 4), torch.tensor([0, 1, 2])
+    images, reconstruction = torch.rand(3, 1, 2, 2), torch.rand(3, 1, 2, 2)
+    margin = margin_loss(lengths, labels)
+    output = CapsNetOutput(torch.rand(3, 4, 5), lengths, reconstruction)
+    expected = margin + 0.25 * (reconstruction - images).square().flatten(1).sum(1).mean()
+    torch.testing.assert_close(training_loss(output, images, labels, 0.25), expected)
+    assert torch.equal(training_loss(output._replace(reconstruction=None), images, labels, 0.25), margin)
+
+
+def test_records():
+    trainer, recorder = make_trainer(log_every=2), Recorder()
+    saved = []
+    assert trainer.fit([recorder], lambda: saved.append((trainer.epoch, trainer.step)))
+    assert [record.step for record in recorder.steps] == [2, 4, 5, 6, 8, 10]
+    assert [(record.epoch, record.step) for record in recorder.epochs] == [(1, 5), (2, 10)]
+    assert saved == [(1, 5), (2, 10)]
+    # 70 images in batches of 16: the records of an epoch weigh 32, 32 and 6 images.
+    first = recorder.steps[:3]
+    assert recorder.epochs[0].loss == pytest.approx(
+        sum(r.loss * n for r, n in zip(first, (32, 32, 6), strict=True)) / 70
+    )
+    assert recorder.epochs[0].accuracy == pytest.approx(
+        sum(r.accuracy * n for r, n in zip(first, (32, 32, 6), strict=True)) / 70
+    )
+    assert all(record.images_per_second > 0 and record.seconds > 0 for record in recorder.epochs)
+    assert recorder.epochs[-1].test_accuracy == trainer.test_accuracy
+    assert trainer.evaluate() == (recorder.epochs[-1].test_loss, trainer.test_accuracy)
+
+
+def test_evaluate_against_plain_counting():
+    trainer = make_trainer()
+    images, labels = trainer.data.test.batch(slice(None))
+    with torch.no_grad():
+        output = trainer.model(images)
+    loss, accuracy = trainer.evaluate()
+    assert accuracy == pytest.approx((output.lengths.argmax(1) == labels).double().mean().item())
+    assert loss == pytest.approx(training_loss(output, images, labels, 0.0005).item(), rel=1e-5)
+
+
+def test_learning_rate_decays_by_the_factor_per_epoch():
+    _, recorder = straight_run(lr=0.01, lr_decay=0.5)
+    assert recorder.steps[4].learning_rate == pytest.approx(0.005)
+    assert recorder.steps[9].learning_rate == pytest.approx(0.0025)
+    assert recorder.steps[0].learning_rate == pytest.approx(0.01 * 0.5**0.2)
+
+
+def test_training_learns():
+    _, recorder = straight_run(epochs=25, shift=0, lr_decay=1.0)
+    assert recorder.epochs[-1].accuracy > 0.9
+    assert recorder.epochs[-1].loss < 0.3 * recorder.epochs[0].loss
+
+
+def test_same_seed_same_parameters():
+    first, second, other = (straight_run(epochs=1, seed=seed)[0] for seed in (5, 5, 6))
+    assert_bitwise_equal(parameters(first), parameters(second))
+    assert not torch.equal(first.model.classes.weight, other.model.classes.weight)
+
+
+@pytest.mark.parametrize("changes", [{}, {"routing": "reference"}, {"amp": True}, {"reconstruction": False}], ids=str)
+@pytest.mark.parametrize("stop", [1, 3, 5, 7])
+def test_stopped_and_resumed_is_the_same_bit_for_bit(stop, changes):
+    straight, expected = straight_run(**changes)
+
+    stopped = make_trainer(log_every=1, **changes)
+    before = StopAt(stopped, stop)
+    states = []
+    assert not stopped.fit([before], lambda: states.append(stopped.state_dict()))
+    assert stopped.step == stop
+    resumed, after = make_trainer(log_every=1, **changes), Recorder()
+    torch.nn.init.zeros_(resumed.model.classes.weight)
+    resumed.load_state_dict(states[-1])
+    assert resumed.step == stop
+    assert resumed.fit([after], nothing)
+
+    assert_bitwise_equal(parameters(straight), parameters(resumed))
+
+    def told(records):
+        return [(r.step, r.loss, r.accuracy) for r in records]
+
+    assert told(before.steps) + told(after.steps) == told(expected.steps)
+    assert [(e.loss, e.test_loss, e.test_accuracy) for e in (*before.epochs, *after.epochs)] == [
+        (e.loss, e.test_loss, e.test_accuracy) for e in expected.epochs
+    ]
+
+
+def test_two_epochs_are_one_and_one_more():
+    straight, _ = straight_run()
+    first, _ = straight_run(epochs=1)
+    second = make_trainer(epochs=2)
+    second.load_state_dict(first.state_dict())
+    assert second.epoch == 1
+    assert second.fit([], nothing)
+    assert_bitwise_equal(parameters(straight), parameters(second))
+
+
+def test_a_finished_run_has_nothing_to_do():
+    trainer, _ = straight_run(epochs=1)
+    before, recorder = parameters(trainer), Recorder()
+    assert trainer.fit([recorder], nothing)
+    assert recorder.epochs == []
+    assert_bitwise_equal(before, parameters(trainer))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    trainer = make_trainer()
+    with torch.no_grad():
+        trainer.model.classes.weight[0, 0, 0, 0] = math.nan
+    with pytest.raises(TrainingError, match="the loss is nan in step 2: try a smaller --lr"):
+        trainer.fit([], nothing)

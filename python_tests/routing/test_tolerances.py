@@ -12,8 +12,8 @@ DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 STEP = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.05, torch.float16: 0.01}  # just too much
 
 
-def plain(dtype: torch.dtype) -> torch.Tensor:
-    return TRUTH.to(torch.float64 if dtype == torch.float64 else torch.float32)
+def plain(dtype: torch.dtype) -> list[torch.Tensor]:
+    return [TRUTH.to(torch.float64 if dtype == torch.float64 else torch.float32)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -45,7 +45,7 @@ def test_zeros_below_the_element_bound_are_seen() -> None:
     lost = truth.float()
     lost[2] = 0
     with pytest.raises(AssertionError, match=r"indices \[2\] of axis 0"):
-        assert_faithful(lost, truth, truth.float(), name="lost row")
+        assert_faithful(lost, truth, [truth.float()], name="lost row")
 
 
 def test_many_small_errors_are_seen() -> None:
@@ -55,14 +55,21 @@ def test_many_small_errors_are_seen() -> None:
     wrong = truth.float()
     wrong[1:] = 1.9e-6
     with pytest.raises(AssertionError, match="L2 error"):
-        assert_faithful(wrong, truth, truth.float(), name="drift")
+        assert_faithful(wrong, truth, [truth.float()], name="drift")
 
 
 def test_a_quantity_that_cancels_needs_its_terms() -> None:
     noise, zero = torch.full((3,), 1e-7), torch.zeros(3, dtype=torch.float64)
     with pytest.raises(AssertionError, match="above"):
-        assert_faithful(noise, zero, zero.float(), name="cancelled")
-    assert_faithful(noise, zero, zero.float(), name="cancelled", terms=1.0)
+        assert_faithful(noise, zero, [zero.float()], name="cancelled")
+    assert_faithful(noise, zero, [zero.float()], name="cancelled", terms=1.0)
+
+
+def test_the_largest_error_of_plain_pytorch_counts() -> None:
+    off = (TRUTH + 2e-5).float()
+    with pytest.raises(AssertionError, match="above"):
+        assert_faithful(off, TRUTH, [TRUTH.float()], name="off")
+    assert_faithful(off, TRUTH, [TRUTH.float(), (TRUTH - 1.5e-5).float()], name="off")
 
 
 @pytest.mark.parametrize(("dtype", "value", "expected"), [

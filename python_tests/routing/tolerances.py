@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ def ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.exp2(torch.floor(torch.log2(magnitude))) * info.eps
 
 
-def assert_faithful(actual: Tensor, truth: Tensor, plain: Tensor, *, name: str, terms: float = 0.0) -> None:
+def assert_faithful(actual: Tensor, truth: Tensor, plain: Sequence[Tensor], *, name: str, terms: float = 0.0) -> None:
     """Check a result in any dtype against the truth.
 
     * float64: error ≤ 1e-13·max|truth|.
@@ -29,7 +31,8 @@ def assert_faithful(actual: Tensor, truth: Tensor, plain: Tensor, *, name: str, 
     Args:
         actual: The result under test, any shape and dtype.
         truth: The same in float64, from the same (rounded) inputs.
-        plain: The result of plain PyTorch, in float32 for half types and in the dtype of ``actual`` otherwise.
+        plain: What plain PyTorch computes, in float32 for half types and in the dtype of ``actual`` otherwise; more
+            than one result, from equivalent orders of summation, tells its error better. The largest counts.
         name: What it is, for the message.
         terms: Magnitude of terms that cancel exactly in theory (0 if none do): their rounding is no error.
 
@@ -45,12 +48,12 @@ def assert_faithful(actual: Tensor, truth: Tensor, plain: Tensor, *, name: str, 
     assert torch.isfinite(actual).all(), f"{name}: {int((~torch.isfinite(actual)).sum())} elements are not finite"
 
     compute = torch.float32 if dtype in _HALF else dtype
-    assert plain.dtype == compute, f"{name}: plain PyTorch must be {compute}, not {plain.dtype}"
+    assert all(p.dtype == compute for p in plain), f"{name}: plain PyTorch must be {compute}"
     error = (actual.double() - truth).abs()
-    plain_error = (plain.double() - truth).abs()
+    plain_error = torch.stack([(p.double() - truth).abs() for p in plain]).amax(0)
     scale = float(truth.abs().max())
     noise = 4 * torch.finfo(compute).eps * terms
-    rounding = 2 * ulp(plain, dtype) if dtype in _HALF else torch.zeros_like(truth)
+    rounding = 2 * ulp(plain[0], dtype) if dtype in _HALF else torch.zeros_like(truth)
     if dtype == torch.float64:
         bound = torch.full_like(truth, 1e-13 * scale + noise)
     else:

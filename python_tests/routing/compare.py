@@ -1,0 +1,90 @@
+"""Compare a public function with the plain reference in float64, forward and every gradient."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import capsroute
+from capsroute import reference
+
+from .cases import Tensors, evaluate, to
+from .tolerances import assert_faithful
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+
+
+def entry_name(tensors: Tensors) -> str:
+    """The public function that takes these arguments."""
+    return "route_votes" if "votes" in tensors else "dynamic_routing"
+
+
+def fused(tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Tensors:
+    """``output`` and gradients of the public function."""
+    return evaluate(getattr(capsroute, entry_name(tensors)), tensors, options, grad)
+
+
+def plain(tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.dtype) -> Tensors:
+    """``output`` and gradients of the plain reference, computed in ``dtype`` from the same rounded arguments."""
+    return evaluate(getattr(reference, entry_name(tensors)), to(tensors, dtype), options, grad.to(dtype))
+
+
+def plain_in_several_orders(
+    tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.dtype
+) -> list[Tensors]:
+    """``plain`` as it is, with every axis of every tensor reversed, and with every axis rotated by one.
+
+    Nothing but the order of the sums differs. One result alone has by chance a small error now and then, which says
+    nothing about how exact plain PyTorch is.
+    """
+    results = []
+    for there, back in _ORDERS:
+        moved = plain({n: there(t) for n, t in tensors.items()}, options, there(grad), dtype)
+        results.append({n: back(t) for n, t in moved.items()})
+    return results
+
+
+def _reversed(tensor: Tensor) -> Tensor:
+    return tensor.flip(*range(tensor.dim()))
+
+
+def _rotated(tensor: Tensor, by: int = 1) -> Tensor:
+    return tensor.roll([by] * tensor.dim(), list(range(tensor.dim())))
+
+
+# Reordering and its inverse. Input i uses weight i mod I_w before and after both.
+_ORDERS = [(torch.clone, torch.clone), (_reversed, _reversed), (_rotated, functools.partial(_rotated, by=-1))]
+
+
+def assert_matches_reference(
+    tensors: Tensors, options: dict[str, Any], grad: Tensor, *, actual: Tensors | None = None
+) -> None:
+    """Hold the public function, or results already computed by it, to the rule of the tolerances.
+
+    Args:
+        tensors: The tensor arguments by name; all floating ones in one dtype.
+        options: The other arguments.
+        grad: Gradient of the output, ``[B, J, D]``.
+        actual: ``output`` and gradients to check in place of a call.
+    """
+    actual = fused(tensors, options, grad) if actual is None else actual
+    dtype = grad.dtype
+    truth = plain(tensors, options, grad, torch.float64)
+    same = plain_in_several_orders(tensors, options, grad, torch.float64 if dtype == torch.float64 else torch.float32)
+    assert actual.keys() == truth.keys()
+    for name in truth:
+        assert actual[name].dtype == dtype, f"{name} is {actual[name].dtype}, expected {dtype}"
+        # Gradients of logits are differences of terms p = m û·a, which cancel exactly over a softmax of one capsule.
+        terms = float(grad.abs().amax()) if name == "logits" and grad.numel() else 0.0
+        assert_faithful(actual[name], truth[name], [results[name] for results in same], name=name, terms=terms)
+
+
+def assert_bitwise_equal(actual: Tensors, expected: Tensors) -> None:
+    """Every tensor equal bit by bit."""
+    assert actual.keys() == expected.keys()
+    for name, tensor in expected.items():
+        different = int((actual[name] != tensor).sum())
+        assert torch.equal(actual[name], tensor), f"{name}: {different} of {tensor.numel()} elements differ"

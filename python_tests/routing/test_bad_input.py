@@ -1,0 +1,143 @@
+"""Every wrong argument is a TypeError or ValueError that names it, what was given and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import capsroute
+from capsroute import testing
+
+from .cases import Case, votes_of
+
+CASE = Case((3, 6, 4, 5, 7), bias=True, logits="shared", input_mask=True, output_mask=True)
+
+# argument, value, error, texts that the message must hold: the name always, then what was given and what was expected
+BOTH: list[tuple[str, Any, type[Exception], list[str]]] = [
+    ("bias", torch.zeros(5), ValueError, ["(5,)", "J, D"]),
+    ("bias", torch.zeros(7, 5), ValueError, ["(7, 5)", "(5, 7)"]),
+    ("bias", torch.zeros(5, 7, dtype=torch.float64), TypeError, ["float64", "float32"]),
+    ("bias", torch.zeros(5, 7, dtype=torch.int32), TypeError, ["int32", "float"]),
+    ("bias", torch.zeros(5, 7, device="meta"), ValueError, ["meta", "cpu"]),
+    ("bias", [0.0] * 7, TypeError, ["list", "Tensor"]),
+    ("logits", torch.zeros(6), ValueError, ["(6,)", "I, J"]),
+    ("logits", torch.zeros(5, 6), ValueError, ["(5, 6)", "(6, 5)"]),
+    ("logits", torch.zeros(1, 6, 5), ValueError, ["(1, 6, 5)", "(3, 6, 5)"]),
+    ("logits", torch.zeros(1, 3, 6, 5), ValueError, ["(1, 3, 6, 5)", "B, I, J"]),
+    ("logits", torch.zeros(6, 5, dtype=torch.float16), TypeError, ["float16", "float32"]),
+    ("logits", torch.zeros(6, 5, device="meta"), ValueError, ["meta", "cpu"]),
+    ("logits", 0.0, TypeError, ["float", "Tensor"]),
+    ("input_mask", torch.ones(3, 5, dtype=torch.bool), ValueError, ["(3, 5)", "(3, 6)"]),
+    ("input_mask", torch.ones(6, dtype=torch.bool), ValueError, ["(6,)", "B, I"]),
+    ("input_mask", torch.ones(3, 6), TypeError, ["float32", "bool"]),
+    ("input_mask", torch.ones(3, 6, dtype=torch.uint8), TypeError, ["uint8", "bool"]),
+    ("input_mask", torch.ones(3, 6, dtype=torch.bool, device="meta"), ValueError, ["meta", "cpu"]),
+    ("input_mask", True, TypeError, ["bool", "Tensor"]),
+    ("output_mask", torch.ones(3, 6, dtype=torch.bool), ValueError, ["(3, 6)", "(3, 5)"]),
+    ("output_mask", torch.ones(3, 5, 1, dtype=torch.bool), ValueError, ["(3, 5, 1)", "B, J"]),
+    ("output_mask", torch.ones(3, 5), TypeError, ["float32", "bool"]),
+    ("iterations", 0, ValueError, ["0", "at least 1"]),
+    ("iterations", -2, ValueError, ["-2", "at least 1"]),
+    ("iterations", 2.0, TypeError, ["float", "int"]),
+    ("iterations", True, TypeError, ["bool", "int"]),
+    ("iterations", None, TypeError, ["NoneType", "int"]),
+    ("softmax_over", "J", ValueError, ["'J'", "'outputs', 'inputs'"]),
+    ("softmax_over", 1, TypeError, ["int", "'outputs', 'inputs'"]),
+    ("gradient", "first", ValueError, ["'first'", "'all', 'last'"]),
+    ("gradient", None, TypeError, ["NoneType", "'all', 'last'"]),
+    ("leaky", 1, TypeError, ["int", "bool"]),
+    ("eps", -1e-8, ValueError, ["-1e-08", "at least 0"]),
+    ("eps", float("nan"), ValueError, ["nan", "at least 0"]),
+    ("eps", float("inf"), ValueError, ["inf", "finite"]),
+    ("eps", "small", TypeError, ["str", "number"]),
+]
+DYNAMIC: list[tuple[str, Any, type[Exception], list[str]]] = [
+    ("x", torch.zeros(6, 4), ValueError, ["(6, 4)", "B, I, d"]),
+    ("x", torch.zeros(3, 6, 4, 1), ValueError, ["(3, 6, 4, 1)", "B, I, d"]),
+    ("x", torch.zeros(3, 0, 4), ValueError, ["(3, 0, 4)", "at least 1"]),
+    ("x", torch.zeros(3, 6, 4, dtype=torch.int64), TypeError, ["int64", "float32"]),
+    ("x", torch.zeros(3, 6, 4, dtype=torch.complex64), TypeError, ["complex64", "float32"]),
+    ("x", [[[0.0]]], TypeError, ["list", "Tensor"]),
+    ("x", torch.zeros(3, 6, 4).to_sparse(), TypeError, ["sparse", "dense"]),
+    ("weight", torch.zeros(6, 5, 7), ValueError, ["(6, 5, 7)", "I, J, D, d"]),
+    ("weight", torch.zeros(6, 5, 7, 3), ValueError, ["(6, 5, 7, 3)", "d = 4"]),
+    ("weight", torch.zeros(4, 5, 7, 4), ValueError, ["(4, 5, 7, 4)", "divisor"]),
+    ("weight", torch.zeros(12, 5, 7, 4), ValueError, ["(12, 5, 7, 4)", "divisor"]),
+    ("weight", torch.zeros(0, 5, 7, 4), ValueError, ["(0, 5, 7, 4)", "at least 1"]),
+    ("weight", torch.zeros(6, 5, 0, 4), ValueError, ["(6, 5, 0, 4)", "at least 1"]),
+    ("weight", torch.zeros(6, 5, 7, 4, dtype=torch.float64), TypeError, ["float64", "float32"]),
+    ("weight", torch.zeros(6, 5, 7, 4, device="meta"), ValueError, ["meta", "cpu"]),
+    ("weight", None, TypeError, ["NoneType", "Tensor"]),
+]
+VOTES: list[tuple[str, Any, type[Exception], list[str]]] = [
+    ("votes", torch.zeros(3, 6, 5), ValueError, ["(3, 6, 5)", "B, I, J, D"]),
+    ("votes", torch.zeros(3, 6, 0, 7), ValueError, ["(3, 6, 0, 7)", "at least 1"]),
+    ("votes", torch.zeros(3, 6, 5, 7, dtype=torch.int8), TypeError, ["int8", "float32"]),
+    ("votes", None, TypeError, ["NoneType", "Tensor"]),
+]
+TABLE = [("dynamic_routing", *row) for row in BOTH + DYNAMIC] + [("route_votes", *row) for row in BOTH + VOTES]
+
+
+def _label(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}{value.device}"
+    return str(value) if not isinstance(value, (list, type)) else type(value).__name__
+
+
+def _arguments(entry: str) -> dict[str, Any]:
+    tensors = CASE.tensors(torch.float32)
+    return {**(votes_of(tensors) if entry == "route_votes" else tensors), **CASE.options()}
+
+
+def _assert_names(message: str, name: str, texts: list[str]) -> None:
+    assert message.startswith(name), f"{message!r} does not begin with the argument's name, {name!r}"
+    for text in texts:
+        assert text in message, f"{message!r} does not say {text!r}"
+
+
+@pytest.mark.parametrize(("entry", "name", "value", "error", "texts"), TABLE, ids=_label)
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_wrong_argument(
+    entry: str, name: str, value: object, error: type[Exception], texts: list[str], backend: str
+) -> None:
+    with testing.backend(backend), pytest.raises(error) as caught:
+        getattr(capsroute, entry)(**{**_arguments(entry), name: value})
+    assert type(caught.value) is error
+    _assert_names(str(caught.value), name, texts)
+
+
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+def test_good_arguments_pass(entry: str) -> None:
+    """What the table starts from is right, or it would prove nothing."""
+    assert getattr(capsroute, entry)(**_arguments(entry)).shape == (3, 5, 7)
+
+
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+def test_leaky_over_inputs(entry: str) -> None:
+    with pytest.raises(ValueError, match="leaky") as caught:
+        getattr(capsroute, entry)(**{**_arguments(entry), "softmax_over": "inputs", "leaky": True})
+    _assert_names(str(caught.value), "leaky", ["'inputs'", "'outputs'"])
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda_emulated"])
+def test_forced_backend_without_a_kernel(name: str) -> None:
+    with testing.backend(name), pytest.raises(ValueError, match="backend") as caught:
+        capsroute.dynamic_routing(**_arguments("dynamic_routing"))
+    _assert_names(str(caught.value), "backend", [repr(name), "forced"])
+
+
+@pytest.mark.parametrize(("name", "error"), [("gpu", ValueError), ("", ValueError), (None, TypeError), (3, TypeError)])
+def test_unknown_backend(name: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="backend") as caught, testing.backend(name):
+        pass
+    _assert_names(str(caught.value), "backend", ["'reference'", "'cpu'", "'cuda'", "'cuda_emulated'"])
+
+
+def test_unknown_instruction_set() -> None:
+    before = capsroute.build_info()["cpu_isa"]
+    with pytest.raises(ValueError, match="sse9") as caught, testing.cpu_isa("sse9"):
+        pass
+    assert all(isa in str(caught.value) for isa in testing.usable_cpu_isas())
+    assert capsroute.build_info()["cpu_isa"] == before

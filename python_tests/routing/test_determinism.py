@@ -1,0 +1,31 @@
+"""Bit-identical results for any number of threads and any run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from .cases import Case, votes_of
+from .compare import assert_bitwise_equal, fused
+
+CASES = [
+    Case((37, 300, 5, 7, 12), iterations=4),
+    Case((1, 1152, 8, 10, 16)),
+    Case((2, 257, 8, 33, 9), softmax="inputs", bias=True, logits="shared"),
+    Case((65, 50, 17, 4, 33), softmax="leaky", gradient="last", logits="sample", input_mask=True, output_mask=True),
+    Case((33, 64, 4, 10, 16), weights="shared", bias=True),
+    Case((3, 20, 64, 4, 64), weights="half", softmax="inputs"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_threads_and_runs(case: Case, entry: str, dtype: torch.dtype, cpu_isa: str) -> None:
+    tensors, grad = case.tensors(dtype), case.output_gradient(dtype)
+    tensors = votes_of(tensors) if entry == "route_votes" else tensors
+    torch.set_num_threads(1)
+    expected = fused(tensors, case.options(), grad)
+    for threads in (1, 2, 3, 2):
+        torch.set_num_threads(threads)
+        assert_bitwise_equal(fused(tensors, case.options(), grad), expected)

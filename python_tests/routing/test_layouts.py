@@ -1,0 +1,109 @@
+"""Arguments of any strides and alignment, surrounded by NaN that must not be read, give the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from .cases import Case, votes_of
+from .compare import assert_bitwise_equal, assert_matches_reference, fused
+
+CASE = Case((19, 10, 5, 6, 7), bias=True, logits="sample", input_mask=True, output_mask=True)
+DTYPES = [torch.float32, torch.bfloat16, torch.float64]
+
+
+def _surrounding(t: Tensor, *shape: int) -> Tensor:
+    """A buffer whose unread elements would be noticed."""
+    return torch.full(shape, torch.nan if t.is_floating_point() else True, dtype=t.dtype)
+
+
+def transposed(t: Tensor) -> Tensor:
+    """Axes stored in reverse order."""
+    order = list(reversed(range(t.dim())))
+    return t.permute(order).contiguous().permute(order)
+
+
+def every_other(t: Tensor) -> Tensor:
+    """Stride 2 in the last axis."""
+    buffer = _surrounding(t, *t.shape, 2)
+    buffer[..., 0] = t
+    return buffer[..., 0]
+
+
+def padded(t: Tensor) -> Tensor:
+    """A window of a larger tensor in every axis."""
+    buffer = _surrounding(t, *(size + 3 for size in t.shape))
+    window = buffer[tuple(slice(1, size + 1) for size in t.shape)]
+    return window.copy_(t)
+
+
+def misaligned(t: Tensor) -> Tensor:
+    """Contiguous, at a storage offset of one element."""
+    return _surrounding(t, t.numel() + 1)[1:].view(t.shape).copy_(t)
+
+
+LAYOUTS: list[Callable[[Tensor], Tensor]] = [transposed, every_other, padded, misaligned]
+
+
+def _arguments(entry: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    tensors = CASE.tensors(dtype)
+    tensors = votes_of(tensors) if entry == "route_votes" else tensors
+    return {**tensors, "grad": CASE.output_gradient(dtype)}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", ["x", "weight", "votes", "bias", "logits", "input_mask", "output_mask", "grad"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_strides_change_nothing(
+    layout: Callable[[Tensor], Tensor], name: str, dtype: torch.dtype, cpu_isa: str
+) -> None:
+    tensors = _arguments("route_votes" if name == "votes" else "dynamic_routing", dtype)
+    other = {**tensors, name: layout(tensors[name])}
+    expected = fused(tensors, CASE.options(), tensors.pop("grad"))
+    assert_bitwise_equal(fused(other, CASE.options(), other.pop("grad")), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+def test_all_at_once(layout: Callable[[Tensor], Tensor], entry: str, cpu_isa: str) -> None:
+    tensors = {name: layout(t) for name, t in _arguments(entry, torch.float32).items()}
+    grad = tensors.pop("grad")
+    assert_matches_reference(tensors, CASE.options(), grad)
+
+
+@pytest.mark.parametrize("axis", range(4))
+@pytest.mark.parametrize("name", ["x", "weight", "votes", "bias", "logits", "input_mask", "output_mask", "grad"])
+def test_expanded(name: str, axis: int, cpu_isa: str) -> None:
+    """Stride 0 along one axis."""
+    tensors = _arguments("route_votes" if name == "votes" else "dynamic_routing", torch.float32)
+    axis = min(axis, tensors[name].dim() - 1)
+    tensors[name] = tensors[name].narrow(axis, 0, 1).expand(tensors[name].shape)
+    grad = tensors.pop("grad")
+    assert_matches_reference(tensors, CASE.options(), grad)
+
+
+def test_gradient_of_a_sum(cpu_isa: str) -> None:
+    """``sum().backward()`` hands the op a gradient of stride 0 in every axis."""
+    tensors = _arguments("dynamic_routing", torch.float32)
+    grad = torch.ones(()).expand(tensors.pop("grad").shape)
+    assert_matches_reference(tensors, CASE.options(), grad)
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 2, 1, 0), (2, 1, 0, 3), (1, 0, 3, 2)], ids=str)
+def test_votes_in_any_order(order: tuple[int, ...], cpu_isa: str) -> None:
+    """Votes stored as [B, J, I, D] and otherwise, as other implementations keep them, are read in place."""
+    tensors = _arguments("route_votes", torch.float32)
+    expected = fused(tensors, CASE.options(), tensors.pop("grad"))
+    back = [order.index(k) for k in range(4)]
+    tensors["votes"] = tensors["votes"].permute(order).contiguous().permute(back)
+    assert_bitwise_equal(fused(tensors, CASE.options(), CASE.output_gradient(torch.float32)), expected)
+
+
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+def test_results_are_contiguous(entry: str, cpu_isa: str) -> None:
+    tensors = _arguments(entry, torch.float32)
+    for name, t in fused(tensors, CASE.options(), tensors.pop("grad")).items():
+        assert t.is_contiguous(), name

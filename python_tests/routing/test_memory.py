@@ -1,0 +1,63 @@
+"""The votes are never written to memory: what a call takes beyond its results stays far below them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import capsroute
+from capsroute.bench.memory import MIB, bytes_of, extra_bytes
+
+from .cases import Case, Tensors, votes_of
+
+CASES = [
+    Case((64, 512, 8, 10, 16)),
+    Case((64, 512, 8, 10, 16), softmax="inputs"),
+    Case((64, 512, 8, 10, 16), gradient="last", bias=True, logits="shared", input_mask=True, output_mask=True),
+    Case((16, 128, 8, 64, 64)),
+]
+
+
+def extra(tensors: Tensors, case: Case, entry: str, backward: bool) -> int:
+    leaves = {n: t.requires_grad_(backward) if t.is_floating_point() else t for n, t in tensors.items()}
+    grad = case.output_gradient(torch.float32)
+
+    def work() -> list[torch.Tensor]:
+        output = getattr(capsroute, entry)(**leaves, **case.options())
+        if not backward:
+            return [output]
+        return [output, *torch.autograd.grad(output, [t for t in leaves.values() if t.requires_grad], grad)]
+
+    work()
+    return extra_bytes(work)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("backward", [False, True])
+def test_dynamic_routing(case: Case, backward: bool, cpu_isa: str) -> None:
+    tensors = case.tensors(torch.float32)
+    votes = bytes_of(votes_of(tensors)["votes"])
+    assert extra(tensors, case, "dynamic_routing", backward) < votes / 2
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_one_sample(backward: bool, cpu_isa: str) -> None:
+    """Kernels may work on several lanes where there is one sample, and yet not take as much as its votes."""
+    case = Case((1, 4096, 8, 32, 16))
+    tensors = case.tensors(torch.float32)
+    assert extra(tensors, case, "dynamic_routing", backward) < bytes_of(votes_of(tensors)["votes"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("backward", [False, True])
+def test_route_votes(case: Case, backward: bool, cpu_isa: str) -> None:
+    """The votes are given here and their gradient is returned; no second copy of either is made."""
+    tensors = votes_of(case.tensors(torch.float32))
+    votes = bytes_of(tensors["votes"])
+    assert extra(tensors, case, "route_votes", backward) < votes / 2
+
+
+def test_the_mnist_shape() -> None:
+    """The bound of the project: 16 MiB forward and backward at B=128, I=1152, J=10, D=16, where eager needs 390."""
+    case = Case((128, 1152, 8, 10, 16))
+    assert extra(case.tensors(torch.float32), case, "dynamic_routing", backward=True) <= 16 * MIB

@@ -42,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="train CapsNet on handwritten digits",
         description="Trains CapsNet (Sabour et al. 2017). Options that are not given suit the data set.",
+        epilog=_defaults(),
         argument_default=None,
     )
     data = parser.add_argument_group("data")
@@ -71,6 +72,19 @@ def add_parser(subparsers: Any) -> None:
     place.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)")
     place.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from a checkpoint, in its folder")
     place.add_argument("--overwrite", action="store_true", help="remove an older run in --out")
+
+
+def _defaults() -> str:
+    """What the options that are not given are, by data set."""
+    from capsroute.training.config import DATASETS, TrainConfig, preset
+
+    names = ("epochs", "batch_size", "lr", "lr_decay", "shift", "reconstruction_weight")
+    sentences = []
+    for dataset in DATASETS:
+        config = TrainConfig(**preset(dataset))
+        options = (f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names)
+        sentences.append(f"Defaults for {dataset}: {', '.join(options)}.")
+    return " ".join(sentences)
 
 
 def run(args: argparse.Namespace) -> int:

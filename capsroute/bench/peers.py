@@ -1,0 +1,127 @@
+"""What capsroute is compared with: routing as tensor expressions, eager and compiled.
+
+Both formulations compute what ``capsroute.reference`` defines, with the default options; they differ in how the votes
+and the sums over input capsules are written. Each is as fast as its form allows: no masks, no optional terms, votes
+made once and kept, the uniform coupling of the first iteration taken as a mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Route = Callable[[Tensor, Tensor], Tensor]
+
+EPS = 1e-8
+
+
+def _squash(s: Tensor) -> Tensor:
+    squared = (s * s).sum(-1, keepdim=True)
+    return s * (squared / (1 + squared) * torch.rsqrt(squared + EPS))
+
+
+def einsum(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
+    """Votes, sums and agreement as ``torch.einsum``; x ``[B, I, d]``, weight ``[I, J, D, d]`` -> ``[B, J, D]``."""
+    votes = torch.einsum("bip,ijqp->bijq", x, weight)
+
+    def sum_over_inputs(coupling: Tensor | None, votes: Tensor) -> Tensor:
+        if coupling is None:
+            return votes.sum(1) / votes.shape[2]
+        return torch.einsum("bij,bijq->bjq", coupling, votes)
+
+    def agreement(votes: Tensor, v: Tensor) -> Tensor:
+        return torch.einsum("bijq,bjq->bij", votes, v)
+
+    return _iterate(votes, sum_over_inputs, agreement, iterations, gradient, softmax_axis=2)
+
+
+def bmm(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
+    """The same as batched matrix products, with votes kept as ``[B, J, I, D]``."""
+    inputs, outputs, output_size, input_size = weight.shape
+    flat = weight.reshape(inputs, outputs * output_size, input_size).transpose(1, 2)
+    votes = torch.bmm(x.transpose(0, 1), flat)  # [I, B, J·D]
+    votes = votes.view(inputs, -1, outputs, output_size).permute(1, 2, 0, 3).contiguous()  # [B, J, I, D]
+
+    def sum_over_inputs(coupling: Tensor | None, votes: Tensor) -> Tensor:
+        if coupling is None:
+            return votes.sum(2) / outputs
+        return torch.matmul(coupling[:, :, None, :], votes).squeeze(2)
+
+    def agreement(votes: Tensor, v: Tensor) -> Tensor:
+        return torch.matmul(votes, v[..., None]).squeeze(3)
+
+    return _iterate(votes, sum_over_inputs, agreement, iterations, gradient, softmax_axis=1)
+
+
+def _iterate(
+    votes: Tensor,
+    sum_over_inputs: Callable[[Tensor | None, Tensor], Tensor],
+    agreement: Callable[[Tensor, Tensor], Tensor],
+    iterations: int,
+    gradient: str,
+    softmax_axis: int,
+) -> Tensor:
+    """Sabour et al. 2017, procedure 1, over votes in the order of the two functions that read them."""
+    earlier = votes.detach() if gradient == "last" else votes
+    logits: Tensor | None = None
+    v = votes
+    for iteration in range(1, iterations + 1):
+        last = iteration == iterations
+        coupling = None if logits is None else torch.softmax(logits, dim=softmax_axis)
+        v = _squash(sum_over_inputs(coupling, votes if last else earlier))
+        if not last:
+            change = agreement(earlier, v)
+            logits = change if logits is None else logits + change
+    return v
+
+
+FORMULATIONS: dict[str, Callable[[Tensor, Tensor, int, str], Tensor]] = {"einsum": einsum, "bmm": bmm}
+FAMILIES = ("eager", "compile")
+
+
+def check_families(families: Sequence[str]) -> None:
+    """Raise a ValueError that lists the families if one of these is unknown."""
+    unknown = [family for family in families if family not in FAMILIES]
+    if unknown:
+        raise ValueError(f"compare must be among {', '.join(FAMILIES)}; got {', '.join(map(repr, unknown))}")
+
+
+def contenders(families: Sequence[str], iterations: int, gradient: str) -> dict[str, Route]:
+    """Every formulation in each family, by a name such as ``eager einsum``, as functions of x and weight.
+
+    A compiled one is compiled by its first call, for the sizes of that call.
+
+    Args:
+        families: ``"eager"``, ``"compile"`` or both.
+        iterations: T.
+        gradient: ``"all"`` or ``"last"``.
+
+    Raises:
+        ValueError: An unknown family.
+    """
+    check_families(families)
+    routes: dict[str, Route] = {}
+    for family in families:
+        for name, function in FORMULATIONS.items():
+            routes[f"{family} {name}"] = _bound(function, iterations, gradient, compiled=family == "compile")
+    return routes
+
+
+def _bound(
+    function: Callable[[Tensor, Tensor, int, str], Tensor], iterations: int, gradient: str, compiled: bool
+) -> Route:
+    def route(x: Tensor, weight: Tensor) -> Tensor:
+        return function(x, weight, iterations, gradient)
+
+    return torch.compile(route, fullgraph=True, dynamic=False) if compiled else route
+
+
+def eager_bytes(votes: int, element_size: int, iterations: int) -> int:
+    """Roughly what an eager formulation holds at once in forward and backward: several tensors the size of the votes.
+
+    Per iteration autograd may add one gradient of the votes to another, and einsum keeps copies in other orders. It
+    serves to leave out a peer that would exhaust the machine, and errs on the high side.
+    """
+    return votes * element_size * (4 + iterations)

@@ -1,0 +1,153 @@
+"""A whole run in small: rows, failures of contenders, the table and the file."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from capsroute.bench import peers, report, suite
+from capsroute.bench.ceilings import Ceilings
+from capsroute.bench.shapes import Shape
+from capsroute.bench.suite import Plan, Row
+
+LIMITS = Ceilings(flops=1e11, bandwidth=1e10)
+SHAPE = Shape("tiny", 6, 9, 4, 5, 3, 3, "")
+EAGER = Plan([SHAPE], compare=["eager"], rounds=2)
+
+
+def rows_of(plan: Plan) -> list[Row]:
+    return [row for _, rows in suite.run(plan, LIMITS) for row in rows]
+
+
+@pytest.mark.parametrize("dtype", suite.DTYPES)
+def test_rows(dtype: str) -> None:
+    rows = rows_of(Plan([SHAPE], dtype, ["eager"], rounds=2))
+    assert [(row.passes, row.gradient, row.contender) for row in rows] == [
+        (passes, gradient, contender)
+        for passes, gradient in (("forward", None), ("forward+backward", "all"), ("forward+backward", "last"))
+        for contender in ("capsroute", "eager einsum", "eager bmm")
+    ]
+    for row in rows:
+        assert row.problem is None
+        assert row.seconds is not None
+        assert row.seconds > 0
+        assert row.rounds == 2
+        assert row.flops_per_second is not None
+        assert row.peak_share == pytest.approx(row.flops_per_second / LIMITS.flops)
+        assert row.error is not None
+        assert row.error <= suite.ALLOWED_ERROR[suite.DTYPES[dtype]]
+    best_eager = min(row.seconds for row in rows[1:3])
+    assert [row.speedup for row in rows[:3]] == pytest.approx([best_eager / row.seconds for row in rows[:3]])
+
+
+def test_eager_keeps_the_votes_and_capsroute_does_not() -> None:
+    shape = Shape("wide", 16, 128, 8, 16, 16, 3, "")
+    rows = rows_of(Plan([shape], compare=["eager"], gradients=["all"], rounds=1))
+    votes = 4 * shape.votes
+    for row in rows:
+        assert (row.extra_bytes < votes) == (row.contender == "capsroute"), row
+
+
+def test_compiled_peers_run() -> None:
+    rows = rows_of(Plan([SHAPE], compare=["compile"], gradients=["last"], rounds=1))
+    assert [row.contender for row in rows[:3]] == ["capsroute", "compile einsum", "compile bmm"]
+    assert all(row.problem is None and row.speedup is None for row in rows)
+
+
+def _fails(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
+    raise RuntimeError("no compiler\nmore lines")
+
+
+def _is_wrong(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
+    return peers.einsum(x, weight, iterations, gradient) * 1.01
+
+
+def test_a_peer_that_fails_has_a_row_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "FORMULATIONS", {"broken": _fails, "wrong": _is_wrong, "bmm": peers.bmm})
+    broken, wrong, good = rows_of(EAGER)[1:4]
+    assert broken.problem == "failed: RuntimeError: no compiler"
+    assert wrong.problem is not None
+    assert wrong.problem.startswith("wrong result: differs from the reference by")
+    assert wrong.seconds is None
+    assert good.problem is None
+
+
+def test_a_peer_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capsroute.bench.memory.available_bytes", lambda: 100)
+    ours, *others = rows_of(EAGER)[:3]
+    assert ours.problem is None
+    assert all("GiB are free" in str(row.problem) for row in others)
+
+
+def test_a_wrong_gradient_is_seen() -> None:
+    """The check looks at the backward too."""
+
+    class Halved(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: object, grad: Tensor) -> Tensor:
+            return grad / 2
+
+    def halved(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
+        return Halved.apply(peers.einsum(x, weight, iterations, gradient))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peers, "FORMULATIONS", {"halved": halved})
+        problems = [row.problem for row in rows_of(EAGER) if row.contender == "eager halved"]
+    assert problems[0] is None
+    assert "wrong result" in str(problems[1])
+
+
+ROW = Row("tiny", SHAPE.sizes(), "forward", None, "capsroute", "float32", seconds=0.00125, speedup=12.345, error=2e-7)
+FAILED = Row("tiny", "", "forward+backward", "last", "compile bmm", "float32", problem="failed: X: y")
+
+
+def test_cells() -> None:
+    assert report.cells(ROW) == ["  capsroute", "1.25", "12.35", "-", "-", "-", "-", "2e-07"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_live_report_shows_every_shape_and_row(terminal: bool) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=terminal, width=80)
+    with report.LiveReport(console) as live:
+        live.headline("a machine", LIMITS)
+        live.tell(SHAPE, "checking")
+        live.add(SHAPE, [ROW, FAILED])
+        live.add(Shape("other", 1, 2, 3, 4, 5, 6, ""), [ROW])
+    shown = text.getvalue()
+    assert "a machine" in shown
+    assert "100 GFLOP/s" in shown
+    assert "tiny: B, I, d, J, D, T = 6, 9, 4, 5, 3, 3" in shown
+    assert "other: B, I, d, J, D, T = 1, 2, 3, 4, 5, 6" in shown
+    assert shown.count("12.35") >= 2
+    assert "compile bmm, forward+backward: failed: X: y" in shown
+    assert ("checking" in shown) == terminal
+
+
+def test_json(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    report.check_writable(path)
+    assert list(tmp_path.iterdir()) == []
+    report.write_json(path, {"torch": "2"}, LIMITS, [ROW])
+    content = json.loads(path.read_text())
+    assert content["environment"] == {"torch": "2"}
+    assert content["ceilings"] == {"flops": 1e11, "bandwidth": 1e10}
+    assert content["rows"][0]["seconds"] == 0.00125
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_file_that_cannot_be_written_is_refused_beforehand(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        report.check_writable(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        report.check_writable(tmp_path / "missing" / "result.json")

@@ -16,12 +16,13 @@ Measure = Callable[[Shape, str | None, Callable[[], Sequence[Tensor]]], None]
 
 
 @pytest.fixture
-def measure(benchmark: BenchmarkFixture) -> Measure:
+def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Measure:
     """Time work on a shape, forward (gradient None) or forward and backward, and note its extra memory."""
 
     def run(shape: Shape, gradient: str | None, work: Callable[[], Sequence[Tensor]]) -> None:
         repeats = timing.repeats_to_fill(work)
-        benchmark.group = f"{shape.name} {'forward' if gradient is None else 'forward+backward ' + gradient}"
+        passes = "forward" if gradient is None else f"forward+backward ({gradient})"
+        benchmark.group = f"{request.node.originalname.removeprefix('test_')}, {shape.name}, {passes}"
         benchmark.extra_info |= {
             "sizes": shape.sizes(),
             "threads": torch.get_num_threads(),

@@ -92,7 +92,7 @@ def votes_of(tensors: Tensors) -> Tensors:
     rest = dict(tensors)
     x, weight = rest.pop("x"), rest.pop("weight")
     own = torch.arange(x.shape[1]) % weight.shape[0]
-    votes = torch.einsum("ijpq,biq->bijp", weight[own].double(), x.double()).to(x.dtype)
+    votes = torch.einsum("ijpq,biq->bijp", weight[own].double(), x.double()).to(x.dtype).contiguous()
     return {"votes": votes, **rest}
 
 

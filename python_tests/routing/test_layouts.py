@@ -107,3 +107,14 @@ def test_results_are_contiguous(entry: str, cpu_isa: str) -> None:
     tensors = _arguments(entry, torch.float32)
     for name, t in fused(tensors, CASE.options(), tensors.pop("grad")).items():
         assert t.is_contiguous(), name
+
+
+def test_offsets_beyond_32_bits(cpu_isa: str) -> None:
+    """Two samples of votes more than 2^31 elements apart. Only what is written of the 4 GiB between takes memory."""
+    case = Case((2, 5, 3, 4, 6))
+    tensors, grad = votes_of(case.tensors(torch.bfloat16)), case.output_gradient(torch.bfloat16)
+    expected = fused(tensors, case.options(), grad)
+    apart = 2**31 + 7
+    storage = torch.empty(apart + tensors["votes"][0].numel(), dtype=torch.bfloat16)
+    far = storage.as_strided(tensors["votes"].shape, (apart, *tensors["votes"].stride()[1:]))
+    assert_bitwise_equal(fused({"votes": far.copy_(tensors["votes"])}, case.options(), grad), expected)

@@ -75,6 +75,19 @@ def test_large_logits(softmax: str, logit: float, cpu_isa: str) -> None:
 
 
 @SOFTMAX
+@ENTRY
+@pytest.mark.parametrize("logits", ["shared", "sample"])
+def test_logits_of_minus_infinity_cut_a_connection(softmax: str, entry: str, logits: str, cpu_isa: str) -> None:
+    """As attention masks do: the coupling is 0, and everything stays finite, even where nothing is left."""
+    case = Case((5, 6, 4, 5, 3), softmax=softmax, logits=logits, bias=True)
+    tensors = arguments(case, entry)
+    tensors["logits"][..., ::2, 1] = -torch.inf
+    tensors["logits"][..., 3, :] = -torch.inf  # an input without outputs
+    tensors["logits"][..., :, 2] = -torch.inf  # an output without inputs
+    assert_matches_reference(tensors, case.options(), case.output_gradient(torch.float32))
+
+
+@SOFTMAX
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_sums_beyond_the_range_of_half(softmax: str, dtype: torch.dtype, cpu_isa: str) -> None:
     """Votes near 3e4 whose sum passes 65504: the outputs have length one all the same."""

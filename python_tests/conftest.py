@@ -14,6 +14,11 @@ def _usable_cpu_isas() -> list[str]:
     return testing.usable_cpu_isas()
 
 
+def pytest_report_header() -> str:
+    """Say which instruction sets the tests with a ``cpu_isa`` fixture run on: those of this machine."""
+    return f"capsroute: tests of the CPU kernels run on {', '.join(_usable_cpu_isas())}"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test that asks for ``cpu_isa`` once per instruction set that was built and that this CPU has."""
     if "cpu_isa" in metafunc.fixturenames:

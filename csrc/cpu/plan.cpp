@@ -98,7 +98,7 @@ Status check(const RoutingProblem& p) {
     if (p.iterations < 1 || p.threads < 1 || !(p.eps >= 0)) return Status::bad_option;
     if (int32_t(p.dtype) < 0 || p.dtype > DType::float16) return Status::bad_option;
     if (p.leaky && p.softmax_over_inputs) return Status::bad_option;
-    if (!p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
+    if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
     int64_t product;
     if (!multiply(product, {p.batch, p.inputs, p.outputs, p.output_size, 8}) ||
         !multiply(product, {p.batch + 15, p.inputs, p.input_size, 8}) ||

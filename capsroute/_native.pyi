@@ -8,7 +8,7 @@ class RoutingBackward:
         self,
         grad_output: int,
         pre_squash: int,
-        log_normaliser: int,
+        normaliser: int,
         grad_x: int,
         grad_weight: int,
         grad_votes: int,
@@ -36,7 +36,7 @@ class RoutingProblem:
     ) -> None: ...
     def forward_workspace(self) -> int: ...
     def forward(
-        self, output: int, pre_squash: int, log_normaliser: int, workspace: int, workspace_bytes: int
+        self, output: int, pre_squash: int, normaliser: int, workspace: int, workspace_bytes: int
     ) -> None: ...
     def backward_workspace(self, buffers: RoutingBackward) -> int: ...
     def backward(self, buffers: RoutingBackward, workspace: int, workspace_bytes: int) -> None: ...

@@ -49,15 +49,15 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
 
     def save(ctx: Any, inputs: Any, outputs: Any) -> None:
         options, values, *tensors = inputs
-        _, pre_squash, log_normaliser = outputs
-        ctx.save_for_backward(*tensors, pre_squash, log_normaliser)
+        _, pre_squash, normaliser = outputs
+        ctx.save_for_backward(*tensors, pre_squash, normaliser)
         ctx.packed = (options, values)
 
     def gradients_of(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, pre_squash, log_normaliser = ctx.saved_tensors
+        *tensors, pre_squash, normaliser = ctx.saved_tensors
         needed = list(ctx.needs_input_grad[2 : 2 + sources + 2])
         with torch.no_grad():
-            gradients = backward_op(grad_output, *tensors, pre_squash, log_normaliser, *ctx.packed, needed)
+            gradients = backward_op(grad_output, *tensors, pre_squash, normaliser, *ctx.packed, needed)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
             gradients = _DifferentiableOnce.apply(len(gradients), *gradients, grad_output, *tensors)
         wanted = [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]

@@ -42,7 +42,7 @@ def _sizes(sources: Sequence[Tensor]) -> tuple[int, int, int, int, int, int]:
 def _empty_results(
     sources: Sequence[Tensor], options: list[int], values: list[float], save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The output and what backward needs (no elements without ``save``): s of each iteration, log-sum-exps."""
+    """The output and what backward needs (no elements without ``save``): s and normaliser of each iteration."""
     unpacked = RoutingOptions.unpack(options, values)
     batch, _, outputs, _, size, _ = _sizes(sources)
     like = sources[0]
@@ -51,8 +51,8 @@ def _empty_results(
     output = like.new_empty((batch, outputs, size))
     pre_squash = like.new_empty((kept, batch, outputs, size), dtype=dtype)
     kept_sums = kept if unpacked.softmax_over == "inputs" else 0
-    log_normaliser = like.new_empty((kept_sums, batch, outputs), dtype=dtype)
-    return output, pre_squash, log_normaliser
+    normaliser = like.new_empty((kept_sums, batch, 2, outputs), dtype=dtype)
+    return output, pre_squash, normaliser
 
 
 def _empty_gradients(tensors: Optional, needed: Sequence[bool]) -> tuple[Tensor, ...]:
@@ -191,7 +191,7 @@ def _register(name: str, sources: int) -> None:
     tensors = ", ".join(f"Tensor {source}" for source in SOURCES[name])
     optional = "Tensor? bias, Tensor? logits, Tensor? input_mask, Tensor? output_mask"
     packed = "int[] options, float[] values"
-    saved = "Tensor pre_squash, Tensor log_normaliser"
+    saved = "Tensor pre_squash, Tensor normaliser"
     gradients = ", ".join(["Tensor"] * (sources + 2))
     last = sources + 4  # where bias .. output_mask end
 

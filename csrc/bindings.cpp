@@ -76,12 +76,12 @@ RoutingProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype, cons
     return problem;
 }
 
-RoutingBackward make_backward(Address grad_output, Address pre_squash, Address log_normaliser, Address grad_x,
+RoutingBackward make_backward(Address grad_output, Address pre_squash, Address normaliser, Address grad_x,
                               Address grad_weight, Address grad_votes, Address grad_bias, Address grad_logits) {
     RoutingBackward buffers{};
     buffers.grad_output = pointer(grad_output);
     buffers.pre_squash = pointer(pre_squash);
-    buffers.log_normaliser = pointer(log_normaliser);
+    buffers.normaliser = pointer(normaliser);
     buffers.grad_x = pointer(grad_x);
     buffers.grad_weight = pointer(grad_weight);
     buffers.grad_votes = pointer(grad_votes);
@@ -90,9 +90,9 @@ RoutingBackward make_backward(Address grad_output, Address pre_squash, Address l
     return buffers;
 }
 
-void run_forward(const RoutingProblem& problem, Address output, Address pre_squash, Address log_normaliser,
+void run_forward(const RoutingProblem& problem, Address output, Address pre_squash, Address normaliser,
                  Address workspace, int64_t workspace_bytes) {
-    const RoutingForward buffers{pointer(output), pointer(pre_squash), pointer(log_normaliser), pointer(workspace),
+    const RoutingForward buffers{pointer(output), pointer(pre_squash), pointer(normaliser), pointer(workspace),
                                  workspace_bytes};
     Status status;
     {
@@ -149,7 +149,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
              "votes"_a, "vote_strides"_a, "bias"_a, "logits"_a, "logits_per_sample"_a, "input_mask"_a, "output_mask"_a)
         .def("forward_workspace",
              [](const RoutingProblem& p) { return bytes_or_raise(capsroute::routing_forward_workspace_cpu(p)); })
-        .def("forward", &run_forward, "output"_a, "pre_squash"_a, "log_normaliser"_a, "workspace"_a,
+        .def("forward", &run_forward, "output"_a, "pre_squash"_a, "normaliser"_a, "workspace"_a,
              "workspace_bytes"_a)
         .def("backward_workspace",
              [](const RoutingProblem& p, const RoutingBackward& buffers) {
@@ -157,7 +157,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
              })
         .def("backward", &run_backward, "buffers"_a, "workspace"_a, "workspace_bytes"_a);
     py::class_<RoutingBackward>(m, "RoutingBackward")
-        .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "log_normaliser"_a, "grad_x"_a, "grad_weight"_a,
+        .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "normaliser"_a, "grad_x"_a, "grad_weight"_a,
              "grad_votes"_a, "grad_bias"_a, "grad_logits"_a);
     m.def("build_info", &build_info);
     m.def("cpu_isa", &capsroute::cpu_isa);

@@ -55,7 +55,8 @@ struct RoutingProblem {
 struct RoutingForward {
     void* output;          // [B, J, D]
     void* pre_squash;      // [T, B, J, D], accumulation type, before the bias; null when no backward will come
-    void* log_normaliser;  // [T, B, J], accumulation type; only with softmax_over_inputs, null like pre_squash
+    void* normaliser;  // [T, B, 2, J], accumulation type; only with softmax_over_inputs, null like pre_squash:
+                       // the largest logit, and 1 / sum of exp(logit - largest)
     void* workspace;       // 64-byte aligned
     int64_t workspace_bytes;
 };
@@ -63,7 +64,7 @@ struct RoutingForward {
 struct RoutingBackward {
     const void* grad_output;     // [B, J, D]
     const void* pre_squash;      // from forward
-    const void* log_normaliser;  // from forward
+    const void* normaliser;  // from forward
     void* grad_x;                // [B, I, d] or null when not needed, as all below
     void* grad_weight;           // [I_w, J, D, d]
     void* grad_votes;            // [B, I, J, D]

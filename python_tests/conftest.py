@@ -34,6 +34,14 @@ def cpu_isa(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_compiler_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs compiled by an earlier state of the ops, whose shapes may have been others, must not be found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _torch_settings() -> Iterator[None]:
     """Restore the thread count and the deterministic mode that a test may have changed."""

@@ -62,12 +62,14 @@ void backward_start(const State<T>& state, const RoutingBackward& buffers, int64
     for (int64_t t = 0; t < problem.iterations; ++t) {
         const int64_t saved = t * problem.batch + first;
         const T* query = tile_of(state.query, state, t, tile, count);
+        for (int64_t j = 0; state.normaliser && j < 2 * outputs; ++j) {
+            // Lanes without a sample get a largest logit that makes every coupling there 0, whatever the logits are.
+            const T elsewhere = j < outputs ? -kLowest<T> : T(0);
+            store(tile_of(state.normaliser, state, t, tile, 2 * outputs) + j * kLanes<T>,
+                  load_samples<T>(kAccumulationType<T>, buffers.normaliser, 2 * saved * outputs + j, 2 * outputs,
+                                  samples, elsewhere));
+        }
         for (int64_t j = 0; j < outputs; ++j) {
-            if (state.normaliser) {
-                store(tile_of(state.normaliser, state, t, tile, outputs) + j * kLanes<T>,
-                      load_samples<T>(kAccumulationType<T>, buffers.log_normaliser, saved * outputs + j, outputs,
-                                      samples));
-            }
             if (t + 1 == problem.iterations) continue;
             T* next = tile_of(state.query, state, t + 1, tile, count);
             Pack<T> squared = splat(T(0));
@@ -80,9 +82,8 @@ void backward_start(const State<T>& state, const RoutingBackward& buffers, int64
             }
             const Pack<T> factor = squash_factor(squared, T(problem.eps));
             for (int64_t k = j * size; k < (j + 1) * size; ++k) {
-                Pack<T> v = load(next + k * kLanes<T>) * factor;
-                if (state.present) v = select(output_present(state, tile, j), v, splat(T(0)));
-                store(next + k * kLanes<T>, t == 0 ? v : load(query + k * kLanes<T>) + v);
+                store(next + k * kLanes<T>,
+                      next_query(state, tile, j, t == 0, query + k * kLanes<T>, factor, load(next + k * kLanes<T>)));
             }
         }
     }
@@ -107,7 +108,7 @@ inline void logit_gradients(const State<T>& state, int64_t iteration, int64_t ti
     add_initial_logits(state, tile, input, c);
     Pack<T> mean = splat(T(0));
     if (state.problem.softmax_over_inputs) {
-        softmax_over_inputs(state, tile, input, tile_of(state.normaliser, state, iteration - 1, tile, outputs), c);
+        softmax_over_inputs(state, tile, input, tile_of(state.normaliser, state, iteration - 1, tile, 2 * outputs), c);
     } else {
         softmax_over_outputs(state, tile, input, c);
         for (int64_t j = 0; gradient && j < outputs; ++j) {
@@ -126,16 +127,18 @@ inline void logit_gradients(const State<T>& state, int64_t iteration, int64_t ti
 template <class T>
 void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64_t tile, T* scratch_memory) {
     const RoutingProblem& problem = state.problem;
-    const Scratch<T> scratch = capsroute::cpu::divide_scratch(problem, scratch_memory);
+    const Scratch<T> scratch = capsroute::cpu::divide_scratch(state, scratch_memory);
     T* sums = tile_of(state.partial, state, chunk, tile, state.votes_per_input);
     for (int64_t k = 0; k < state.votes_per_input; ++k) store(sums + k * kLanes<T>, splat(T(0)));
     const T* query = tile_of(state.query, state, iteration - 1, tile, state.votes_per_input);
     const T* slope = slope_of(state, iteration, tile);
     T* c = scratch.terms;
     T* gradient = c + problem.outputs * kLanes<T>;
-    for (int64_t i = chunk * state.chunk_inputs; i < chunk_end(state, chunk); ++i) {
+    const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
+    const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
+    for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
         if (problem.input_mask && !any_input_present(state, tile, i)) continue;
-        make_votes<2>(state, tile, i, scratch, query, slope, c, gradient);
+        make_votes<2>(state, tile, i, x, scratch, query, slope, c, gradient);
         logit_gradients(state, iteration, tile, i, c, gradient);
         add_weighted(problem, gradient, scratch.votes, sums);
     }
@@ -178,9 +181,48 @@ struct VoteGradient {
           initial_logits(logit_gradient + state.problem.iterations * state.problem.outputs * kLanes<T>) {}
 
     bool passes_through_logits(int64_t iteration) const { return through_logits && iteration > 1; }
+    bool needs_gradient(int64_t iteration) const { return passes_through_logits(iteration) || logits_wanted; }
 };
 
-// Fills the terms of one input, then replaces scratch.votes by the gradient of the votes.
+// The votes of one input, and their products with V^{T-1} and a^T while they are in registers.
+template <class T>
+inline void votes_of_last_iteration(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
+                                    const T* x, const Scratch<T>& scratch) {
+    const int64_t last = state.problem.iterations, before = (last - 1) * state.problem.outputs * kLanes<T>;
+    const T* query = tile_of(state.query, state, last - 1, tile, state.votes_per_input);
+    const T* slope = tile_of(state.slope, state, last - 1, tile, state.votes_per_input);
+    T* c = terms.coupling + before;
+    T* gradient = terms.logit_gradient + before;
+    if (last == 1) {
+        make_votes<0>(state, tile, input, x, scratch, query, slope, c, gradient);
+    } else if (terms.needs_gradient(last)) {
+        make_votes<2>(state, tile, input, x, scratch, query, slope, c, gradient);
+    } else {
+        make_votes<1>(state, tile, input, x, scratch, query, slope, c, gradient);
+    }
+}
+
+// votes[k] .. = sum over the iterations of c a + (gradient of the logit) V, for kBlock votes of output j.
+template <int kBlock, class T>
+CAPSROUTE_INLINE void combine_terms(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t j,
+                                    int64_t k, T* votes) {
+    const int64_t row = state.problem.outputs * kLanes<T>;
+    Pack<T> sum[kBlock];
+    _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = splat(T(0));
+    for (int64_t t = terms.first_iteration; t <= state.problem.iterations; ++t) {
+        const Pack<T> c = load(terms.coupling + (t - 1) * row + j * kLanes<T>);
+        const T* slope = slope_of(state, t, tile) + k * kLanes<T>;
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = fma(c, load(slope + b * kLanes<T>), sum[b]);
+        if (!terms.passes_through_logits(t)) continue;
+        const Pack<T> g = load(terms.logit_gradient + (t - 1) * row + j * kLanes<T>);
+        const T* query = tile_of(state.query, state, t - 1, tile, state.votes_per_input) + k * kLanes<T>;
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = fma(g, load(query + b * kLanes<T>), sum[b]);
+    }
+    _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) store(votes + (k + b) * kLanes<T>, sum[b]);
+}
+
+// Fills the terms of one input, whose votes and products of the last iteration are there, then replaces scratch.votes
+// by the gradient of the votes.
 template <class T>
 inline void vote_gradient(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
                           const Scratch<T>& scratch) {
@@ -194,46 +236,26 @@ inline void vote_gradient(const State<T>& state, const VoteGradient<T>& terms, i
             for (int64_t k = 0; k < row; k += kLanes<T>) store(c + k, load(state.uniform + tile * row + k) * there);
             continue;
         }
-        const bool wanted = terms.passes_through_logits(t) || terms.logits_wanted;
-        T* gradient = wanted ? terms.logit_gradient + (t - 1) * row : nullptr;
-        if (t > 1) {
-            dot_products(problem, scratch.votes, tile_of(state.query, state, t - 1, tile, state.votes_per_input), c);
-        } else {
+        T* gradient = terms.needs_gradient(t) ? terms.logit_gradient + (t - 1) * row : nullptr;
+        const T* query = tile_of(state.query, state, t - 1, tile, state.votes_per_input);
+        const T* slope = slope_of(state, t, tile);
+        if (t == 1) {
             for (int64_t k = 0; k < row; k += kLanes<T>) store(c + k, splat(T(0)));
+            if (gradient) dot_products<1>(problem, scratch.votes, slope, slope, gradient, gradient);
+        } else if (t < problem.iterations && gradient) {
+            dot_products<2>(problem, scratch.votes, query, slope, c, gradient);
+        } else if (t < problem.iterations) {
+            dot_products<1>(problem, scratch.votes, query, query, c, c);
         }
-        if (wanted) dot_products(problem, scratch.votes, slope_of(state, t, tile), gradient);
         logit_gradients(state, t, tile, input, c, gradient);
         for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) {
             store(terms.initial_logits + k, load(terms.initial_logits + k) + load(gradient + k));
         }
     }
-    const int64_t iteration_stride = state.tiles * state.votes_per_input * kLanes<T>;
-    const T* slope = slope_of(state, 1, tile);
-    const T* query = tile_of(state.query, state, 0, tile, state.votes_per_input);
     for (int64_t j = 0; j < outputs; ++j) {
-        constexpr int kBlock = 4;
-        for (int64_t k = j * size; k < (j + 1) * size; k += kBlock) {
-            const int64_t left = (j + 1) * size - k, count = left < kBlock ? left : kBlock;
-            Pack<T> sum[kBlock];
-            for (int b = 0; b < kBlock; ++b) sum[b] = splat(T(0));
-            for (int64_t t = terms.first_iteration; t <= problem.iterations; ++t) {
-                const int64_t at = (t - 1) * iteration_stride + k * kLanes<T>;
-                const Pack<T> c = load(terms.coupling + (t - 1) * row + j * kLanes<T>);
-                if (count == kBlock) {
-                    for (int b = 0; b < kBlock; ++b) sum[b] = fma(c, load(slope + at + b * kLanes<T>), sum[b]);
-                } else {
-                    for (int b = 0; b < count; ++b) sum[b] = fma(c, load(slope + at + b * kLanes<T>), sum[b]);
-                }
-                if (!terms.passes_through_logits(t)) continue;
-                const Pack<T> g = load(terms.logit_gradient + (t - 1) * row + j * kLanes<T>);
-                if (count == kBlock) {
-                    for (int b = 0; b < kBlock; ++b) sum[b] = fma(g, load(query + at + b * kLanes<T>), sum[b]);
-                } else {
-                    for (int b = 0; b < count; ++b) sum[b] = fma(g, load(query + at + b * kLanes<T>), sum[b]);
-                }
-            }
-            for (int b = 0; b < count; ++b) store(scratch.votes + (k + b) * kLanes<T>, sum[b]);
-        }
+        int64_t k = j * size;
+        for (; k + 8 <= (j + 1) * size; k += 8) combine_terms<8>(state, terms, tile, j, k, scratch.votes);
+        for (; k < (j + 1) * size; ++k) combine_terms<1>(state, terms, tile, j, k, scratch.votes);
     }
 }
 
@@ -256,6 +278,19 @@ CAPSROUTE_INLINE void pose_blocks(const T* weight, int64_t size, int64_t e, cons
     }
 }
 
+// update[e] += sum over the samples of a tile of x[e, sample] votes[sample], for kBlock components of x.
+template <int kBlock, class T>
+CAPSROUTE_INLINE void add_outer_block(const Pack<T> (&of_sample)[kLanes<T>], const T* x, T* update) {
+    Pack<T> sum[kBlock];
+    _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = load(update + b * kLanes<T>);
+    _Pragma("GCC unroll 16") for (int n = 0; n < kLanes<T>; ++n) {
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) {
+            sum[b] = fma(x[b * kLanes<T> + n], of_sample[n], sum[b]);
+        }
+    }
+    _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) store(update + b * kLanes<T>, sum[b]);
+}
+
 // update[k / N][e][k % N] += sum over the samples of votes[k] x[e]: the gradient of the weight. The votes are
 // transposed in registers, so that the sum over samples is one over vectors and not one over lanes.
 template <class T>
@@ -264,23 +299,10 @@ inline void add_outer_product(const T* votes, int64_t blocks, const T* x, int64_
         Pack<T> of_sample[kLanes<T>];
         for (int n = 0; n < kLanes<T>; ++n) of_sample[n] = load(votes + (block * kLanes<T> + n) * kLanes<T>);
         transpose(of_sample);
-        const T* value = x;
         int64_t e = 0;
-        for (; e + 4 <= size; e += 4, value += 4 * kLanes<T>, update += 4 * kLanes<T>) {
-            Pack<T> sum[4];
-            for (int b = 0; b < 4; ++b) sum[b] = load(update + b * kLanes<T>);
-            _Pragma("GCC unroll 16") for (int n = 0; n < kLanes<T>; ++n) {
-                _Pragma("GCC unroll 4") for (int b = 0; b < 4; ++b) {
-                    sum[b] = fma(value[b * kLanes<T> + n], of_sample[n], sum[b]);
-                }
-            }
-            for (int b = 0; b < 4; ++b) store(update + b * kLanes<T>, sum[b]);
-        }
-        for (; e < size; ++e, value += kLanes<T>, update += kLanes<T>) {
-            Pack<T> sum = load(update);
-            _Pragma("GCC unroll 16") for (int n = 0; n < kLanes<T>; ++n) sum = fma(value[n], of_sample[n], sum);
-            store(update, sum);
-        }
+        for (; e + 8 <= size; e += 8) add_outer_block<8>(of_sample, x + e * kLanes<T>, update + e * kLanes<T>);
+        for (; e < size; ++e) add_outer_block<1>(of_sample, x + e * kLanes<T>, update + e * kLanes<T>);
+        update += size * kLanes<T>;
     }
 }
 
@@ -305,7 +327,7 @@ inline void store_logit_gradient(const State<T>& state, const RoutingBackward& b
 template <class T>
 void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t group, int64_t part, T* scratch_memory) {
     const RoutingProblem& problem = state.problem;
-    const Scratch<T> scratch = capsroute::cpu::divide_scratch(problem, scratch_memory);
+    const Scratch<T> scratch = capsroute::cpu::divide_scratch(state, scratch_memory);
     const VoteGradient<T> terms(state, buffers, scratch);
     const int64_t count = state.votes_per_input, blocks = (count + kLanes<T> - 1) / kLanes<T>;
     const int64_t size = problem.input_size;
@@ -315,7 +337,6 @@ void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t gr
     const int64_t first_input = group * state.group_inputs;
     const int64_t end_input =
         first_input + state.group_inputs < state.weight_inputs ? first_input + state.group_inputs : state.weight_inputs;
-    const T* none = state.slope;
     for (int64_t k = count * kLanes<T>; k < blocks * kLanes<T> * kLanes<T>; ++k) scratch.votes[k] = 0;
     for (int64_t weight_input = first_input; weight_input < end_input; ++weight_input) {
         const int64_t update_size = blocks * kLanes<T> * size;
@@ -328,7 +349,8 @@ void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t gr
         const T* weight = problem.votes ? nullptr : weight_of(problem, weight_input, scratch.row);
         for (int64_t pair = first_pair; pair < end_pair; ++pair) {
             const int64_t input = pair / state.tiles * state.weight_inputs + weight_input, tile = pair % state.tiles;
-            make_votes<0>(state, tile, input, scratch, none, none, scratch.terms, scratch.terms);
+            const T* x = pack_x(state, tile, input, 1, scratch.x);
+            votes_of_last_iteration(state, terms, tile, input, x, scratch);
             vote_gradient(state, terms, tile, input, scratch);
             if (terms.logits_wanted) store_logit_gradient(state, buffers, terms, part, tile, input);
             const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T> * problem.inputs + input;
@@ -342,7 +364,7 @@ void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t gr
                               problem.inputs * size);
             }
             if (buffers.grad_weight) {
-                add_outer_product(scratch.votes, blocks, x_of(state, tile, input), size, scratch.update);
+                add_outer_product(scratch.votes, blocks, x, size, scratch.update);
             }
         }
         if (!buffers.grad_weight) continue;

@@ -65,13 +65,16 @@ inline void softmax_over_outputs(const State<T>& state, int64_t tile, int64_t in
     }
 }
 
-// Softmax over the inputs when its log-sum-exp is known (backward), in place.
+// Softmax over the inputs when its largest logits and sums are known (backward), in place. Not by a log-sum-exp: its
+// rounding would be that of the logits, which may be large.
 template <class T>
 inline void softmax_over_inputs(const State<T>& state, int64_t tile, int64_t input, const T* normaliser, T* logits) {
     const Pack<T> zero = splat(T(0));
     const Pack<T> there = state.problem.input_mask ? input_present(state, tile, input) : splat(T(1));
+    const T* inverse_sum = normaliser + state.problem.outputs * kLanes<T>;
     for (int64_t j = 0; j < state.problem.outputs; ++j) {
-        Pack<T> c = exp_nonpositive(load(logits + j * kLanes<T>) - load(normaliser + j * kLanes<T>));
+        Pack<T> c = exp_nonpositive(load(logits + j * kLanes<T>) - load(normaliser + j * kLanes<T>)) *
+                    load(inverse_sum + j * kLanes<T>);
         if (state.problem.input_mask) c = select(there, c, zero);
         if (state.present) c = select(output_present(state, tile, j), c, zero);
         store(logits + j * kLanes<T>, c);

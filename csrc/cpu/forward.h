@@ -23,20 +23,12 @@ inline T* tile_of(T* from, const State<T>& state, int64_t chunk_or_iteration, in
     return from + (chunk_or_iteration * state.tiles + tile) * per_tile * kLanes<T>;
 }
 
-// x in tile layout, which outputs are there, and the coupling of the first iteration without initial logits.
+// Which outputs are there, and the coupling of the first iteration without initial logits.
 template <class T>
 void prepare(const State<T>& state, int64_t tile) {
     const RoutingProblem& problem = state.problem;
     const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
-    const int64_t inputs = problem.inputs, outputs = problem.outputs, size = problem.input_size;
-    if (problem.x) {
-        T* x = state.x + tile * inputs * size * kLanes<T>;
-        transpose_in(problem.dtype, problem.x, first * inputs * size, inputs * size, samples, inputs * size, x);
-        for (int64_t i = 0; problem.input_mask && i < inputs; ++i) {
-            const Pack<T> there = input_present(state, tile, i);
-            for (int64_t e = 0; e < size; ++e, x += kLanes<T>) store(x, select(there, load(x), splat(T(0))));
-        }
-    }
+    const int64_t inputs = problem.inputs, outputs = problem.outputs;
     for (int64_t j = 0; state.present && j < outputs; ++j) {
         for (int n = 0; n < kLanes<T>; ++n) {
             const bool there = n < samples && problem.output_mask[(first + n) * outputs + j];
@@ -97,7 +89,7 @@ template <class T>
 inline void uniform_pass(const State<T>& state, int64_t chunk, int64_t tile, const Scratch<T>& scratch, T* sums) {
     const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
     if (!state.problem.votes) {
-        const T* x = x_of(state, tile, begin);
+        const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
         if (state.problem.input_size == 8) {
             vote_sums_from<kVoteBlock, 8>(state, begin, end, x, 0, scratch.row, sums);
         } else {
@@ -155,7 +147,7 @@ inline void online_softmax(const State<T>& state, int64_t tile, int64_t input, T
 template <class T>
 void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64_t tile, T* scratch_memory) {
     const RoutingProblem& problem = state.problem;
-    const Scratch<T> scratch = capsroute::cpu::divide_scratch(problem, scratch_memory);
+    const Scratch<T> scratch = capsroute::cpu::divide_scratch(state, scratch_memory);
     const int64_t outputs = problem.outputs;
     T* sums = tile_of(state.partial, state, chunk, tile, state.votes_per_input);
     if (iteration == 1 && !problem.logits) {
@@ -176,13 +168,15 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
     T* logits = scratch.terms;
     const T* none = query;
     T* no_dots = logits;
-    for (int64_t i = chunk * state.chunk_inputs; i < chunk_end(state, chunk); ++i) {
+    const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
+    const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
+    for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
         if (problem.input_mask && !any_input_present(state, tile, i)) continue;
         if (iteration == 1) {
-            make_votes<0>(state, tile, i, scratch, none, none, no_dots, no_dots);
+            make_votes<0>(state, tile, i, x, scratch, none, none, no_dots, no_dots);
             for (int64_t j = 0; j < outputs; ++j) store(logits + j * kLanes<T>, splat(T(0)));
         } else {
-            make_votes<1>(state, tile, i, scratch, query, none, logits, no_dots);
+            make_votes<1>(state, tile, i, x, scratch, query, none, logits, no_dots);
         }
         add_initial_logits(state, tile, i, logits);
         if (problem.softmax_over_inputs) {
@@ -204,8 +198,10 @@ inline void store_samples(capsroute::DType dtype, void* to, int64_t offset, int6
 }
 
 template <class T>
-inline Pack<T> load_samples(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples) {
-    alignas(64) T lanes[kLanes<T>] = {};
+inline Pack<T> load_samples(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples,
+                            T elsewhere = 0) {
+    alignas(64) T lanes[kLanes<T>];
+    for (int n = 0; n < kLanes<T>; ++n) lanes[n] = elsewhere;
     for (int64_t n = 0; n < samples; ++n) lanes[n] = read<T>(dtype, from, offset + n * stride);
     return load(lanes);
 }
@@ -225,8 +221,8 @@ inline Pack<T> bias_of(const RoutingProblem& problem, int64_t k) {
     return problem.bias ? splat(read<T>(problem.dtype, problem.bias, k)) : splat(T(0));
 }
 
-// How the chunks of output j combine under a softmax over inputs; returns the log-sum-exp. weights[chunk] multiplies
-// the chunk's sums and counts the whole softmax once, so that they add up to the result.
+// How the chunks of output j combine under a softmax over inputs; scale(chunk) multiplies the
+// chunk's sums and counts the whole softmax once, so that they add up to the result.
 template <class T>
 struct ChunkWeights {
     const State<T>& state;
@@ -240,7 +236,7 @@ struct ChunkWeights {
 };
 
 template <class T>
-inline ChunkWeights<T> chunk_weights(const State<T>& state, int64_t tile, int64_t output, Pack<T>& log_normaliser) {
+inline ChunkWeights<T> chunk_weights(const State<T>& state, int64_t tile, int64_t output) {
     ChunkWeights<T> weights{state, tile, output, splat(kLowest<T>), splat(T(1))};
     const int64_t outputs = state.problem.outputs, at = output * kLanes<T>;
     for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
@@ -252,17 +248,16 @@ inline ChunkWeights<T> chunk_weights(const State<T>& state, int64_t tile, int64_
         total = fma(load(of_chunk), weights.scale(chunk), total);
     }
     weights.factor = reciprocal_or_zero(total);
-    alignas(64) T lanes[kLanes<T>];
-    store(lanes, total);
-    for (int n = 0; n < kLanes<T>; ++n) {
-        if constexpr (sizeof(T) == 4) {
-            lanes[n] = lanes[n] == 0 ? 0 : __builtin_logf(lanes[n]);
-        } else {
-            lanes[n] = lanes[n] == 0 ? 0 : __builtin_log(lanes[n]);
-        }
-    }
-    log_normaliser = select(total, weights.largest + load(lanes), splat(T(0)));
     return weights;
+}
+
+// V of the next iteration, V + factor s; backward repeats it bit for bit.
+template <class T>
+CAPSROUTE_INLINE Pack<T> next_query(const State<T>& state, int64_t tile, int64_t output, bool first, const T* query,
+                                    Pack<T> factor, Pack<T> s) {
+    const Pack<T> zero = splat(T(0));
+    const Pack<T> next = fma(factor, s, first ? zero : load(query));
+    return state.present ? select(output_present(state, tile, output), next, zero) : next;
 }
 
 template <class T>
@@ -274,9 +269,9 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
     const bool uniform = iteration == 1 && !problem.logits;
     const bool over_inputs = problem.softmax_over_inputs && !uniform;
     for (int64_t j = 0; j < outputs; ++j) {
-        Pack<T> log_normaliser = splat(T(0)), squared = splat(T(0));
-        const ChunkWeights<T> weights = over_inputs ? chunk_weights(state, tile, j, log_normaliser)
-                                                    : ChunkWeights<T>{state, tile, j, splat(T(0)), splat(T(1))};
+        Pack<T> squared = splat(T(0));
+        const ChunkWeights<T> weights =
+            over_inputs ? chunk_weights(state, tile, j) : ChunkWeights<T>{state, tile, j, splat(T(0)), splat(T(1))};
         const Pack<T> common = uniform ? load(state.uniform + (tile * outputs + j) * kLanes<T>) : splat(T(1));
         T* sums = tile_of(state.partial, state, 0, tile, count) + j * size * kLanes<T>;  // chunk 0 holds the result
         for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
@@ -286,9 +281,10 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
                 store(sums + k, chunk == 0 ? load(part + k) * scale : fma(load(part + k), scale, load(sums + k)));
             }
         }
-        if (buffers.log_normaliser) {
-            store_samples(kAccumulationType<T>, buffers.log_normaliser, saved * outputs + j, outputs, samples,
-                          log_normaliser);
+        if (buffers.normaliser) {  // of the uniform iteration nobody asks for it
+            const int64_t at = 2 * saved * outputs + j;
+            store_samples(kAccumulationType<T>, buffers.normaliser, at, 2 * outputs, samples, weights.largest);
+            store_samples(kAccumulationType<T>, buffers.normaliser, at + outputs, 2 * outputs, samples, weights.factor);
         }
         for (int64_t k = 0; k < size; ++k) {
             Pack<T> s = load(sums + k * kLanes<T>);
@@ -305,9 +301,11 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
         const Pack<T> factor = squash_factor(squared, T(problem.eps));
         T* query = tile_of(state.query, state, 0, tile, count) + j * size * kLanes<T>;
         for (int64_t k = 0; k < size; ++k) {
-            Pack<T> v = load(sums + k * kLanes<T>) * factor;
+            const Pack<T> s = load(sums + k * kLanes<T>);
+            T* total = query + k * kLanes<T>;
+            store(total, next_query(state, tile, j, iteration == 1, total, factor, s));
+            Pack<T> v = factor * s;
             if (state.present) v = select(output_present(state, tile, j), v, splat(T(0)));
-            store(query + k * kLanes<T>, iteration == 1 ? v : load(query + k * kLanes<T>) + v);
             if (iteration == problem.iterations) {
                 store_samples(problem.dtype, buffers.output, first * count + j * size + k, count, samples, v);
             }

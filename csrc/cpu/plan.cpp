@@ -123,7 +123,6 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
 
     const int64_t tiles = state.tiles, votes = state.votes_per_input, T_ = p.iterations;
     Arena arena(workspace);
-    state.x = arena.take<T>(!p.votes, {tiles, p.inputs, p.input_size, lanes});
     state.present = arena.take<T>(p.output_mask != nullptr, {tiles, p.outputs, lanes});
     state.uniform = arena.take<T>(true, {tiles, p.outputs, lanes});
     state.query = arena.take<T>(true, {backward ? T_ : 1, tiles, votes, lanes});
@@ -134,12 +133,12 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.slope = arena.take<T>(backward, {T_, tiles, votes, lanes});
     state.carried = arena.take<T>(backward, {tiles, votes, lanes});
     const bool saved_sums = p.softmax_over_inputs && backward;
-    state.normaliser = arena.take<T>(saved_sums, {T_, tiles, p.outputs, lanes});
+    state.normaliser = arena.take<T>(saved_sums, {T_, tiles, 2, p.outputs, lanes});
     state.mean = arena.take<T>(saved_sums, {T_, tiles, p.outputs, lanes});
     state.part_weight =
         arena.take<T>(wanted.weight && state.parts > 1, {state.parts, p.weight_inputs, votes, p.input_size});
     state.part_logits = arena.take<T>(wanted.logits && !p.logits_per_sample, {state.parts, p.inputs, p.outputs});
-    state.scratch_size = divide_scratch<T>(p, nullptr).size;
+    state.scratch_size = divide_scratch<T>(state, nullptr).size;
     state.scratch = arena.take<T>(true, {int64_t{p.threads}, state.scratch_size});
     return arena.bytes();
 }

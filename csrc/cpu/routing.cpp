@@ -149,7 +149,7 @@ Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward
     const Status status = cpu::check(problem);
     if (status != Status::ok) return status;
     if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
-    if (problem.softmax_over_inputs && !buffers.log_normaliser) return Status::missing_pointer;
+    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
     if (buffers.grad_logits && !problem.logits) return Status::missing_pointer;
     return problem.dtype == DType::float64 ? cpu::backward<double>(problem, buffers)
                                            : cpu::backward<float>(problem, buffers);

@@ -8,7 +8,7 @@ namespace capsroute::cpu {
 constexpr int kTileBytes = 64;  // a tile is as many samples as fill 64 bytes: 16 floats or 8 doubles
 
 // A problem, its division into work items, and its workspace. T is the accumulation type, N the samples of a tile.
-// "Tile layout" is [tiles, ..., N]: the samples of a tile stand side by side. Lanes past the batch hold zeros in x.
+// "Tile layout" is [tiles, ..., N]: the samples of a tile stand side by side. Lanes past the batch hold zeros.
 template <class T>
 struct State {
     RoutingProblem problem;
@@ -17,7 +17,6 @@ struct State {
     int64_t chunks;           // of inputs; follows from the sizes alone, as does everything that orders a sum
     int64_t chunk_inputs;
 
-    T* x;        // [tiles, I, d, N]; 0 where the input is absent
     T* present;  // [tiles, J, N]; 1 or 0; null without an output mask
     T* uniform;  // [tiles, J, N]; coupling of the first iteration without initial logits
 
@@ -29,7 +28,7 @@ struct State {
     // Backward only.
     T* slope;       // a: [T, tiles, J*D, N]; gradient with respect to the vectors before the squash
     T* carried;     // A: [tiles, J*D, N]; gradient with respect to v of the iteration before
-    T* normaliser;  // [T, tiles, J, N]; softmax over inputs: log-sum-exp
+    T* normaliser;  // [T, tiles, 2 J, N]; softmax over inputs: largest logits, and 1 / sums of exp(logit - largest)
     T* mean;        // [T, tiles, J, N]; softmax over inputs: sum over i of c p
 
     int64_t weight_inputs;  // of the last pass: I_w, or I when votes are given
@@ -69,6 +68,7 @@ struct KernelTable {
 // What one call may use of a thread's scratch.
 template <class T>
 struct Scratch {
+    T* x;       // [chunk_inputs, d, N]; the inputs of a chunk for a tile
     T* votes;   // [J*D rounded up to N, N]; the votes of one input for a tile, then their gradient
     T* terms;   // [2 T + 1, J, N]; per iteration coupling coefficients and logit gradients, and the sum of the latter
     T* row;     // [J, D, d]; one input's weight in the accumulation type, where it is stored in another
@@ -78,13 +78,16 @@ struct Scratch {
 };
 
 template <class T>
-static inline Scratch<T> divide_scratch(const RoutingProblem& problem, T* from) {
+static inline Scratch<T> divide_scratch(const State<T>& state, T* from) {
+    const RoutingProblem& problem = state.problem;
     const int64_t lanes = kTileBytes / int64_t(sizeof(T));
     const int64_t votes = (problem.outputs * problem.output_size + lanes - 1) / lanes * lanes;
     const int64_t size = problem.votes ? 1 : problem.input_size;
     const bool converted = problem.dtype == DType::bfloat16 || problem.dtype == DType::float16;
     Scratch<T> out;
     int64_t used = 0;
+    out.x = from + used;
+    used += problem.votes ? 0 : state.chunk_inputs * size * lanes;
     out.votes = from + used;
     used += votes * lanes;
     out.terms = from + used;

@@ -50,11 +50,19 @@ inline void transpose_in(capsroute::DType dtype, const void* from, int64_t offse
         transpose(block);
         for (int n = 0; n < kLanes<T>; ++n) store(to + (column + n) * kLanes<T>, block[n]);
     }
-    for (; column < columns; ++column) {
-        for (int n = 0; n < kLanes<T>; ++n) {
-            to[column * kLanes<T> + n] = n < samples ? read<T>(dtype, from, offset + n * stride + column) : T(0);
+    if (column == columns) return;
+    // The last columns, from rows padded with zeros.
+    const int64_t left = columns - column;
+    Pack<T> block[kLanes<T>];
+    for (int n = 0; n < kLanes<T>; ++n) {
+        alignas(64) T values[kLanes<T>] = {};
+        for (int64_t c = 0; n < samples && c < left; ++c) {
+            values[c] = read<T>(dtype, from, offset + n * stride + column + c);
         }
+        block[n] = load(values);
     }
+    transpose(block);
+    for (int64_t n = 0; n < left; ++n) store(to + (column + n) * kLanes<T>, block[n]);
 }
 
 // to[offset + lane * stride + column] = from[column][lane] for the samples of a tile.
@@ -94,6 +102,19 @@ inline bool any_input_present(const State<T>& state, int64_t tile, int64_t input
     return any != 0;
 }
 
+// dot += sum over k of votes[k] query[k], in short chains of dependent sums. Every product of votes and query goes
+// through here, so that backward finds the logits of forward bit for bit.
+template <int kBlock, class T>
+CAPSROUTE_INLINE void add_products(const Pack<T> (&votes)[kBlock], const T* query, Pack<T>& dot) {
+    constexpr int kChains = kBlock < 4 ? kBlock : 4;
+    Pack<T> chain[kChains];
+    _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
+        const Pack<T> q = load(query + k * kLanes<T>);
+        chain[k % kChains] = k < kChains ? votes[k] * q : fma(votes[k], q, chain[k % kChains]);
+    }
+    _Pragma("GCC unroll 4") for (int c = 0; c < kChains; ++c) dot = dot + chain[c];
+}
+
 // One block of votes of one input: votes[k] = weight[k, :] . x, and their products with up to two queries.
 template <int kBlock, int kQueries, int kSize, class T>
 CAPSROUTE_INLINE void vote_block(const T* weight, int64_t runtime_size, const T* x, T* votes, const T* query,
@@ -105,23 +126,9 @@ CAPSROUTE_INLINE void vote_block(const T* weight, int64_t runtime_size, const T*
         const Pack<T> value = load(x + e * kLanes<T>);
         _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = fma(weight[k * size + e], value, sum[k]);
     }
-    constexpr int kChains = kBlock < 4 ? kBlock : 4;  // short dependency chains
-    Pack<T> chain[2][kChains];
-    _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
-        store(votes + k * kLanes<T>, sum[k]);
-        if constexpr (kQueries > 0) {
-            const Pack<T> q = load(query + k * kLanes<T>);
-            chain[0][k % kChains] = k < kChains ? sum[k] * q : fma(sum[k], q, chain[0][k % kChains]);
-        }
-        if constexpr (kQueries > 1) {
-            const Pack<T> q = load(second_query + k * kLanes<T>);
-            chain[1][k % kChains] = k < kChains ? sum[k] * q : fma(sum[k], q, chain[1][k % kChains]);
-        }
-    }
-    _Pragma("GCC unroll 4") for (int c = 0; c < kChains; ++c) {
-        if constexpr (kQueries > 0) dot = dot + chain[0][c];
-        if constexpr (kQueries > 1) second_dot = second_dot + chain[1][c];
-    }
+    _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) store(votes + k * kLanes<T>, sum[k]);
+    if constexpr (kQueries > 0) add_products(sum, query, dot);
+    if constexpr (kQueries > 1) add_products(sum, second_query, second_dot);
 }
 
 // Votes k .. votes_per_output of one output, in blocks of kBlock and then of halves of it.
@@ -156,20 +163,33 @@ inline void votes_from_weight(const RoutingProblem& problem, const T* weight, co
     }
 }
 
-// dots[j] = sum over k of votes[j, k] query[j, k].
-template <class T>
-inline void dot_products(const RoutingProblem& problem, const T* votes, const T* query, T* dots) {
+// The products of `count` votes of one output that are in memory already, in the same blocks as vote_blocks.
+template <int kBlock, int kQueries, class T>
+CAPSROUTE_INLINE void product_blocks(const T* votes, const T* query, const T* second_query, int64_t k, int64_t count,
+                                     Pack<T>& dot, Pack<T>& second_dot) {
+    for (; k + kBlock <= count; k += kBlock) {
+        Pack<T> block[kBlock];
+        _Pragma("GCC unroll 16") for (int b = 0; b < kBlock; ++b) block[b] = load(votes + (k + b) * kLanes<T>);
+        add_products(block, query + k * kLanes<T>, dot);
+        if constexpr (kQueries > 1) add_products(block, second_query + k * kLanes<T>, second_dot);
+    }
+    if constexpr (kBlock > 1) {
+        if (k < count) product_blocks<kBlock / 2, kQueries>(votes, query, second_query, k, count, dot, second_dot);
+    }
+}
+
+// dots[j] = sum over k of votes[j, k] query[j, k], and the same for a second query.
+template <int kQueries, class T>
+inline void dot_products(const RoutingProblem& problem, const T* votes, const T* query, const T* second_query, T* dots,
+                         T* second_dots) {
     const int64_t count = problem.output_size;
     for (int64_t j = 0; j < problem.outputs; ++j) {
-        Pack<T> even = splat(T(0)), odd = splat(T(0));
-        int64_t k = j * count * kLanes<T>;
-        const int64_t end = k + count * kLanes<T>;
-        for (; k + 2 * kLanes<T> <= end; k += 2 * kLanes<T>) {
-            even = fma(load(votes + k), load(query + k), even);
-            odd = fma(load(votes + k + kLanes<T>), load(query + k + kLanes<T>), odd);
-        }
-        if (k < end) even = fma(load(votes + k), load(query + k), even);
-        store(dots + j * kLanes<T>, even + odd);
+        const int64_t first = j * count * kLanes<T>;
+        Pack<T> dot = splat(T(0)), second_dot = splat(T(0));
+        product_blocks<kVoteBlock, kQueries>(votes + first, query + first, second_query + first, 0, count, dot,
+                                             second_dot);
+        store(dots + j * kLanes<T>, dot);
+        if constexpr (kQueries > 1) store(second_dots + j * kLanes<T>, second_dot);
     }
 }
 
@@ -213,24 +233,36 @@ inline const T* weight_of(const RoutingProblem& problem, int64_t input, T* buffe
     return row(problem.dtype, problem.weight, input % problem.weight_inputs * count, count, buffer);
 }
 
+// x of some inputs for a tile, [inputs, d, N], in `to`; 0 where the input is absent or the lane has no sample.
 template <class T>
-inline const T* x_of(const State<T>& state, int64_t tile, int64_t input) {
-    return state.x + (tile * state.problem.inputs + input) * state.problem.input_size * kLanes<T>;
+inline const T* pack_x(const State<T>& state, int64_t tile, int64_t first_input, int64_t inputs, T* to) {
+    const RoutingProblem& problem = state.problem;
+    if (problem.votes) return to;  // there is no x
+    const int64_t size = problem.input_size, per_sample = problem.inputs * size;
+    transpose_in(problem.dtype, problem.x, tile * kLanes<T> * per_sample + first_input * size, per_sample,
+                 samples_in_tile(state, tile), inputs * size, to);
+    T* x = to;
+    for (int64_t i = 0; problem.input_mask && i < inputs; ++i) {
+        const Pack<T> there = input_present(state, tile, first_input + i);
+        for (int64_t e = 0; e < size; ++e, x += kLanes<T>) store(x, select(there, load(x), splat(T(0))));
+    }
+    return to;
 }
 
-// scratch.votes = the votes of one input for a tile; dots (and second_dots) their products with the queries.
+// scratch.votes = the votes of one input, packed in x, for a tile; dots (and second_dots) their products with the
+// queries.
 template <int kQueries, class T>
-inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const Scratch<T>& scratch, const T* query,
-                       const T* second_query, T* dots, T* second_dots) {
+inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const T* x, const Scratch<T>& scratch,
+                       const T* query, const T* second_query, T* dots, T* second_dots) {
     const RoutingProblem& problem = state.problem;
     if (problem.votes) {
         votes_from_tensor(state, tile, input, scratch);
-        if constexpr (kQueries > 0) dot_products(problem, scratch.votes, query, dots);
-        if constexpr (kQueries > 1) dot_products(problem, scratch.votes, second_query, second_dots);
+        if constexpr (kQueries > 0) {
+            dot_products<kQueries>(problem, scratch.votes, query, second_query, dots, second_dots);
+        }
         return;
     }
     const T* weight = weight_of(problem, input, scratch.row);
-    const T* x = x_of(state, tile, input);
     if (problem.input_size == 8) {
         votes_from_weight<kQueries, 8>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
     } else if (problem.input_size == 16) {

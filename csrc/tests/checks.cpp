@@ -101,7 +101,7 @@ struct Call {
         const int64_t accumulator = problem.dtype == DType::float64 ? 8 : 4;
         const int64_t pairs = problem.iterations * problem.batch * problem.outputs;
         Buffer pre_squash(pairs * problem.output_size * accumulator);
-        Buffer log_normaliser(problem.softmax_over_inputs ? pairs * accumulator : 0);
+        Buffer normaliser(problem.softmax_over_inputs ? 2 * pairs * accumulator : 0);
 
         const int64_t forward_bytes = routing_forward_workspace_cpu(problem);
         if (forward_bytes < 0) return refused(name + ": forward workspace", Status(-forward_bytes), failures);
@@ -109,7 +109,7 @@ struct Call {
         RoutingForward forward{};
         forward.output = output.data();
         forward.pre_squash = pre_squash.data();
-        forward.log_normaliser = log_normaliser.data_or_null();
+        forward.normaliser = normaliser.data_or_null();
         forward.workspace = forward_space.data();
         forward.workspace_bytes = forward_bytes;
         if (Status status = routing_forward_cpu(problem, forward); status != Status::ok)
@@ -118,7 +118,7 @@ struct Call {
         RoutingBackward backward{};
         backward.grad_output = grad_output.data();
         backward.pre_squash = pre_squash.data();
-        backward.log_normaliser = log_normaliser.data_or_null();
+        backward.normaliser = normaliser.data_or_null();
         backward.grad_x = grad_x.data_or_null();
         backward.grad_weight = grad_weight.data_or_null();
         backward.grad_votes = grad_votes.data_or_null();
@@ -132,7 +132,7 @@ struct Call {
         if (Status status = routing_backward_cpu(problem, backward); status != Status::ok)
             return refused(name + ": backward", status, failures);
 
-        for (Buffer* buffer : {&pre_squash, &log_normaliser, &forward_space, &backward_space, &output, &grad_x,
+        for (Buffer* buffer : {&pre_squash, &normaliser, &forward_space, &backward_space, &output, &grad_x,
                                &grad_weight, &grad_votes, &grad_bias, &grad_logits})
             if (!buffer->guard_is_whole()) failures.add(name + ": something was written behind a buffer");
         return true;

@@ -22,6 +22,15 @@ def test_the_first_signal_calls(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def ordinary_interrupt():
+    """Python's own handler, which a process that was started in the background with SIGINT ignored does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ordinary_interrupt")
 def test_the_second_interrupt_is_an_ordinary_one():
     calls = []
     with interrupts_call(lambda: calls.append(1)):

@@ -60,7 +60,12 @@ _ORDERS = [(torch.clone, torch.clone), (_reversed, _reversed), (_rotated, functo
 
 
 def assert_matches_reference(
-    tensors: Tensors, options: dict[str, Any], grad: Tensor, *, actual: Tensors | None = None
+    tensors: Tensors,
+    options: dict[str, Any],
+    grad: Tensor,
+    *,
+    actual: Tensors | None = None,
+    amplified: bool = False,
 ) -> None:
     """Hold the public function, or results already computed by it, to the rule of the tolerances.
 
@@ -69,6 +74,7 @@ def assert_matches_reference(
         options: The other arguments.
         grad: Gradient of the output, ``[B, J, D]``.
         actual: ``output`` and gradients to check in place of a call.
+        amplified: See :func:`.tolerances.assert_faithful`.
     """
     actual = fused(tensors, options, grad) if actual is None else actual
     dtype = grad.dtype
@@ -79,7 +85,8 @@ def assert_matches_reference(
         assert actual[name].dtype == dtype, f"{name} is {actual[name].dtype}, expected {dtype}"
         # Gradients of logits are differences of terms p = m û·a, which cancel exactly over a softmax of one capsule.
         terms = float(grad.abs().amax()) if name == "logits" and grad.numel() else 0.0
-        assert_faithful(actual[name], truth[name], [results[name] for results in same], name=name, terms=terms)
+        orders = [results[name] for results in same]
+        assert_faithful(actual[name], truth[name], orders, name=name, terms=terms, amplified=amplified)
 
 
 def assert_bitwise_equal(actual: Tensors, expected: Tensors) -> None:

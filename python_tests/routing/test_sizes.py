@@ -35,15 +35,15 @@ def test_route_votes(case: Case, cpu_isa: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_many_iterations(iterations: int, softmax: str, gradient: str, dtype: torch.dtype, cpu_isa: str) -> None:
     case = Case((18, 20, 5, 7, 6), softmax=softmax, gradient=gradient, iterations=iterations, logits="shared")
-    assert_matches_reference(case.tensors(dtype), case.options(), case.output_gradient(dtype))
+    assert_matches_reference(case.tensors(dtype), case.options(), case.output_gradient(dtype), amplified=True)
 
 
 @pytest.mark.parametrize("weights", ["shared", "half"])
 @pytest.mark.parametrize("inputs", [2, 6, 16, 34, 130])
 @pytest.mark.parametrize("softmax", ["outputs", "inputs"])
 def test_shared_weights(weights: str, inputs: int, softmax: str, cpu_isa: str) -> None:
-    # Two iterations: votes of one matrix nearly cancel, and with more feedback the result would follow the rounding.
-    case = Case((19, inputs, 5, 3, 7), weights=weights, softmax=softmax, iterations=2)
+    # The votes of many inputs with one matrix nearly cancel, and in a third iteration the result follows the rounding.
+    case = Case((19, inputs, 5, 3, 7), weights=weights, softmax=softmax, iterations=3 if inputs < 100 else 2)
     assert_matches_reference(case.tensors(torch.float32), case.options(), case.output_gradient(torch.float32))
 
 

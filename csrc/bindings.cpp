@@ -149,8 +149,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
              "votes"_a, "vote_strides"_a, "bias"_a, "logits"_a, "logits_per_sample"_a, "input_mask"_a, "output_mask"_a)
         .def("forward_workspace",
              [](const RoutingProblem& p) { return bytes_or_raise(capsroute::routing_forward_workspace_cpu(p)); })
-        .def("forward", &run_forward, "output"_a, "pre_squash"_a, "normaliser"_a, "workspace"_a,
-             "workspace_bytes"_a)
+        .def("forward", &run_forward, "output"_a, "pre_squash"_a, "normaliser"_a, "workspace"_a, "workspace_bytes"_a)
         .def("backward_workspace",
              [](const RoutingProblem& p, const RoutingBackward& buffers) {
                  return bytes_or_raise(capsroute::routing_backward_workspace_cpu(p, buffers));

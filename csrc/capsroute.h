@@ -53,23 +53,23 @@ struct RoutingProblem {
 };
 
 struct RoutingForward {
-    void* output;          // [B, J, D]
-    void* pre_squash;      // [T, B, J, D], accumulation type, before the bias; null when no backward will come
+    void* output;      // [B, J, D]
+    void* pre_squash;  // [T, B, J, D], accumulation type, before the bias; null when no backward will come
     void* normaliser;  // [T, B, 2, J], accumulation type; only with softmax_over_inputs, null like pre_squash:
                        // the largest logit, and 1 / sum of exp(logit - largest)
-    void* workspace;       // 64-byte aligned
+    void* workspace;   // 64-byte aligned
     int64_t workspace_bytes;
 };
 
 struct RoutingBackward {
-    const void* grad_output;     // [B, J, D]
-    const void* pre_squash;      // from forward
-    const void* normaliser;  // from forward
-    void* grad_x;                // [B, I, d] or null when not needed, as all below
-    void* grad_weight;           // [I_w, J, D, d]
-    void* grad_votes;            // [B, I, J, D]
-    void* grad_bias;             // [J, D]
-    void* grad_logits;           // as logits
+    const void* grad_output;  // [B, J, D]
+    const void* pre_squash;   // from forward
+    const void* normaliser;   // from forward
+    void* grad_x;             // [B, I, d] or null when not needed, as all below
+    void* grad_weight;        // [I_w, J, D, d]
+    void* grad_votes;         // [B, I, J, D]
+    void* grad_bias;          // [J, D]
+    void* grad_logits;        // as logits
     void* workspace;
     int64_t workspace_bytes;
 };

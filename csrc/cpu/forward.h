@@ -106,14 +106,13 @@ inline void uniform_pass(const State<T>& state, int64_t chunk, int64_t tile, con
     }
 }
 
-// sums[j, :] += c[j] votes[j, :]
+// sums[j, :] += c[j] votes[j, :], from the last output to the first: the votes made last are still nearest.
 template <class T>
 inline void add_weighted(const RoutingProblem& problem, const T* c, const T* votes, T* sums) {
-    for (int64_t j = 0; j < problem.outputs; ++j) {
+    for (int64_t j = problem.outputs - 1; j >= 0; --j) {
         const Pack<T> factor = load(c + j * kLanes<T>);
-        for (int64_t k = 0; k < problem.output_size; ++k, votes += kLanes<T>, sums += kLanes<T>) {
-            store(sums, fma(factor, load(votes), load(sums)));
-        }
+        const int64_t first = j * problem.output_size * kLanes<T>, end = first + problem.output_size * kLanes<T>;
+        for (int64_t k = first; k < end; k += kLanes<T>) store(sums + k, fma(factor, load(votes + k), load(sums + k)));
     }
 }
 

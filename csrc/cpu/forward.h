@@ -220,8 +220,8 @@ inline Pack<T> bias_of(const RoutingProblem& problem, int64_t k) {
     return problem.bias ? splat(read<T>(problem.dtype, problem.bias, k)) : splat(T(0));
 }
 
-// How the chunks of output j combine under a softmax over inputs; scale(chunk) multiplies the
-// chunk's sums and counts the whole softmax once, so that they add up to the result.
+// How the chunks of an output combine under a softmax over inputs: their sums, each times scale(chunk), add up to the
+// result.
 template <class T>
 struct ChunkWeights {
     const State<T>& state;
@@ -280,7 +280,7 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
                 store(sums + k, chunk == 0 ? load(part + k) * scale : fma(load(part + k), scale, load(sums + k)));
             }
         }
-        if (buffers.normaliser) {  // of the uniform iteration nobody asks for it
+        if (buffers.normaliser) {  // nobody reads that of the uniform iteration
             const int64_t at = 2 * saved * outputs + j;
             store_samples(kAccumulationType<T>, buffers.normaliser, at, 2 * outputs, samples, weights.largest);
             store_samples(kAccumulationType<T>, buffers.normaliser, at + outputs, 2 * outputs, samples, weights.factor);

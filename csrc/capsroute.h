@@ -19,10 +19,22 @@ enum class Status : int32_t {
     missing_pointer,  // a buffer that the problem needs is null
     small_workspace,  // workspace_bytes is less than the workspace function asks for
     too_large,        // a buffer would pass 2^62 bytes
+    no_device,        // no CUDA device of that index, or a driver older than the CUDA that this was built with
+    not_built,        // nothing was built for the architecture of this device
+    no_kernel,        // the kernel that was asked for cannot run this problem on this device
+    launch_failed,    // the CUDA runtime refused a call; cuda_error_detail() says why
+    fault,            // only in the emulation: a kernel broke a rule; cuda_error_detail() says which
 };
 
 // One sentence, in static storage.
 const char* status_text(Status status);
+
+// Which CUDA kernels to take. "fused" runs all passes over tensor-core tiles, "plain" is the oracle that takes any size.
+enum class CudaKernel : int32_t { automatic = 0, plain, fused };
+
+// How the fused kernels get from one pass to the next: all blocks of a grid meet, the blocks of a cluster meet, or each
+// phase is a launch of its own.
+enum class CudaFusion : int32_t { automatic = 0, grid, cluster, launches };
 
 // What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
 struct RoutingProblem {
@@ -39,7 +51,10 @@ struct RoutingProblem {
     bool leaky;
     bool gradient_last;  // backward only: "last" instead of "all"
     double eps;
-    int32_t threads;  // at least 1
+    int32_t threads;         // at least 1; CPU only
+    bool allow_tf32;         // CUDA only: float32 votes may be made from operands rounded to TF32
+    CudaKernel cuda_kernel;  // CUDA only, as the next
+    CudaFusion cuda_fusion;
 
     const void* x;       // [B, I, d]
     const void* weight;  // [I_w, J, D, d]
@@ -81,6 +96,23 @@ int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const Rout
 
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers);
 Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
+
+// The same on a CUDA device: pointers are of the device, `device` is its index and `stream` a cudaStream_t. Nothing is
+// allocated, nothing waits, and the calls can be captured in a CUDA graph once they have run outside of one.
+int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device);
+int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device);
+
+Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream);
+Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream);
+
+// Whether kernels can run on this device: ok, or no_device, not_built.
+Status cuda_usable(int device);
+// Which kernel a problem takes on a device and how its passes follow each other; one line into `text`.
+Status cuda_describe(const RoutingProblem& problem, int device, char* text, int text_bytes);
+int cuda_arch_count();       // architectures that were built; 0 without CUDA
+int cuda_arch(int index);    // 90 for sm_90
+// What the CUDA runtime or the emulation said to the last call of this thread that failed; one line.
+const char* cuda_error_detail();
 
 // Instruction sets of the CPU kernels, from the plainest to the widest: "baseline", "avx2", "avx512" on x86-64.
 int cpu_isa_count();                    // built

@@ -10,6 +10,11 @@ const char* status_text(Status status) {
         case Status::missing_pointer: return "a buffer that the problem needs is null";
         case Status::small_workspace: return "the workspace is smaller than the problem needs";
         case Status::too_large: return "a buffer would be larger than can be addressed";
+        case Status::no_device: return "there is no such CUDA device, or its driver is too old for this build";
+        case Status::not_built: return "this build holds no kernels for the architecture of this CUDA device";
+        case Status::no_kernel: return "the CUDA kernel that was asked for cannot run this problem on this device";
+        case Status::launch_failed: return "the CUDA runtime refused a call";
+        case Status::fault: return "an emulated CUDA kernel broke a rule";
     }
     return "unknown status";
 }

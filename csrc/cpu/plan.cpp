@@ -9,48 +9,6 @@ constexpr int64_t kTargetItems = 64;              // enough to keep many threads
 constexpr int64_t kChunkWeightBytes = 256 << 10;  // the weights of a chunk stay in a second-level cache
 constexpr int64_t kPartialBytes = 4 << 20;        // of all chunks; smaller chunks would cost more memory than they save
 constexpr int64_t kPartWeightBytes = 8 << 20;     // of all parts of the weight gradient
-constexpr int64_t kLargest = int64_t{1} << 62;
-
-int64_t divide_up(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
-// Sizes multiply without passing kLargest.
-bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
-    product = 1;
-    for (int64_t size : sizes) {
-        if (__builtin_mul_overflow(product, size, &product) || product > kLargest) return false;
-    }
-    return true;
-}
-
-// Hands out aligned pieces of a block of memory, or only counts them.
-class Arena {
-   public:
-    explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}
-
-    template <class T>
-    T* take(bool needed, std::initializer_list<int64_t> sizes) {
-        int64_t bytes = 0;
-        if (!needed) return nullptr;
-        if (!multiply(bytes, sizes) || !multiply(bytes, {bytes, int64_t(sizeof(T))})) {
-            overflow_ = true;
-            return nullptr;
-        }
-        bytes = divide_up(bytes, kTileBytes) * kTileBytes;
-        // An address even where the sizes are zero or only the total is wanted: null means "not there".
-        T* piece = reinterpret_cast<T*>((memory_ ? memory_ : reinterpret_cast<char*>(kTileBytes)) + used_);
-        if (__builtin_add_overflow(used_, bytes, &used_) || used_ > kLargest) overflow_ = true;
-        return piece;
-    }
-
-    int64_t bytes() const { return overflow_ ? -int64_t(Status::too_large) : used_; }
-
-   private:
-    char* memory_;
-    int64_t used_ = 0;
-    bool overflow_ = false;
-};
 
 // Chunks of inputs for the passes whose items are (chunk, tile).
 template <class T>
@@ -89,25 +47,6 @@ void divide_weights(State<T>& state) {
 }
 
 }  // namespace
-
-Status check(const RoutingProblem& p) {
-    if (p.batch < 0 || p.inputs < 1 || p.outputs < 1 || p.output_size < 1) return Status::bad_size;
-    if (!p.votes && (p.input_size < 1 || p.weight_inputs < 1 || p.inputs % p.weight_inputs != 0)) {
-        return Status::bad_size;
-    }
-    if (p.iterations < 1 || p.threads < 1 || !(p.eps >= 0)) return Status::bad_option;
-    if (int32_t(p.dtype) < 0 || p.dtype > DType::float16) return Status::bad_option;
-    if (p.leaky && p.softmax_over_inputs) return Status::bad_option;
-    if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
-    int64_t product;
-    if (!multiply(product, {p.batch, p.inputs, p.outputs, p.output_size, 8}) ||
-        !multiply(product, {p.batch + 15, p.inputs, p.input_size, 8}) ||
-        !multiply(product, {p.iterations, p.batch + 15, p.outputs, p.output_size, 8}) ||
-        !multiply(product, {p.inputs, p.outputs, p.output_size, p.input_size, 8})) {
-        return Status::too_large;
-    }
-    return Status::ok;
-}
 
 template <class T>
 int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state) {

@@ -1,13 +1,12 @@
-// How a problem is checked, divided into work items and laid out in its workspace.
+// How a problem is divided into work items and laid out in its workspace.
 #pragma once
 
+#include "../problem.h"
 #include "state.h"
 
 namespace capsroute::cpu {
 
 enum class Direction { forward, backward };
-
-Status check(const RoutingProblem& problem);
 
 // Which gradients a backward call wants; for forward all are false.
 struct Wanted {

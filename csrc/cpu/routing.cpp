@@ -138,19 +138,15 @@ int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const Rout
 }
 
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers) {
-    const Status status = cpu::check(problem);
+    const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
-    if (!buffers.output || !buffers.workspace) return Status::missing_pointer;
     return problem.dtype == DType::float64 ? cpu::forward<double>(problem, buffers)
                                            : cpu::forward<float>(problem, buffers);
 }
 
 Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    const Status status = cpu::check(problem);
+    const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
-    if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
-    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
-    if (buffers.grad_logits && !problem.logits) return Status::missing_pointer;
     return problem.dtype == DType::float64 ? cpu::backward<double>(problem, buffers)
                                            : cpu::backward<float>(problem, buffers);
 }

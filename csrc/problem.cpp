@@ -1,0 +1,68 @@
+#include "problem.h"
+
+namespace capsroute {
+namespace {
+
+constexpr int64_t kLargest = int64_t{1} << 62;
+
+// Sizes multiply without passing kLargest.
+bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
+    product = 1;
+    for (int64_t size : sizes) {
+        if (__builtin_mul_overflow(product, size, &product) || product > kLargest) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+void* Arena::take_bytes(std::initializer_list<int64_t> sizes, int64_t element) {
+    int64_t bytes = 0;
+    if (!multiply(bytes, sizes) || !multiply(bytes, {bytes, element})) {
+        overflow_ = true;
+        return nullptr;
+    }
+    bytes = divide_up(bytes, alignment_) * alignment_;
+    // An address even where the sizes are zero or only the total is wanted: null means "not there".
+    void* piece = (memory_ ? memory_ : reinterpret_cast<char*>(alignment_)) + used_;
+    if (__builtin_add_overflow(used_, bytes, &used_) || used_ > kLargest) overflow_ = true;
+    return piece;
+}
+
+Status check(const RoutingProblem& p) {
+    if (p.batch < 0 || p.inputs < 1 || p.outputs < 1 || p.output_size < 1) return Status::bad_size;
+    if (!p.votes && (p.input_size < 1 || p.weight_inputs < 1 || p.inputs % p.weight_inputs != 0)) {
+        return Status::bad_size;
+    }
+    if (p.iterations < 1 || p.threads < 1 || !(p.eps >= 0)) return Status::bad_option;
+    if (int32_t(p.dtype) < 0 || p.dtype > DType::float16) return Status::bad_option;
+    if (int32_t(p.cuda_kernel) < 0 || p.cuda_kernel > CudaKernel::fused) return Status::bad_option;
+    if (int32_t(p.cuda_fusion) < 0 || p.cuda_fusion > CudaFusion::launches) return Status::bad_option;
+    if (p.leaky && p.softmax_over_inputs) return Status::bad_option;
+    if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
+    int64_t product;
+    if (!multiply(product, {p.batch, p.inputs, p.outputs, p.output_size, 8}) ||
+        !multiply(product, {p.batch + 15, p.inputs, p.input_size, 8}) ||
+        !multiply(product, {p.iterations, p.batch + 15, p.outputs, p.output_size, 8}) ||
+        !multiply(product, {p.inputs, p.outputs, p.output_size, p.input_size, 8})) {
+        return Status::too_large;
+    }
+    return Status::ok;
+}
+
+Status check(const RoutingProblem& problem, const RoutingForward& buffers) {
+    const Status status = check(problem);
+    if (status != Status::ok) return status;
+    return buffers.output && buffers.workspace ? Status::ok : Status::missing_pointer;
+}
+
+Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
+    const Status status = check(problem);
+    if (status != Status::ok) return status;
+    if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
+    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
+    if (buffers.grad_logits && !problem.logits) return Status::missing_pointer;
+    return Status::ok;
+}
+
+}  // namespace capsroute

@@ -109,13 +109,22 @@ def contenders(families: Sequence[str], iterations: int, gradient: str) -> dict[
     return routes
 
 
+def compiled(formulation: str, iterations: int, gradient: str, mode: str | None = None) -> Route:
+    """One of :data:`FORMULATIONS`, compiled by its first call in a mode of ``torch.compile``, None for its default."""
+    return _bound(FORMULATIONS[formulation], iterations, gradient, compiled=True, mode=mode)
+
+
 def _bound(
-    function: Callable[[Tensor, Tensor, int, str], Tensor], iterations: int, gradient: str, compiled: bool
+    function: Callable[[Tensor, Tensor, int, str], Tensor],
+    iterations: int,
+    gradient: str,
+    compiled: bool,
+    mode: str | None = None,
 ) -> Route:
     def route(x: Tensor, weight: Tensor) -> Tensor:
         return function(x, weight, iterations, gradient)
 
-    return torch.compile(route, fullgraph=True, dynamic=False) if compiled else route
+    return torch.compile(route, fullgraph=True, dynamic=False, mode=mode) if compiled else route
 
 
 def eager_bytes(votes: int, element_size: int, iterations: int) -> int:

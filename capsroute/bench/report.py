@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from . import files
 from .ceilings import Ceilings
 from .shapes import Shape
 from .suite import Row
@@ -115,20 +114,7 @@ def _number(value: float | None, form: str, scale: float = 1.0) -> str:
     return "-" if value is None else format(value * scale, form)
 
 
-def check_writable(path: Path) -> None:
-    """Raise an OSError now if :func:`write_json` could not write ``path`` later; an existing file stays as it is."""
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    _partial(path).touch()
-    _partial(path).unlink()
-
-
 def write_json(path: Path, environment: dict[str, Any], ceilings: Ceilings, rows: list[Row]) -> None:
-    """Write all of a run so far; the file is replaced as a whole, so that it is never half written."""
+    """Write all of a run so far."""
     content = {"environment": environment, "ceilings": asdict(ceilings), "rows": [asdict(row) for row in rows]}
-    _partial(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(_partial(path), path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
+    files.replace(path, json.dumps(content, indent=1) + "\n")

@@ -9,16 +9,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from capsroute import reference
-
 from . import flops, memory, peers, timing
 from .ceilings import Ceilings
 from .shapes import Shape
-from .workload import OURS, Workload
+from .workload import OURS, Workload, first_line
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ALLOWED_ERROR = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 0.1, torch.float16: 0.02}
-_CHECKED_SAMPLES = 4  # samples are independent, and the reference in float64 takes memory
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ class _Pass:
             gradient=self.gradient,
             contender=name,
             dtype=self.plan.dtype,
-            problem=self.load.lack_of_memory(name),
+            problem=self.load.lack_of_memory(name, memory.available_bytes()),
         )
         if row.problem is not None:
             return row
@@ -129,26 +126,13 @@ class _Pass:
         try:
             return self._measured(row, work)
         except Exception as error:  # a peer that fails, most of all in its compiler, must not end the run
-            return replace(row, problem=f"failed: {type(error).__name__}: {_first_line(error)}")
+            return replace(row, problem=f"failed: {type(error).__name__}: {first_line(error)}")
 
     def _measured(self, row: Row, work: Callable[[], list[Tensor]]) -> Row:
-        error = self._error(work())
+        error = self.load.error(work())
         if error > ALLOWED_ERROR[self.load.dtype]:
             return replace(row, error=error, problem=f"wrong result: differs from the reference by {error:.1e}")
         return replace(row, error=error, extra_bytes=memory.extra_bytes(work))
-
-    def _error(self, results: list[Tensor]) -> float:
-        """Of the output and the gradient of x, for the first samples."""
-        few = slice(0, _CHECKED_SAMPLES)
-        x = self.load.x.detach()[few].double().requires_grad_()
-        weight = self.load.weight.detach().double()
-        expected = reference.dynamic_routing(
-            x, weight, iterations=self.shape.iterations, gradient=self.gradient or "all", eps=peers.EPS
-        )
-        pairs = [(results[0], expected.detach())]
-        if self.gradient is not None:
-            pairs.append((results[1], torch.autograd.grad(expected, x, self.load.grad[few].double())[0]))
-        return max(float((a[few].double() - e).abs().max() / e.abs().max()) for a, e in pairs)
 
     def _timed(self, row: Row, times: timing.Timing | None, best_eager: float | None) -> Row:
         if times is None:
@@ -166,8 +150,3 @@ class _Pass:
             peak_share=rate / self.ceilings.flops,
             bandwidth_share=traffic / self.ceilings.bandwidth,
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else "no message"

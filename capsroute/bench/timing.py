@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,10 +88,11 @@ def interleaved(
     for _ in range(rounds):
         for name, work in contenders.items():
             samples[name].append(clock.seconds(work, repeats[name]) / repeats[name])
-    return {name: _summary(values, repeats[name]) for name, values in samples.items()}
+    return {name: summary(values, repeats[name]) for name, values in samples.items()}
 
 
-def _summary(values: list[float], repeats: int) -> Timing:
+def summary(values: Sequence[float], repeats: int) -> Timing:
+    """Median and quartiles of seconds per call, one value per round."""
     if len(values) == 1:
         return Timing(values[0], values[0], values[0], 1, repeats)
     lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")

@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from capsroute.bench import ceilings, environment, suite
-    from capsroute.bench.report import LiveReport, check_writable, write_json
+    from capsroute.bench.files import check_writable
+    from capsroute.bench.report import LiveReport, write_json
     from capsroute.bench.workload import OURS
 
     try:

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from capsroute.bench import peers, report, suite
+from capsroute.bench import files, peers, report, suite
 from capsroute.bench.ceilings import Ceilings
 from capsroute.bench.shapes import Shape
 from capsroute.bench.suite import Plan, Row
@@ -136,7 +136,7 @@ def test_live_report_shows_every_shape_and_row(terminal: bool) -> None:
 
 def test_json(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
-    report.check_writable(path)
+    files.check_writable(path)
     assert list(tmp_path.iterdir()) == []
     report.write_json(path, {"torch": "2"}, LIMITS, [ROW])
     content = json.loads(path.read_text())
@@ -148,6 +148,6 @@ def test_json(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_refused_beforehand(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
-        report.check_writable(tmp_path)
+        files.check_writable(tmp_path)
     with pytest.raises(FileNotFoundError):
-        report.check_writable(tmp_path / "missing" / "result.json")
+        files.check_writable(tmp_path / "missing" / "result.json")

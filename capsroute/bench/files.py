@@ -1,0 +1,25 @@
+"""Files that grow while a run goes on: each state replaces the last one as a whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+def check_writable(path: Path) -> None:
+    """Raise an OSError now if :func:`replace` could not write ``path`` later; an existing file stays as it is."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _partial(path).touch()
+    _partial(path).unlink()
+
+
+def replace(path: Path, text: str) -> None:
+    """Write ``text`` in place of what ``path`` holds, so that a reader never meets half a file."""
+    _partial(path).write_text(text, encoding="utf-8")
+    os.replace(_partial(path), path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")

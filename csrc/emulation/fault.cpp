@@ -1,0 +1,89 @@
+#include "fault.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <string>
+
+#include "machine.h"
+
+namespace capsroute::emulation {
+namespace {
+
+char text[512];
+
+// The fibres are left where they are; the next launch uses their stacks again.
+[[noreturn]] void end_launch() {
+    machine.failed = true;
+    switch_fibre(current->fibre, machine.host, true);
+    __builtin_unreachable();
+}
+
+const char* name_of(Activity activity) {
+    switch (activity) {
+        case Activity::running: return "running";
+        case Activity::shuffle: return "shuffle";
+        case Activity::shuffle_xor: return "shuffle_xor";
+        case Activity::any_in_warp: return "any_in_warp";
+        case Activity::warp_sync: return "warp_sync";
+        case Activity::mma: return "mma";
+        case Activity::block_sync: return "block_sync";
+        case Activity::cluster_sync: return "cluster_sync";
+        case Activity::grid_sync: return "grid_sync";
+        case Activity::ended: return "ended";
+    }
+    return "?";
+}
+
+// "17 threads wait in block_sync, 224 have ended", of one block or of all that live.
+std::string activities(const Block* block) {
+    int counts[kActivities] = {};
+    const size_t threads = machine.blocks.size() * machine.launch.threads;
+    for (size_t n = 0; n < threads; ++n)
+        if (!block || machine.threads[n].block == block) ++counts[int(machine.threads[n].activity)];
+    std::string result;
+    for (int n = 0; n < kActivities; ++n) {
+        if (!counts[n]) continue;
+        const bool ended = n == int(Activity::ended);
+        if (!result.empty()) result += ", ";
+        result += std::to_string(counts[n]) + (counts[n] == 1 ? " thread " : " threads ");
+        result += ended ? (counts[n] == 1 ? "has ended" : "have ended")
+                        : (counts[n] == 1 ? "waits in " : "wait in ") + std::string(name_of(Activity(n)));
+    }
+    return result;
+}
+
+// A function of its own, since end_launch destroys nothing.
+void describe_deadlock() {
+    const Block* block = nullptr;
+    for (int n = 0; !block; ++n)
+        if (machine.threads[n].activity != Activity::ended) block = machine.threads[n].block;
+    std::string everywhere;
+    const size_t blocks = machine.blocks.size();
+    if (blocks > 1) everywhere = "; in all " + std::to_string(blocks) + " live blocks: " + activities(nullptr);
+    snprintf(text, sizeof text, "kernel %s, block %d: divergent: %s%s", machine.launch.name, block->index,
+             activities(block).c_str(), everywhere.c_str());
+}
+
+}  // namespace
+
+const char* fault_text() {
+    return text;
+}
+
+void fault(const char* format, ...) {
+    int length = snprintf(text, sizeof text, "kernel %s, block %d, thread %d: ", machine.launch.name,
+                          current->block->index, current->index);
+    va_list arguments;
+    va_start(arguments, format);
+    if (size_t(length) < sizeof text) vsnprintf(text + length, sizeof text - length, format, arguments);
+    va_end(arguments);
+    end_launch();
+}
+
+void fault_deadlock() {
+    describe_deadlock();
+    end_launch();
+}
+
+}  // namespace capsroute::emulation

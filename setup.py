@@ -1,4 +1,6 @@
-"""Builds ``capsroute._native`` by CMake; everything else about the package stands in ``pyproject.toml``.
+"""Builds the compiled modules by CMake; everything else about the package stands in ``pyproject.toml``.
+
+``capsroute._native`` is always built, and ``capsroute._emulated``, which only tests need, with ``CAPSROUTE_EMULATION=1``.
 
 Environment variables: ``CAPSROUTE_CUDA`` (auto, 0, 1), ``CAPSROUTE_CUDA_ARCHS`` (native, all, or a list),
 ``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1) and ``MAX_JOBS``; see docs/install.md.
@@ -20,6 +22,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 CMAKE_AT_LEAST = (3, 24)
 BYTES_PER_JOB = 4 << 30
+NATIVE, EMULATED = "capsroute._native", "capsroute._emulated"
 # Options of CMakeLists.txt that an environment variable of the same name sets; CMake checks their values.
 CMAKE_OPTIONS = (
     "CAPSROUTE_CUDA",
@@ -88,13 +91,23 @@ def configure(command: list[str]) -> None:
 
 
 class CMakeBuild(build_ext):
-    """Compiles the extension by CMake and Ninja, in a folder that is kept, so that a second build is quick."""
+    """Compiles all modules in one run of CMake and Ninja, in a folder that is kept, so that a second build is quick."""
 
-    def build_extension(self, ext: Extension) -> None:
-        """Builds `ext` and leaves it where setuptools looks for it."""
+    def run(self) -> None:
+        """Builds the modules; one that was built before and is not asked for now goes, or it would be taken for new."""
+        super().run()
+        wanted = {self.get_ext_fullname(ext.name) for ext in self.extensions}
+        folders = {Path(self.get_ext_fullpath(NATIVE)).parent, Path(self.build_lib, "capsroute")}
+        for folder in folders:
+            for name in {NATIVE, EMULATED} - wanted:
+                for stale in folder.glob(f"{name.rpartition('.')[2]}.*.so"):
+                    stale.unlink()
+
+    def build_extensions(self) -> None:
+        """Builds all modules and leaves them where setuptools looks for them."""
         import pybind11  # a requirement of the build, not of reading this file
 
-        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        targets = [Path(self.get_ext_fullpath(ext.name)).resolve() for ext in self.extensions]
         if not Path(sysconfig.get_path("include"), "Python.h").exists():
             raise stop(f"the C headers of {sys.executable} are missing (Debian: apt install python3-dev).")
         folder = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
@@ -104,7 +117,7 @@ class CMakeBuild(build_ext):
                 cmake,
                 *("-S", str(ROOT), "-B", str(folder), "-G", "Ninja"),
                 f"-DCMAKE_MAKE_PROGRAM={find_ninja()}",
-                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={target.parent}",
+                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={targets[0].parent}",
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                 # An option that is not set is unset in CMake's memory too, or the last build's would stay.
@@ -114,8 +127,10 @@ class CMakeBuild(build_ext):
         built = subprocess.run([cmake, "--build", str(folder), "--parallel", str(at_once)], check=False)
         if built.returncode != 0:
             raise stop("the compiler failed; what it says stands above.")
-        if not target.exists():
-            raise stop(f"the build ended without {target.name}.")
+        for target in targets:
+            if not target.exists():
+                raise stop(f"the build ended without {target.name}.")
 
 
-setup(ext_modules=[Extension("capsroute._native", sources=[])], cmdclass={"build_ext": CMakeBuild})
+modules = [NATIVE, EMULATED] if os.environ.get("CAPSROUTE_EMULATION") == "1" else [NATIVE]
+setup(ext_modules=[Extension(name, sources=[]) for name in modules], cmdclass={"build_ext": CMakeBuild})

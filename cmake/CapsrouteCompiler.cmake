@@ -35,9 +35,13 @@ function(capsroute_flags target)
     target_compile_definitions(${target} PRIVATE
         CAPSROUTE_VERSION="${CAPSROUTE_VERSION}"
         $<$<BOOL:${CAPSROUTE_X86_64}>:CAPSROUTE_X86_64>)
-    target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/csrc")
-    target_compile_options(${target} PRIVATE -fno-math-errno -fno-trapping-math -Wall -Wextra)
+    target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/csrc")
+    set(flags -fno-math-errno -fno-trapping-math -Wall -Wextra)
     if(CAPSROUTE_WERROR)
-        target_compile_options(${target} PRIVATE -Werror)
+        list(APPEND flags -Werror)
     endif()
+    list(JOIN flags "," flags_of_host_compiler)
+    target_compile_options(${target} PRIVATE
+        "$<$<COMPILE_LANGUAGE:CXX>:${flags}>"
+        "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${flags_of_host_compiler}>")
 endfunction()

@@ -1,0 +1,45 @@
+// What the core offers on CUDA devices in a build without CUDA: that there are none.
+#include <stdio.h>
+
+#include "../capsroute.h"
+
+namespace capsroute {
+
+int64_t routing_forward_workspace_cuda(const RoutingProblem&, int) {
+    return -int64_t(Status::no_device);
+}
+
+int64_t routing_backward_workspace_cuda(const RoutingProblem&, const RoutingBackward&, int) {
+    return -int64_t(Status::no_device);
+}
+
+Status routing_forward_cuda(const RoutingProblem&, const RoutingForward&, int, void*) {
+    return Status::no_device;
+}
+
+Status routing_backward_cuda(const RoutingProblem&, const RoutingBackward&, int, void*) {
+    return Status::no_device;
+}
+
+Status cuda_usable(int) {
+    return Status::no_device;
+}
+
+Status cuda_describe(const RoutingProblem&, int, char* text, int text_bytes) {
+    snprintf(text, size_t(text_bytes), "no CUDA kernels in this build");
+    return Status::no_device;
+}
+
+int cuda_arch_count() {
+    return 0;
+}
+
+int cuda_arch(int) {
+    return 0;
+}
+
+const char* cuda_error_detail() {
+    return "no CUDA kernels in this build";
+}
+
+}  // namespace capsroute

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from . import _native
-from .options import BACKENDS
+from .options import BACKENDS, CUDA_FUSIONS, CUDA_KERNELS
 
 
 class Choice(NamedTuple):
@@ -21,23 +22,33 @@ class Choice(NamedTuple):
     reason: str
 
 
-_forced = threading.local()
+class _Forced(threading.local):
+    """What this thread forces: a backend or None, and the CUDA kernel with its fusion."""
+
+    name: str | None = None
+    kernel: str = CUDA_KERNELS[0]
+    fusion: str = CUDA_FUSIONS[0]
+
+
+_forced = _Forced()
 _warned: set[str] = set()
 
 
 def forced() -> str | None:
     """The backend that this thread forces, or None."""
-    return getattr(_forced, "name", None)
+    return _forced.name
+
+
+def forced_cuda_kernel() -> tuple[str, str]:
+    """The CUDA kernel and the fusion that this thread forces, each "automatic" when it does not."""
+    return _forced.kernel, _forced.fusion
 
 
 @contextmanager
 def force(name: str) -> Iterator[None]:
     """See :func:`capsroute.testing.backend`."""
-    if not isinstance(name, str):
-        raise TypeError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {type(name).__name__}")
-    if name not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {name!r}")
-    before = forced()
+    _check_name("backend", name, BACKENDS)
+    before = _forced.name
     _forced.name = name
     try:
         yield
@@ -45,15 +56,91 @@ def force(name: str) -> Iterator[None]:
         _forced.name = before
 
 
-def _unusable(name: str, device: torch.device) -> str | None:
-    """Why backend ``name`` cannot take tensors on ``device``, or None when it can."""
-    if name == "reference":
-        return None
+@contextmanager
+def force_cuda_kernel(kernel: str, fusion: str) -> Iterator[None]:
+    """See :func:`capsroute.testing.cuda_kernel`."""
+    _check_name("kernel", kernel, CUDA_KERNELS)
+    _check_name("fusion", fusion, CUDA_FUSIONS)
+    before = _forced.kernel, _forced.fusion
+    _forced.kernel, _forced.fusion = kernel, fusion
+    try:
+        yield
+    finally:
+        _forced.kernel, _forced.fusion = before
+
+
+def _check_name(argument: str, name: object, known: Sequence[str]) -> None:
+    expected = f"{argument} must be one of {', '.join(map(repr, known))}"
+    if not isinstance(name, str):
+        raise TypeError(f"{expected}, got {type(name).__name__}")
+    if name not in known:
+        raise ValueError(f"{expected}, got {name!r}")
+
+
+def emulated() -> Any:
+    """The module with the CUDA kernels compiled for the CPU.
+
+    Raises:
+        ImportError: It was not built.
+    """
+    return importlib.import_module("capsroute._emulated")
+
+
+def emulation_missing() -> str | None:
+    """Why there is no emulation, or None where there is."""
+    try:
+        emulated()
+    except ModuleNotFoundError:
+        return "this build of capsroute has no emulated CUDA kernels: build it with CAPSROUTE_EMULATION=1"
+    except ImportError as error:
+        return f"the emulated CUDA kernels cannot be loaded ({error}): build them again with CAPSROUTE_EMULATION=1"
+    return None
+
+
+def _cuda_missing(index: int) -> str | None:
+    """Why the CUDA kernels cannot run on the device of that index, or None when they can."""
+    built = ", ".join(map(str, _native.cuda_archs()))
+    if not built:
+        return "this build of capsroute has no CUDA kernels: build it with CAPSROUTE_CUDA=1, which needs nvcc"
+    problem = _native.cuda_unusable(index)
+    if problem == "not_built":
+        major, minor = torch.cuda.get_device_capability(index)
+        return (
+            f"cuda:{index} has architecture {major}{minor} and this build of capsroute has kernels for {built} only: "
+            f"build it with CAPSROUTE_CUDA_ARCHS={major}{minor} or all"
+        )
+    if problem:
+        return (
+            f"the CUDA of this build of capsroute cannot use cuda:{index} ({problem}): "
+            "update the driver, or build capsroute with an nvcc that is not newer than the driver"
+        )
+    return None
+
+
+_answers: dict[tuple[str, str, int], str | None] = {}
+
+
+@torch.compiler.assume_constant_result
+def _unusable(name: str, kind: str, index: int) -> str | None:
+    """Why backend ``name`` cannot take tensors on device ``kind:index``, or None when it can; asked for once."""
+    asked = (name, kind, index)
+    if asked not in _answers:
+        _answers[asked] = _find_unusable(name, kind, index)
+    return _answers[asked]
+
+
+def _find_unusable(name: str, kind: str, index: int) -> str | None:
     if name == "cpu":
-        return None if device.type == "cpu" else f"the CPU kernels take tensors on 'cpu', got {str(device)!r}"
+        return None if kind == "cpu" else f"the CPU kernels take tensors on 'cpu', got {kind!r}"
     if name == "cuda":
-        return "this build of capsroute has no CUDA kernels"
-    return "this build of capsroute has no emulated CUDA kernels"
+        if kind == "cuda":
+            return _cuda_missing(index)
+        return f"the CUDA kernels take tensors on 'cuda', got {kind!r}" if _native.cuda_archs() else _cuda_missing(0)
+    if name == "cuda_emulated":
+        return (
+            emulation_missing() if kind == "cpu" else f"the emulated CUDA kernels take tensors on 'cpu', got {kind!r}"
+        )
+    return None
 
 
 def choose(device: torch.device) -> Choice:
@@ -62,15 +149,31 @@ def choose(device: torch.device) -> Choice:
     Raises:
         ValueError: A backend is forced that has no kernel for this device.
     """
+    kind, index = device.type, device.index or 0
     name = forced()
     if name is not None:
-        problem = _unusable(name, device)
+        problem = _unusable(name, kind, index)
         if problem is not None:
             raise ValueError(f"backend {name!r} was forced but cannot be used: {problem}")
         return Choice(name, f"backend {name!r} is forced by capsroute.testing.backend")
-    if device.type == "cpu":
+    if kind == "cpu":
         return Choice("cpu", "tensors on 'cpu' take the CPU kernels")
-    return Choice("reference", f"there is no kernel for device type {device.type!r} in this build")
+    if kind == "cuda":
+        problem = _unusable("cuda", kind, index)
+        return (
+            Choice("cuda", "tensors on 'cuda' take the CUDA kernels")
+            if problem is None
+            else Choice("reference", problem)
+        )
+    return Choice("reference", f"there is no kernel for device type {kind!r} in this build")
+
+
+def tf32_allowed() -> bool:
+    """What torch's own switch says: whether matrix products in float32 may round their operands to TF32."""
+    switch = torch.backends.cuda.matmul
+    if hasattr(switch, "fp32_precision"):  # since torch 2.9, which warns about or refuses mixtures with the older name
+        return bool(switch.fp32_precision == "tf32")
+    return bool(switch.allow_tf32)
 
 
 def build_info() -> dict[str, Any]:
@@ -78,9 +181,10 @@ def build_info() -> dict[str, Any]:
 
     Returns:
         A dict: ``"version"`` (str), ``"cpu_isas"`` (list of str: instruction sets built), ``"cpu_isa"`` (str: the one
-        in use), ``"cuda_archs"`` (list of int), ``"emulation"`` (bool), ``"openmp"`` (bool), ``"compiler"`` (str).
+        in use), ``"cuda_archs"`` (list of int: 90 for sm_90), ``"emulation"`` (bool: whether the CUDA kernels can run
+        on the CPU), ``"openmp"`` (bool), ``"compiler"`` (str).
     """
-    return {**_native.build_info(), "cpu_isa": _native.cpu_isa()}
+    return {**_native.build_info(), "cpu_isa": _native.cpu_isa(), "emulation": emulation_missing() is None}
 
 
 def warn_once(reason: str) -> None:

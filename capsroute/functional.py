@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import backends, checks, reference
+from . import _native, backends, checks, ops, reference
 from .autograd import route
 from .options import RoutingOptions
 
@@ -120,8 +121,18 @@ def explain(*arguments: Any, **keywords: Any) -> str:
         values.pop(name) for name in ("bias", "logits", "input_mask", "output_mask")
     )
     call = _call(sources, bias, logits, input_mask, output_mask, RoutingOptions(**values))
-    detail = f" (instruction set {backends.build_info()['cpu_isa']!r})" if call.choice.name == "cpu" else ""
-    return f"{function.__name__} takes backend {call.choice.name!r}{detail}: {call.choice.reason}"
+    return f"{function.__name__} takes backend {call.choice.name!r}{_detail(call)}: {call.choice.reason}"
+
+
+def _detail(call: _Call) -> str:
+    """The kernel within the backend, in parentheses."""
+    if call.choice.name == "reference":
+        return ""
+    if call.choice.name == "cpu":
+        return f" (instruction set {_native.cpu_isa()!r})"
+    if call.tensors[0] is None or call.tensors[0].numel() == 0:
+        return " (an empty batch runs nothing)"
+    return f" ({ops.describe(call.tensors, _for_kernels(call))})"
 
 
 class _Call(NamedTuple):
@@ -134,7 +145,7 @@ class _Call(NamedTuple):
 
 
 def _call(
-    sources: tuple[Tensor, ...],
+    sources: Sequence[Tensor],
     bias: Tensor | None,
     logits: Tensor | None,
     input_mask: Tensor | None,
@@ -142,8 +153,7 @@ def _call(
     options: RoutingOptions,
 ) -> _Call:
     checks.scalar_options(options)
-    sources = tuple(_autocast(tensor) for tensor in sources)
-    bias, logits = _autocast(bias), _autocast(logits)
+    *sources, bias, logits = _autocast(*sources, bias, logits)
     if len(sources) == 2:
         name, like_name, sizes = "dynamic_routing", "x", checks.inputs_and_weight(*sources)
     else:
@@ -156,7 +166,7 @@ def _call(
 def _run(call: _Call) -> Tensor:
     options = call.options
     if call.choice.name != "reference":
-        return route(call.name, options.with_backend(call.choice.name), *call.tensors)
+        return route(call.name, _for_kernels(call), *call.tensors)
     if backends.forced() is None:
         backends.warn_once(call.choice.reason)
     *sources, bias, logits, input_mask, output_mask = call.tensors
@@ -174,13 +184,27 @@ def _run(call: _Call) -> Tensor:
     )
 
 
-def _autocast(tensor: Any) -> Any:
-    """Cast what autocast would cast: a floating tensor but float64, to the dtype chosen for its device."""
-    if not isinstance(tensor, Tensor):
-        return tensor
-    device = tensor.device.type
+def _for_kernels(call: _Call) -> RoutingOptions:
+    """The options with what the backend needs beside them."""
+    if call.choice.name == "cpu":
+        return call.options._replace(backend="cpu")
+    kernel, fusion = backends.forced_cuda_kernel()
+    # A compiled program asks torch's switch each time it runs, and does not keep what it said when it was traced.
+    tf32 = None if torch.compiler.is_compiling() else backends.tf32_allowed()
+    return call.options._replace(backend=call.choice.name, allow_tf32=tf32, cuda_kernel=kernel, cuda_fusion=fusion)
+
+
+def _autocast(*values: Any) -> tuple[Any, ...]:
+    """Cast what autocast would cast: floating tensors but float64, to the dtype chosen for the device of the first."""
+    if not isinstance(values[0], Tensor):
+        return values  # the checks say what is wrong
+    device = values[0].device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return tensor
-    if not tensor.is_floating_point() or tensor.dtype == torch.float64:
-        return tensor
-    return tensor.to(torch.get_autocast_dtype(device))
+        return values
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(
+        value.to(dtype)
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
+        else value
+        for value in values
+    )

@@ -13,12 +13,12 @@ public functions.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import _native
+from . import _native, backends
 from .options import RoutingOptions
 
 Optional = Sequence[Tensor | None]  # bias, logits, input_mask, output_mask
@@ -39,18 +39,15 @@ def _sizes(sources: Sequence[Tensor]) -> tuple[int, int, int, int, int, int]:
     return batch, inputs, outputs, size, output_size, distinct
 
 
-def _empty_results(
-    sources: Sequence[Tensor], options: list[int], values: list[float], save: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _empty_results(sources: Sequence[Tensor], options: RoutingOptions, save: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The output and what backward needs (no elements without ``save``): s and normaliser of each iteration."""
-    unpacked = RoutingOptions.unpack(options, values)
     batch, _, outputs, _, size, _ = _sizes(sources)
     like = sources[0]
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    kept = unpacked.iterations if save else 0
+    kept = options.iterations if save else 0
     output = like.new_empty((batch, outputs, size))
     pre_squash = like.new_empty((kept, batch, outputs, size), dtype=dtype)
-    kept_sums = kept if unpacked.softmax_over == "inputs" else 0
+    kept_sums = kept if options.softmax_over == "inputs" else 0
     normaliser = like.new_empty((kept_sums, batch, 2, outputs), dtype=dtype)
     return output, pre_squash, normaliser
 
@@ -73,20 +70,44 @@ def _contiguous(tensors: Optional) -> list[Tensor | None]:
     return [None if tensor is None else tensor.contiguous() for tensor in tensors]
 
 
+class _Place(NamedTuple):
+    """What runs a call, and where: the compiled module, its threads, the CUDA device (-1 = CPU) and the stream."""
+
+    core: Any
+    threads: int
+    device: int
+    stream: int
+    alignment: int  # of the workspace, in bytes
+
+
+def _place(like: Tensor, options: RoutingOptions) -> _Place:
+    """The device decides, so that an exported program that was moved finds its kernels; CPU tensors may be emulated."""
+    if like.is_cuda:
+        index = like.get_device()
+        return _Place(_native, 1, index, torch._C._cuda_getCurrentRawStream(index), 256)
+    if options.backend == "cuda_emulated":
+        return _Place(backends.emulated(), 1, 0, 0, 256)
+    return _Place(_native, torch.get_num_threads(), -1, 0, 64)
+
+
 def _problem(
-    sources: Sequence[Tensor | None], optional: Optional, sizes: Sequence[int], options: list[int], values: list[float]
+    place: _Place, sources: Sequence[Tensor | None], optional: Optional, sizes: Sequence[int], options: RoutingOptions
 ) -> Any:
     """The addresses of tensors, all contiguous but votes, for the core. The caller keeps the tensors alive."""
     like = sources[0]
     assert like is not None
     x, weight, votes = (None, None, like) if len(sources) == 1 else (like, sources[1], None)
     bias, logits, input_mask, output_mask = optional
-    return _native.RoutingProblem(
+    if options.allow_tf32 is None and place.device >= 0:
+        options = options._replace(allow_tf32=backends.tf32_allowed())
+    return place.core.RoutingProblem(
         sizes,
         _DTYPES[like.dtype],
-        options,
-        values,
-        torch.get_num_threads(),
+        options.integers(),
+        options.floats(),
+        place.threads,
+        place.device,
+        place.stream,
         _address(x),
         _address(weight),
         _address(votes),
@@ -99,10 +120,10 @@ def _problem(
     )
 
 
-def _workspace(size: int, like: Tensor) -> tuple[Tensor, int]:
-    """Memory from torch's allocator, and the first address in it that is a multiple of 64."""
-    memory = torch.empty(size + 63, dtype=torch.uint8, device=like.device)
-    return memory, (memory.data_ptr() + 63) // 64 * 64
+def _workspace(size: int, alignment: int, like: Tensor) -> tuple[Tensor, int]:
+    """Memory from torch's allocator, and the first address in it that is aligned."""
+    memory = torch.empty(size + alignment - 1, dtype=torch.uint8, device=like.device)
+    return memory, -(-memory.data_ptr() // alignment) * alignment
 
 
 def _arranged(sources: Sequence[Tensor]) -> list[Tensor | None]:
@@ -111,15 +132,16 @@ def _arranged(sources: Sequence[Tensor]) -> list[Tensor | None]:
 
 
 def _forward(
-    sources: Sequence[Tensor], optional: Optional, options: list[int], values: list[float], save: bool
+    sources: Sequence[Tensor], optional: Optional, options: RoutingOptions, save: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    results = _empty_results(sources, options, values, save)
+    results = _empty_results(sources, options, save)
     if results[0].numel() == 0:
         return results
     arranged, optional = _arranged(sources), _contiguous(optional)
-    problem = _problem(arranged, optional, _sizes(sources), options, values)
+    place = _place(sources[0], options)
+    problem = _problem(place, arranged, optional, _sizes(sources), options)
     size = problem.forward_workspace()
-    memory, workspace = _workspace(size, results[0])
+    memory, workspace = _workspace(size, place.alignment, results[0])
     problem.forward(*map(_address, results), workspace, size)
     del memory, arranged  # they had to live until here
     return results
@@ -130,23 +152,37 @@ def _backward(
     sources: Sequence[Tensor],
     optional: Optional,
     saved: Sequence[Tensor],
-    options: list[int],
-    values: list[float],
+    options: RoutingOptions,
     needed: list[bool],
 ) -> tuple[Tensor, ...]:
     gradients = _empty_gradients([*sources, *optional[:2]], needed)
     if grad_output.numel() == 0:
         return tuple(gradient.zero_() for gradient in gradients)
     arranged, optional = _arranged(sources), _contiguous(optional)
-    problem = _problem(arranged, optional, _sizes(sources), options, values)
+    place = _place(sources[0], options)
+    problem = _problem(place, arranged, optional, _sizes(sources), options)
     given = _contiguous([grad_output, *saved])
     x, weight, votes = (None, None, gradients[0]) if len(sources) == 1 else (*gradients[:2], None)
-    buffers = _native.RoutingBackward(*map(_address, (*given, x, weight, votes, *gradients[-2:])))
+    buffers = place.core.RoutingBackward(*map(_address, (*given, x, weight, votes, *gradients[-2:])))
     size = problem.backward_workspace(buffers)
-    memory, workspace = _workspace(size, grad_output)
+    memory, workspace = _workspace(size, place.alignment, grad_output)
     problem.backward(buffers, workspace, size)
     del memory, arranged, given
     return gradients
+
+
+def describe(tensors: Optional, options: RoutingOptions) -> str:
+    """Which CUDA kernel the forward of a call takes, in a few words; nothing runs.
+
+    Args:
+        tensors: Sources, bias, logits, input_mask and output_mask.
+        options: With a backend that has CUDA kernels for the device of the tensors.
+    """
+    *sources, bias, logits, input_mask, output_mask = tensors
+    given = [tensor for tensor in sources if tensor is not None]
+    place = _place(given[0], options)
+    problem = _problem(place, sources, (bias, logits, input_mask, output_mask), _sizes(given), options)
+    return str(problem.describe())
 
 
 def _in_turn(op: Any, in_dims: Sequence[int | None], arguments: Sequence[Any], count: int) -> tuple[Any, Any]:
@@ -201,16 +237,19 @@ def _register(name: str, sources: int) -> None:
     )
 
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
-        return _forward(arguments[:sources], arguments[sources:last], *arguments[last:])
+        options, values, save = arguments[last:]
+        unpacked = RoutingOptions.unpack(options, values)
+        return _forward(arguments[:sources], arguments[sources:last], unpacked, save)
 
     def forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
-        return _empty_results(arguments[:sources], *arguments[last:])
+        options, values, save = arguments[last:]
+        return _empty_results(arguments[:sources], RoutingOptions.unpack(options, values), save)
 
     def backward(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
         saved_tensors = arguments[last : last + 2]
-        return _backward(
-            grad_output, arguments[:sources], arguments[sources:last], saved_tensors, *arguments[last + 2 :]
-        )
+        options, values, needed = arguments[last + 2 :]
+        unpacked = RoutingOptions.unpack(options, values)
+        return _backward(grad_output, arguments[:sources], arguments[sources:last], saved_tensors, unpacked, needed)
 
     def backward_fake(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
         return _empty_gradients(arguments[: sources + 2], arguments[-1])
@@ -221,11 +260,12 @@ def _register(name: str, sources: int) -> None:
     def backward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
         return _in_turn(getattr(torch.ops.capsroute, f"{name}_backward"), in_dims, arguments, info.batch_size)
 
-    for op, cpu, fake, vmap in (
+    for op, run, fake, vmap in (
         ("forward", forward, forward_fake, forward_vmap),
         ("backward", backward, backward_fake, backward_vmap),
     ):
-        _library.impl(f"{name}_{op}", cpu, "CPU")
+        for device in ("CPU", "CUDA"):
+            _library.impl(f"{name}_{op}", run, device)
         torch.library.register_fake(f"capsroute::{name}_{op}", fake, lib=_library)
         torch.library.register_vmap(f"capsroute::{name}_{op}", vmap, lib=_library)
 

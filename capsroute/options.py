@@ -1,16 +1,19 @@
-"""The options of a routing op: one table, from which the flat arguments of the registered ops are packed."""
+"""The options of a routing call, in one table: what the arguments of the registered ops are packed from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SOFTMAX_AXES = ("outputs", "inputs")
 GRADIENTS = ("all", "last")
 BACKENDS = ("reference", "cpu", "cuda", "cuda_emulated")
+CUDA_KERNELS = ("automatic", "plain", "fused")  # CudaKernel of csrc/capsroute.h
+CUDA_FUSIONS = ("automatic", "grid", "cluster", "launches")  # CudaFusion of csrc/capsroute.h
+
+_TF32 = (False, True, None)
 
 
-@dataclass(frozen=True)
-class RoutingOptions:
+class RoutingOptions(NamedTuple):
     """Everything about a call that is not a tensor. The defaults are those of the public functions."""
 
     iterations: int = 3
@@ -19,10 +22,9 @@ class RoutingOptions:
     gradient: str = "all"
     eps: float = 1e-8
     backend: str = "cpu"
-
-    def with_backend(self, backend: str) -> RoutingOptions:
-        """The same options for another backend."""
-        return RoutingOptions(self.iterations, self.softmax_over, self.leaky, self.gradient, self.eps, backend)
+    allow_tf32: bool | None = None  # for CUDA; None leaves it to torch's own switch at the time when the op runs
+    cuda_kernel: str = "automatic"
+    cuda_fusion: str = "automatic"
 
     def integers(self) -> list[int]:
         """The ``int[]`` argument of the ops. New options go to the end, so that exported programs stay valid."""
@@ -32,6 +34,9 @@ class RoutingOptions:
             int(self.leaky),
             GRADIENTS.index(self.gradient),
             BACKENDS.index(self.backend),
+            _TF32.index(self.allow_tf32),
+            CUDA_KERNELS.index(self.cuda_kernel),
+            CUDA_FUSIONS.index(self.cuda_fusion),
         ]
 
     def floats(self) -> list[float]:
@@ -41,7 +46,19 @@ class RoutingOptions:
     @classmethod
     def unpack(cls, integers: list[int], floats: list[float]) -> RoutingOptions:
         """The inverse of packing. Short lists come from older exported programs: defaults follow."""
-        default = cls()
-        iterations, axis, leaky, gradient, backend = [*integers, *default.integers()[len(integers) :]]
-        (eps,) = [*floats, *default.floats()[len(floats) :]]
-        return cls(iterations, SOFTMAX_AXES[axis], bool(leaky), GRADIENTS[gradient], eps, BACKENDS[backend])
+        iterations, axis, leaky, gradient, backend, tf32, kernel, fusion = [*integers, *_DEFAULTS[len(integers) :]]
+        eps = floats[0] if floats else cls().eps
+        return cls(
+            iterations,
+            SOFTMAX_AXES[axis],
+            bool(leaky),
+            GRADIENTS[gradient],
+            eps,
+            BACKENDS[backend],
+            _TF32[tf32],
+            CUDA_KERNELS[kernel],
+            CUDA_FUSIONS[fusion],
+        )
+
+
+_DEFAULTS = RoutingOptions().integers()

@@ -1,4 +1,4 @@
-"""For tests and comparisons: force a backend or an instruction set."""
+"""For tests and comparisons: force a backend, an instruction set or a CUDA kernel, and set the emulated device."""
 
 from __future__ import annotations
 
@@ -21,6 +21,55 @@ def backend(name: str) -> AbstractContextManager[None]:
         ValueError: ``name`` is unknown. A call in the context raises it for a device without such a kernel.
     """
     return backends.force(name)
+
+
+def cuda_kernel(kernel: str = "automatic", fusion: str = "automatic") -> AbstractContextManager[None]:
+    """Context in which the CUDA calls of this thread, emulated or not, take a certain kernel.
+
+    The backward of a call takes the kernel and the fusion of its forward, from any thread.
+
+    Args:
+        kernel: ``"plain"`` (takes any size), ``"fused"`` (tensor cores) or ``"automatic"``.
+        fusion: How the fused kernel gets from one pass to the next: ``"grid"`` (all blocks meet), ``"cluster"`` (the
+            blocks of a cluster meet), ``"launches"`` (a launch for each phase) or ``"automatic"``.
+
+    Raises:
+        TypeError: An argument is no string.
+        ValueError: An argument is unknown. A call in the context raises RuntimeError where that kernel cannot run.
+    """
+    return backends.force_cuda_kernel(kernel, fusion)
+
+
+@contextmanager
+def emulated_device(
+    *,
+    architecture: int = 90,
+    multiprocessors: int = 3,
+    order: str = "forward",
+    seed: int = 0,
+    check_races: bool = True,
+) -> Iterator[None]:
+    """Context in which the emulated CUDA device of backend ``"cuda_emulated"`` is this one, for all threads.
+
+    Args:
+        architecture: 75, 80, 86, 89, 90, 100 or 120; with its limits.
+        multiprocessors: 1 to 16.
+        order: Which of the threads that can go on goes on: the first (``"forward"``), the last (``"reverse"``) or any
+            (``"shuffled"``).
+        seed: Of the shuffled order.
+        check_races: Report accesses to shared memory that no barrier orders.
+
+    Raises:
+        ImportError: The emulation was not built.
+        ValueError: A value is out of range.
+    """
+    device = backends.emulated()
+    before = device.settings()
+    device.configure(architecture, multiprocessors, order, seed, check_races)
+    try:
+        yield
+    finally:
+        device.configure(**before)
 
 
 def usable_cpu_isas() -> list[str]:

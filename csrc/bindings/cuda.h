@@ -1,0 +1,50 @@
+// What both modules offer of CUDA: the one for a device, the other for the emulated device.
+#pragma once
+
+#include "routing.h"
+
+namespace capsroute::bindings {
+
+struct CudaKernels {
+    static int64_t forward_workspace(const PlacedProblem& placed) {
+        return routing_forward_workspace_cuda(placed.problem, placed.device);
+    }
+    static int64_t backward_workspace(const PlacedProblem& placed, const RoutingBackward& buffers) {
+        return routing_backward_workspace_cuda(placed.problem, buffers, placed.device);
+    }
+    static Status forward(const PlacedProblem& placed, const RoutingForward& buffers) {
+        return routing_forward_cuda(placed.problem, buffers, placed.device, placed.stream);
+    }
+    static Status backward(const PlacedProblem& placed, const RoutingBackward& buffers) {
+        return routing_backward_cuda(placed.problem, buffers, placed.device, placed.stream);
+    }
+};
+
+inline std::vector<int> cuda_archs() {
+    std::vector<int> archs;
+    for (int index = 0; index < cuda_arch_count(); ++index) archs.push_back(cuda_arch(index));
+    return archs;
+}
+
+inline std::string describe(const PlacedProblem& placed) {
+    char text[512];
+    raise_on_failure(cuda_describe(placed.problem, placed.device, text, int(sizeof text)));
+    return text;
+}
+
+// "" when kernels can run on the device, "not_built" when none was built for it, else what the CUDA runtime says.
+inline std::string unusable(int device) {
+    const Status status = cuda_usable(device);
+    if (status == Status::ok) return "";
+    if (status == Status::not_built) return "not_built";
+    const std::string detail = cuda_error_detail();
+    return detail.empty() ? status_text(status) : detail;
+}
+
+inline void bind_cuda(py::module_& m, py::class_<PlacedProblem>& problem) {
+    problem.def("describe", &describe);
+    m.def("cuda_unusable", &unusable, "device"_a);
+    m.def("cuda_archs", &cuda_archs);
+}
+
+}  // namespace capsroute::bindings

@@ -1,0 +1,142 @@
+// What both modules offer Python: the problem with where it runs, the buffers of its backward, and the four calls.
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../capsroute.h"
+
+namespace capsroute::bindings {
+
+namespace py = pybind11;
+using namespace py::literals;
+
+using Address = std::uintptr_t;  // what Tensor.data_ptr() returns; 0 = none
+
+template <class T = void>
+T* pointer(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+// A problem and the device that its pointers belong to: the index of a CUDA device with a stream, or -1 for the CPU.
+struct PlacedProblem {
+    RoutingProblem problem;
+    int device;
+    void* stream;
+};
+
+inline void raise_on_failure(Status status) {
+    if (status == Status::ok) return;
+    std::string text = std::string("capsroute core: ") + status_text(status);
+    if (status == Status::launch_failed || status == Status::fault) text += std::string(": ") + cuda_error_detail();
+    throw std::runtime_error(text);
+}
+
+inline int64_t bytes_or_raise(int64_t bytes) {
+    if (bytes < 0) raise_on_failure(Status(-bytes));
+    return bytes;
+}
+
+// sizes: B, I, J, d, D, I_w. options: iterations, softmax axis (1 = inputs), leaky, gradient (1 = last), backend (not
+// for the core), whether TF32 is allowed (1 = yes), kernel, fusion; as packed by capsroute/options.py.
+inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype, const std::vector<int64_t>& options,
+                                  const std::vector<double>& values, int threads, int device, Address stream, Address x,
+                                  Address weight, Address votes, const std::array<int64_t, 4>& vote_strides,
+                                  Address bias, Address logits, bool logits_per_sample, Address input_mask,
+                                  Address output_mask) {
+    if (options.size() < 8 || values.empty()) throw std::invalid_argument("options or values are too short");
+    RoutingProblem problem{};
+    problem.batch = sizes[0];
+    problem.inputs = sizes[1];
+    problem.outputs = sizes[2];
+    problem.input_size = sizes[3];
+    problem.output_size = sizes[4];
+    problem.weight_inputs = sizes[5];
+    problem.iterations = options[0];
+    problem.dtype = DType(dtype);
+    problem.softmax_over_inputs = options[1] != 0;
+    problem.leaky = options[2] != 0;
+    problem.gradient_last = options[3] != 0;
+    problem.eps = values[0];
+    problem.threads = threads;
+    problem.allow_tf32 = options[5] == 1;
+    problem.cuda_kernel = CudaKernel(options[6]);
+    problem.cuda_fusion = CudaFusion(options[7]);
+    problem.x = pointer(x);
+    problem.weight = pointer(weight);
+    problem.votes = pointer(votes);
+    for (int axis = 0; axis < 4; ++axis) problem.vote_strides[axis] = vote_strides[axis];
+    problem.bias = pointer(bias);
+    problem.logits = pointer(logits);
+    problem.logits_per_sample = logits_per_sample;
+    problem.input_mask = pointer<const uint8_t>(input_mask);
+    problem.output_mask = pointer<const uint8_t>(output_mask);
+    return {problem, device, pointer(stream)};
+}
+
+inline RoutingBackward make_backward(Address grad_output, Address pre_squash, Address normaliser, Address grad_x,
+                                     Address grad_weight, Address grad_votes, Address grad_bias, Address grad_logits) {
+    RoutingBackward buffers{};
+    buffers.grad_output = pointer(grad_output);
+    buffers.pre_squash = pointer(pre_squash);
+    buffers.normaliser = pointer(normaliser);
+    buffers.grad_x = pointer(grad_x);
+    buffers.grad_weight = pointer(grad_weight);
+    buffers.grad_votes = pointer(grad_votes);
+    buffers.grad_bias = pointer(grad_bias);
+    buffers.grad_logits = pointer(grad_logits);
+    return buffers;
+}
+
+// Kernels has the four calls as static functions of a PlacedProblem. Each module registers the classes for itself.
+template <class Kernels>
+py::class_<PlacedProblem> bind_routing(py::module_& m) {
+    py::class_<RoutingBackward>(m, "RoutingBackward", py::module_local())
+        .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "normaliser"_a, "grad_x"_a, "grad_weight"_a,
+             "grad_votes"_a, "grad_bias"_a, "grad_logits"_a);
+
+    py::class_<PlacedProblem> bound(m, "RoutingProblem", py::module_local());
+    bound.def(py::init(&make_problem), "sizes"_a, "dtype"_a, "options"_a, "values"_a, "threads"_a, "device"_a,
+              "stream"_a, "x"_a, "weight"_a, "votes"_a, "vote_strides"_a, "bias"_a, "logits"_a, "logits_per_sample"_a,
+              "input_mask"_a, "output_mask"_a);
+    bound.def("forward_workspace",
+              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::forward_workspace(placed)); });
+    bound.def("backward_workspace", [](const PlacedProblem& placed, const RoutingBackward& buffers) {
+        return bytes_or_raise(Kernels::backward_workspace(placed, buffers));
+    });
+    bound.def(
+        "forward",
+        [](const PlacedProblem& placed, Address output, Address pre_squash, Address normaliser, Address workspace,
+           int64_t workspace_bytes) {
+            const RoutingForward buffers{pointer(output), pointer(pre_squash), pointer(normaliser), pointer(workspace),
+                                         workspace_bytes};
+            Status status;
+            {
+                py::gil_scoped_release unlocked;
+                status = Kernels::forward(placed, buffers);
+            }
+            raise_on_failure(status);
+        },
+        "output"_a, "pre_squash"_a, "normaliser"_a, "workspace"_a, "workspace_bytes"_a);
+    bound.def(
+        "backward",
+        [](const PlacedProblem& placed, RoutingBackward buffers, Address workspace, int64_t workspace_bytes) {
+            buffers.workspace = pointer(workspace);
+            buffers.workspace_bytes = workspace_bytes;
+            Status status;
+            {
+                py::gil_scoped_release unlocked;
+                status = Kernels::backward(placed, buffers);
+            }
+            raise_on_failure(status);
+        },
+        "buffers"_a, "workspace"_a, "workspace_bytes"_a);
+    return bound;
+}
+
+}  // namespace capsroute::bindings

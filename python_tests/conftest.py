@@ -1,4 +1,4 @@
-"""What all tests share: the instruction sets that the CPU runs, and torch's settings put back after each test."""
+"""What all tests share: the kernels that can run here, and torch's settings put back after each test."""
 
 from __future__ import annotations
 
@@ -14,24 +14,69 @@ def _usable_cpu_isas() -> list[str]:
     return testing.usable_cpu_isas()
 
 
+def _cuda_backends() -> list[str]:
+    """The backends with the CUDA kernels: emulated where that module was built, real where there is a GPU."""
+    import capsroute
+
+    info = capsroute.build_info()
+    real = torch.cuda.is_available() and info["cuda_archs"]
+    return [*(["cuda_emulated"] if info["emulation"] else []), *(["cuda"] if real else [])]
+
+
+# What a test that asks for the fixture runs once with each of.
+_PARAMETERS = {
+    "cpu_isa": _usable_cpu_isas,
+    "cuda_backend": _cuda_backends,
+    "backend": lambda: ["cpu", *_cuda_backends()],
+    "kernel": lambda: [*_usable_cpu_isas(), *_cuda_backends()],
+}
+
+
 def pytest_report_header() -> str:
-    """Say which instruction sets the tests with a ``cpu_isa`` fixture run on: those of this machine."""
-    return f"capsroute: tests of the CPU kernels run on {', '.join(_usable_cpu_isas())}"
+    """Say what the tests with a ``kernel`` fixture run on: what was built and what this machine has."""
+    return f"capsroute: tests of the kernels run on {', '.join(_PARAMETERS['kernel']())}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test that asks for ``cpu_isa`` once per instruction set that was built and that this CPU has."""
-    if "cpu_isa" in metafunc.fixturenames:
-        metafunc.parametrize("cpu_isa", _usable_cpu_isas(), indirect=True)
+    """Run each test once per instruction set, backend or both, by the fixture that it asks for."""
+    for fixture, names in _PARAMETERS.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, names(), indirect=True)
 
 
 @pytest.fixture
 def cpu_isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The name of the instruction set in force during the test."""
-    from capsroute import testing
+    """An instruction set of the CPU kernels, in force during the test."""
+    yield from _in_force(request.param)
 
-    with testing.cpu_isa(request.param):
-        yield request.param
+
+@pytest.fixture
+def cuda_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """ "cuda_emulated" or "cuda", forced during the test; new tensors are on its device."""
+    yield from _in_force(request.param)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A backend with kernels, forced during the test; new tensors are on its device."""
+    yield from _in_force(request.param)
+
+
+@pytest.fixture
+def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An instruction set of the CPU kernels or a backend with CUDA kernels, in force during the test."""
+    yield from _in_force(request.param)
+
+
+def _in_force(name: str) -> Iterator[str]:
+    from capsroute import testing
+    from capsroute.options import BACKENDS
+
+    if name == "cuda":
+        torch.set_default_device("cuda")
+    with testing.backend(name) if name in BACKENDS else testing.cpu_isa(name):
+        yield name
+    torch.set_default_device(None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -47,7 +47,7 @@ class Case:
         }
 
     def tensors(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensors:
-        """The tensor arguments of ``dynamic_routing``.
+        """The tensor arguments of ``dynamic_routing``, on torch's default device.
 
         Votes have a length near 2 whatever the sizes: couplings get far from uniform, and yet rounding errors are not
         amplified until they hide those of a kernel.
@@ -56,7 +56,7 @@ class Case:
         generator = torch.Generator().manual_seed(seed)
 
         def normal(*shape: int, scale: float = 1.0) -> Tensor:
-            return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
+            return (_normal(shape, generator) * scale).to(torch.get_default_device(), dtype)
 
         own = {"own": inputs, "shared": 1, "half": max(inputs // 2, 1)}[self.weights]
         tensors = {"x": normal(batch, inputs, in_size), "weight": normal(own, outputs, out_size, in_size)}
@@ -76,15 +76,20 @@ class Case:
         """A gradient of the output, ``[B, J, D]``."""
         batch, _, _, outputs, out_size = self.sizes
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(batch, outputs, out_size, generator=generator, dtype=torch.float64).to(dtype)
+        return _normal((batch, outputs, out_size), generator).to(torch.get_default_device(), dtype)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Made on the CPU, so that every device gets the same numbers."""
+    return torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def _mask(batch: int, capsules: int, generator: torch.Generator, empty: int) -> Tensor:
     """A random mask [B, capsules]; in a batch of at least three the sample ``empty`` has no capsule at all."""
-    mask = torch.rand(batch, capsules, generator=generator) < 0.7
+    mask = torch.rand(batch, capsules, generator=generator, device="cpu") < 0.7
     if batch >= 3:
         mask[empty] = False
-    return mask
+    return mask.to(torch.get_default_device())
 
 
 def votes_of(tensors: Tensors) -> Tensors:

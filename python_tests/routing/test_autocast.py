@@ -1,4 +1,4 @@
-"""Autocast on the CPU: float32 arguments are cast to its dtype, the output has it, gradients come back in float32."""
+"""Autocast on each device: float32 arguments are cast to its dtype, which the output has; gradients are float32."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 DTYPE = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 
 
+def device_type() -> str:
+    return torch.get_default_device().type
+
+
 @ENTRY
 @DTYPE
 @pytest.mark.parametrize("compiled", [False, True])
-def test_casts(entry: str, dtype: torch.dtype, compiled: bool) -> None:
+def test_casts(entry: str, dtype: torch.dtype, compiled: bool, backend: str) -> None:
     tensors = CASE.tensors(torch.float32)
     tensors = votes_of(tensors) if entry == "route_votes" else tensors
     function = getattr(capsroute, entry)
     torch._dynamo.reset()
     function = torch.compile(function, backend="aot_eager", fullgraph=True) if compiled else function
     leaves = {n: t.clone().requires_grad_() if t.is_floating_point() else t for n, t in tensors.items()}
-    with torch.autocast("cpu", dtype=dtype):
+    with torch.autocast(device_type(), dtype=dtype):
         output = function(**leaves, **CASE.options())
     names = [n for n, t in leaves.items() if t.requires_grad]
     grad = CASE.output_gradient(dtype)
@@ -39,32 +43,33 @@ def test_casts(entry: str, dtype: torch.dtype, compiled: bool) -> None:
 
 
 @ENTRY
-def test_mixed_dtypes_are_cast_to_one(entry: str) -> None:
+def test_mixed_dtypes_are_cast_to_one(entry: str, backend: str) -> None:
     """A half tensor from an autocast layer beside float32 parameters."""
     tensors = CASE.tensors(torch.float32)
     tensors = votes_of(tensors) if entry == "route_votes" else tensors
     first = next(iter(tensors))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device_type(), dtype=torch.bfloat16):
         output = getattr(capsroute, entry)(**{**tensors, first: tensors[first].bfloat16()}, **CASE.options())
     assert output.dtype == torch.bfloat16
 
 
 @ENTRY
-def test_float64_is_left_alone(entry: str) -> None:
+def test_float64_is_left_alone(entry: str, backend: str) -> None:
     """As torch.amp does."""
     tensors, grad = CASE.tensors(), CASE.output_gradient()
     tensors = votes_of(tensors) if entry == "route_votes" else tensors
     expected = fused(tensors, CASE.options(), grad)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device_type(), dtype=torch.bfloat16):
         actual = evaluate(getattr(capsroute, entry), tensors, CASE.options(), grad)
     for name, value in expected.items():
         assert torch.equal(actual[name], value), name
 
 
 @ENTRY
-def test_disabled_region_keeps_float32(entry: str) -> None:
+def test_disabled_region_keeps_float32(entry: str, backend: str) -> None:
     tensors = CASE.tensors(torch.float32)
     tensors = votes_of(tensors) if entry == "route_votes" else tensors
-    with torch.autocast("cpu", dtype=torch.bfloat16), torch.autocast("cpu", enabled=False):
+    device = device_type()
+    with torch.autocast(device, dtype=torch.bfloat16), torch.autocast(device, enabled=False):
         output = getattr(capsroute, entry)(**tensors, **CASE.options())
     assert torch.equal(output, getattr(capsroute, entry)(**tensors, **CASE.options()))

@@ -27,7 +27,7 @@ def arguments(case: Case, entry: str, dtype: torch.dtype = torch.float64) -> Ten
 
 @pytest.mark.parametrize("case", SMALL, ids=str)
 @ENTRY
-def test_gradcheck(case: Case, entry: str) -> None:
+def test_gradcheck(case: Case, entry: str, backend: str) -> None:
     """Only for gradients through all iterations: that of the last alone is not a derivative."""
     tensors = arguments(case, entry)
     names = [n for n, t in tensors.items() if t.is_floating_point()]
@@ -41,7 +41,7 @@ def test_gradcheck(case: Case, entry: str) -> None:
 
 
 @ENTRY
-def test_double_backward_is_refused(entry: str) -> None:
+def test_double_backward_is_refused(entry: str, backend: str) -> None:
     tensors = arguments(CASE, entry)
     leaf = next(iter(tensors.values())).requires_grad_()
     output = getattr(capsroute, entry)(**tensors, **CASE.options())
@@ -52,7 +52,7 @@ def test_double_backward_is_refused(entry: str) -> None:
 
 @ENTRY
 @pytest.mark.parametrize("gradient", ["all", "last"])
-def test_each_subset_of_gradients(entry: str, gradient: str) -> None:
+def test_each_subset_of_gradients(entry: str, gradient: str, backend: str) -> None:
     """Any argument alone gets the gradient that it gets among the others."""
     case = dataclasses.replace(CASE, gradient=gradient)
     tensors, grad = arguments(case, entry), case.output_gradient()
@@ -65,7 +65,7 @@ def test_each_subset_of_gradients(entry: str, gradient: str) -> None:
 
 
 @ENTRY
-def test_no_gradient_no_graph(entry: str) -> None:
+def test_no_gradient_no_graph(entry: str, backend: str) -> None:
     tensors = arguments(CASE, entry)
     assert not getattr(capsroute, entry)(**tensors, **CASE.options()).requires_grad
     leaf = next(iter(tensors.values())).requires_grad_()
@@ -77,7 +77,7 @@ def test_no_gradient_no_graph(entry: str) -> None:
 
 
 @ENTRY
-def test_backward_twice_through_a_retained_graph(entry: str) -> None:
+def test_backward_twice_through_a_retained_graph(entry: str, backend: str) -> None:
     tensors = arguments(CASE, entry)
     leaf = next(iter(tensors.values())).requires_grad_()
     output = getattr(capsroute, entry)(**tensors, **CASE.options())
@@ -87,7 +87,7 @@ def test_backward_twice_through_a_retained_graph(entry: str) -> None:
 
 
 @ENTRY
-def test_changed_argument_is_noticed(entry: str) -> None:
+def test_changed_argument_is_noticed(entry: str, backend: str) -> None:
     """What the backward reads again must not have been written to since."""
     tensors = arguments(CASE, entry)
     leaf = next(iter(tensors.values())).requires_grad_()
@@ -101,7 +101,7 @@ def test_changed_argument_is_noticed(entry: str) -> None:
 
 
 @ENTRY
-def test_activation_checkpointing(entry: str) -> None:
+def test_activation_checkpointing(entry: str, backend: str) -> None:
     tensors, grad = arguments(CASE, entry), CASE.output_gradient()
 
     def checkpointed(**given: torch.Tensor) -> torch.Tensor:
@@ -117,18 +117,17 @@ def test_activation_checkpointing(entry: str) -> None:
 
 
 @ENTRY
-@pytest.mark.parametrize("backward_backend", ["reference", "cuda"])
-def test_backward_keeps_the_backend_of_its_forward(entry: str, backward_backend: str) -> None:
+@pytest.mark.parametrize("forced", ["reference", "cpu", "cuda"])
+def test_backward_keeps_the_backend_of_its_forward(entry: str, forced: str, backend: str) -> None:
     """From another thread, in which another backend is forced (even one without a kernel here)."""
     tensors, grad = arguments(CASE, entry), CASE.output_gradient()
     expected = fused(tensors, CASE.options(), grad)
     leaves = {n: t.detach().requires_grad_() for n, t in tensors.items()}
-    with testing.backend("cpu"):
-        output = getattr(capsroute, entry_name(tensors))(**leaves, **CASE.options())
+    output = getattr(capsroute, entry_name(tensors))(**leaves, **CASE.options())
     result: Tensors = {"output": output.detach()}
 
     def backward() -> None:
-        with testing.backend(backward_backend):
+        with testing.backend(forced):
             grads = torch.autograd.grad(output, list(leaves.values()), grad)
         result.update(zip(leaves, grads, strict=True))
 
@@ -139,14 +138,15 @@ def test_backward_keeps_the_backend_of_its_forward(entry: str, backward_backend:
 
 
 @ENTRY
-def test_concurrent_calls(entry: str) -> None:
+def test_concurrent_calls(entry: str, backend: str) -> None:
     """Several threads at once, each with a result of its own."""
     tensors, grad = arguments(CASE, entry), CASE.output_gradient()
     expected = fused(tensors, CASE.options(), grad)
     results: list[Tensors] = []
 
     def repeat() -> None:
-        results.extend(fused(tensors, CASE.options(), grad) for _ in range(5))
+        with testing.backend(backend):
+            results.extend(fused(tensors, CASE.options(), grad) for _ in range(5))
 
     threads = [threading.Thread(target=repeat) for _ in range(4)]
     for thread in threads:

@@ -20,10 +20,10 @@ CASE = Case((9, 8, 4, 5, 3))
 ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 
 
-def arguments(entry: str, device: str = "cpu") -> dict[str, torch.Tensor]:
+def arguments(entry: str, device: str = "") -> dict[str, torch.Tensor]:
     tensors = CASE.tensors(torch.float32)
     tensors = votes_of(tensors) if entry == "route_votes" else tensors
-    return {name: t.to(device) for name, t in tensors.items()}
+    return {name: t.to(device) for name, t in tensors.items()} if device else tensors
 
 
 @ENTRY
@@ -37,8 +37,8 @@ def test_forced_reference_is_the_reference(entry: str) -> None:
 
 
 @ENTRY
-def test_kernels_are_not_the_reference(entry: str) -> None:
-    """On the CPU the call reaches a registered op; a silent fall back would make every comparison pass."""
+def test_kernels_are_not_the_reference(entry: str, backend: str) -> None:
+    """The call reaches a registered op; a silent fall back would make every comparison pass."""
     given = arguments(entry)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         getattr(capsroute, entry)(**given)
@@ -100,6 +100,63 @@ def test_fall_back_warns_once(entry: str, monkeypatch: pytest.MonkeyPatch) -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         getattr(capsroute, entry)(**arguments(entry, "meta"))
+
+
+def test_explain_names_the_backend(backend: str) -> None:
+    assert repr(backend) in capsroute.explain(**arguments("dynamic_routing"))
+
+
+class _Driver:
+    """Stands in for the compiled core of a build with CUDA kernels, on a machine with one GPU."""
+
+    def __init__(self, archs: list[int], problem: str) -> None:
+        self.cuda_archs = lambda: archs
+        self.cuda_unusable = lambda index: problem
+
+
+@pytest.mark.parametrize(("archs", "problem", "texts"), [
+    ([], "", ["no CUDA kernels", "CAPSROUTE_CUDA=1"]),
+    ([80, 90], "not_built", ["cuda:1", "75", "80, 90", "CAPSROUTE_CUDA_ARCHS=75"]),
+    ([80, 90], "cudaErrorInsufficientDriver: too old", ["cuda:1", "cudaErrorInsufficientDriver", "update the driver"]),
+])  # fmt: skip
+def test_cuda_that_cannot_be_used(
+    archs: list[int], problem: str, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reason that says what to do: for the fall back, and as an error when the backend is forced."""
+    monkeypatch.setattr(backends, "_native", _Driver(archs, problem))
+    monkeypatch.setattr(backends, "_answers", {})
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+    device = torch.device("cuda", 1)
+    choice = backends.choose(device)
+    assert choice.name == "reference"
+    with testing.backend("cuda"), pytest.raises(ValueError, match="'cuda' was forced") as caught:
+        backends.choose(device)
+    for text in texts:
+        assert text in choice.reason
+        assert text in str(caught.value)
+
+
+def test_cuda_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_native", _Driver([90], ""))
+    monkeypatch.setattr(backends, "_answers", {})
+    assert backends.choose(torch.device("cuda", 0)).name == "cuda"
+    with testing.backend("cuda"), pytest.raises(ValueError, match="'cuda', got 'cpu'"):
+        backends.choose(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("error", "text"), [
+    (ModuleNotFoundError("no module"), "CAPSROUTE_EMULATION=1"),
+    (ImportError("undefined symbol: f"), "undefined symbol: f"),
+])  # fmt: skip
+def test_emulation_that_cannot_be_used(error: ImportError, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise error
+
+    monkeypatch.setattr(backends, "emulated", missing)
+    monkeypatch.setattr(backends, "_answers", {})
+    assert not capsroute.build_info()["emulation"]
+    with testing.backend("cuda_emulated"), pytest.raises(ValueError, match=text):
+        capsroute.dynamic_routing(**arguments("dynamic_routing"))
 
 
 def test_instruction_set_in_force(cpu_isa: str) -> None:

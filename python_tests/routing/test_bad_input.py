@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import testing
+from capsroute import backends, testing
+from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS
 
 from .cases import Case, votes_of
 
@@ -98,11 +99,11 @@ def _assert_names(message: str, name: str, texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("entry", "name", "value", "error", "texts"), TABLE, ids=_label)
-@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("forced", ["cpu", "reference"])
 def test_wrong_argument(
-    entry: str, name: str, value: object, error: type[Exception], texts: list[str], backend: str
+    entry: str, name: str, value: object, error: type[Exception], texts: list[str], forced: str
 ) -> None:
-    with testing.backend(backend), pytest.raises(error) as caught:
+    with testing.backend(forced), pytest.raises(error) as caught:
         getattr(capsroute, entry)(**{**_arguments(entry), name: value})
     assert type(caught.value) is error
     _assert_names(str(caught.value), name, texts)
@@ -121,10 +122,11 @@ def test_leaky_over_inputs(entry: str) -> None:
     _assert_names(str(caught.value), "leaky", ["'inputs'", "'outputs'"])
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda_emulated"])
+@pytest.mark.parametrize("name", ["cpu", "cuda", "cuda_emulated"])
 def test_forced_backend_without_a_kernel(name: str) -> None:
+    tensors = {n: t.to("meta") for n, t in CASE.tensors(torch.float32).items()}
     with testing.backend(name), pytest.raises(ValueError, match="backend") as caught:
-        capsroute.dynamic_routing(**_arguments("dynamic_routing"))
+        capsroute.dynamic_routing(**tensors)
     _assert_names(str(caught.value), "backend", [repr(name), "forced"])
 
 
@@ -133,6 +135,17 @@ def test_unknown_backend(name: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="backend") as caught, testing.backend(name):
         pass
     _assert_names(str(caught.value), "backend", ["'reference'", "'cpu'", "'cuda'", "'cuda_emulated'"])
+
+
+@pytest.mark.parametrize("argument", ["kernel", "fusion"])
+@pytest.mark.parametrize(("value", "error"), [("fast", ValueError), ("", ValueError), (None, TypeError)])
+def test_unknown_cuda_kernel(argument: str, value: Any, error: type[Exception]) -> None:
+    before = backends.forced_cuda_kernel()
+    with pytest.raises(error, match=argument) as caught, testing.cuda_kernel(**{argument: value}):
+        pass
+    known = {"kernel": CUDA_KERNELS, "fusion": CUDA_FUSIONS}[argument]
+    _assert_names(str(caught.value), argument, [repr(name) for name in known])
+    assert backends.forced_cuda_kernel() == before
 
 
 def test_unknown_instruction_set() -> None:

@@ -21,7 +21,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_threads_and_runs(case: Case, entry: str, dtype: torch.dtype, cpu_isa: str) -> None:
+def test_threads_and_runs(case: Case, entry: str, dtype: torch.dtype, kernel: str) -> None:
     tensors, grad = case.tensors(dtype), case.output_gradient(dtype)
     tensors = votes_of(tensors) if entry == "route_votes" else tensors
     torch.set_num_threads(1)

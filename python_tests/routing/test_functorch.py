@@ -38,7 +38,7 @@ def by_position(function: Callable[..., Tensor], tensors: Tensors, case: Case) -
 
 @ENTRY
 @pytest.mark.parametrize("case", KINDS, ids=str)
-def test_grad(entry: str, case: Case) -> None:
+def test_grad(entry: str, case: Case, backend: str) -> None:
     tensors, grad = arguments(case, entry), case.output_gradient()
     expected = fused(tensors, case.options(), grad)
     routing = by_position(getattr(capsroute, entry), tensors, case)
@@ -50,7 +50,7 @@ def test_grad(entry: str, case: Case) -> None:
 
 @ENTRY
 @pytest.mark.parametrize("case", KINDS, ids=str)
-def test_vjp_and_value(entry: str, case: Case) -> None:
+def test_vjp_and_value(entry: str, case: Case, backend: str) -> None:
     tensors, grad = arguments(case, entry), case.output_gradient()
     expected = fused(tensors, case.options(), grad)
     first = next(iter(tensors))
@@ -66,7 +66,7 @@ def test_vjp_and_value(entry: str, case: Case) -> None:
 @pytest.mark.parametrize("case", KINDS, ids=str)
 @pytest.mark.parametrize("which", ["first", "all", "weights"])
 @pytest.mark.parametrize("axis", [0, -1])
-def test_vmap(entry: str, case: Case, which: str, axis: int) -> None:
+def test_vmap(entry: str, case: Case, which: str, axis: int, backend: str) -> None:
     """An extra axis, anywhere, on the first argument, on all, or on all but the first."""
     names = list(arguments(case, entry))
     chosen = {"first": names[:1], "all": names, "weights": names[1:]}[which]
@@ -83,7 +83,7 @@ def test_vmap(entry: str, case: Case, which: str, axis: int) -> None:
 
 
 @pytest.mark.parametrize("case", KINDS[:1], ids=str)
-def test_per_sample_gradients(case: Case) -> None:
+def test_per_sample_gradients(case: Case, backend: str) -> None:
     """vmap(grad): the gradient of the shared parameters for each sample by itself."""
     tensors, grad = case.tensors(), case.output_gradient()
 
@@ -101,7 +101,7 @@ def test_per_sample_gradients(case: Case) -> None:
 
 
 @ENTRY
-def test_jacobian(entry: str) -> None:
+def test_jacobian(entry: str, backend: str) -> None:
     """jacrev runs the backward under vmap."""
     case = Case((2, 3, 2, 3, 2))
     tensors = arguments(case, entry)

@@ -57,9 +57,7 @@ def _arguments(entry: str, dtype: torch.dtype) -> dict[str, Tensor]:
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("name", ["x", "weight", "votes", "bias", "logits", "input_mask", "output_mask", "grad"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_strides_change_nothing(
-    layout: Callable[[Tensor], Tensor], name: str, dtype: torch.dtype, cpu_isa: str
-) -> None:
+def test_strides_change_nothing(layout: Callable[[Tensor], Tensor], name: str, dtype: torch.dtype, kernel: str) -> None:
     tensors = _arguments("route_votes" if name == "votes" else "dynamic_routing", dtype)
     other = {**tensors, name: layout(tensors[name])}
     expected = fused(tensors, CASE.options(), tensors.pop("grad"))
@@ -68,7 +66,7 @@ def test_strides_change_nothing(
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-def test_all_at_once(layout: Callable[[Tensor], Tensor], entry: str, cpu_isa: str) -> None:
+def test_all_at_once(layout: Callable[[Tensor], Tensor], entry: str, kernel: str) -> None:
     tensors = {name: layout(t) for name, t in _arguments(entry, torch.float32).items()}
     grad = tensors.pop("grad")
     assert_matches_reference(tensors, CASE.options(), grad)
@@ -76,7 +74,7 @@ def test_all_at_once(layout: Callable[[Tensor], Tensor], entry: str, cpu_isa: st
 
 @pytest.mark.parametrize("axis", range(4))
 @pytest.mark.parametrize("name", ["x", "weight", "votes", "bias", "logits", "input_mask", "output_mask", "grad"])
-def test_expanded(name: str, axis: int, cpu_isa: str) -> None:
+def test_expanded(name: str, axis: int, kernel: str) -> None:
     """Stride 0 along one axis."""
     tensors = _arguments("route_votes" if name == "votes" else "dynamic_routing", torch.float32)
     axis = min(axis, tensors[name].dim() - 1)
@@ -85,7 +83,7 @@ def test_expanded(name: str, axis: int, cpu_isa: str) -> None:
     assert_matches_reference(tensors, CASE.options(), grad)
 
 
-def test_gradient_of_a_sum(cpu_isa: str) -> None:
+def test_gradient_of_a_sum(kernel: str) -> None:
     """``sum().backward()`` hands the op a gradient of stride 0 in every axis."""
     tensors = _arguments("dynamic_routing", torch.float32)
     grad = torch.ones(()).expand(tensors.pop("grad").shape)
@@ -93,7 +91,7 @@ def test_gradient_of_a_sum(cpu_isa: str) -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 2, 1, 0), (2, 1, 0, 3), (1, 0, 3, 2)], ids=str)
-def test_votes_in_any_order(order: tuple[int, ...], cpu_isa: str) -> None:
+def test_votes_in_any_order(order: tuple[int, ...], kernel: str) -> None:
     """Votes stored as [B, J, I, D] and otherwise, as other implementations keep them, are read in place."""
     tensors = _arguments("route_votes", torch.float32)
     expected = fused(tensors, CASE.options(), tensors.pop("grad"))
@@ -103,13 +101,13 @@ def test_votes_in_any_order(order: tuple[int, ...], cpu_isa: str) -> None:
 
 
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-def test_results_are_contiguous(entry: str, cpu_isa: str) -> None:
+def test_results_are_contiguous(entry: str, kernel: str) -> None:
     tensors = _arguments(entry, torch.float32)
     for name, t in fused(tensors, CASE.options(), tensors.pop("grad")).items():
         assert t.is_contiguous(), name
 
 
-def test_offsets_beyond_32_bits(cpu_isa: str) -> None:
+def test_offsets_beyond_32_bits(kernel: str) -> None:
     """Two samples of votes more than 2^31 elements apart. Only what is written of the 4 GiB between takes memory."""
     case = Case((2, 5, 3, 4, 6))
     tensors, grad = votes_of(case.tensors(torch.bfloat16)), case.output_gradient(torch.bfloat16)

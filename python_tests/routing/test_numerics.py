@@ -28,7 +28,7 @@ def arguments(case: Case, entry: str, dtype: torch.dtype = torch.float32) -> Ten
 @ENTRY
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
-def test_zero_capsules(softmax: str, gradient: str, entry: str, eps: float, dtype: torch.dtype, cpu_isa: str) -> None:
+def test_zero_capsules(softmax: str, gradient: str, entry: str, eps: float, dtype: torch.dtype, kernel: str) -> None:
     """All capsules zero in one sample, some in another: value and gradient are finite and those of the limit."""
     case = Case((5, 6, 4, 3, 5), softmax=softmax, gradient=gradient, eps=eps)
     tensors = arguments(case, entry, dtype)
@@ -44,7 +44,7 @@ def test_zero_capsules(softmax: str, gradient: str, entry: str, eps: float, dtyp
 @SOFTMAX
 @ENTRY
 @pytest.mark.parametrize("eps", [0.0, 1e-8])
-def test_everything_zero(softmax: str, entry: str, eps: float, cpu_isa: str) -> None:
+def test_everything_zero(softmax: str, entry: str, eps: float, kernel: str) -> None:
     case = Case((3, 4, 2, 3, 5), softmax=softmax, eps=eps, bias=True, logits="shared")
     tensors = {name: torch.zeros_like(t) for name, t in arguments(case, entry).items()}
     for name, t in fused(tensors, case.options(), case.output_gradient(torch.float32)).items():
@@ -53,7 +53,7 @@ def test_everything_zero(softmax: str, entry: str, eps: float, cpu_isa: str) -> 
 
 @SOFTMAX
 @ENTRY
-def test_all_absent_leaves_the_bias(softmax: str, entry: str, cpu_isa: str) -> None:
+def test_all_absent_leaves_the_bias(softmax: str, entry: str, kernel: str) -> None:
     """A softmax over nothing is 0, so s is the bias."""
     case = Case((4, 6, 3, 5, 7), softmax=softmax, bias=True, input_mask=True)
     tensors = arguments(case, entry)
@@ -66,7 +66,7 @@ def test_all_absent_leaves_the_bias(softmax: str, entry: str, cpu_isa: str) -> N
 
 @SOFTMAX
 @pytest.mark.parametrize("logit", [60.0, 1e4, 1e30])
-def test_large_logits(softmax: str, logit: float, cpu_isa: str) -> None:
+def test_large_logits(softmax: str, logit: float, kernel: str) -> None:
     """A softmax that would overflow without its maximum subtracted."""
     case = Case((9, 6, 4, 5, 3), softmax=softmax, logits="sample")
     tensors = case.tensors(torch.float32)
@@ -78,7 +78,7 @@ def test_large_logits(softmax: str, logit: float, cpu_isa: str) -> None:
 @SOFTMAX
 @ENTRY
 @pytest.mark.parametrize("logits", ["shared", "sample"])
-def test_logits_of_minus_infinity_cut_a_connection(softmax: str, entry: str, logits: str, cpu_isa: str) -> None:
+def test_logits_of_minus_infinity_cut_a_connection(softmax: str, entry: str, logits: str, kernel: str) -> None:
     """As attention masks do: the coupling is 0, and everything stays finite, even where nothing is left."""
     case = Case((5, 6, 4, 5, 3), softmax=softmax, logits=logits, bias=True)
     tensors = arguments(case, entry)
@@ -90,7 +90,7 @@ def test_logits_of_minus_infinity_cut_a_connection(softmax: str, entry: str, log
 
 @SOFTMAX
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
-def test_sums_beyond_the_range_of_half(softmax: str, dtype: torch.dtype, cpu_isa: str) -> None:
+def test_sums_beyond_the_range_of_half(softmax: str, dtype: torch.dtype, kernel: str) -> None:
     """Votes near 3e4 whose sum passes 65504: the outputs have length one all the same."""
     case = Case((3, 64, 4, 5, 3), softmax=softmax)
     tensors = case.tensors(dtype)
@@ -106,7 +106,7 @@ def test_sums_beyond_the_range_of_half(softmax: str, dtype: torch.dtype, cpu_isa
 @GRADIENT
 @ENTRY
 def test_nan_and_infinity_stay_in_their_sample(
-    bad: float, sizes: tuple[int, int, int, int, int], softmax: str, gradient: str, entry: str, cpu_isa: str
+    bad: float, sizes: tuple[int, int, int, int, int], softmax: str, gradient: str, entry: str, kernel: str
 ) -> None:
     """Output and gradient of the other samples are the same to the last bit; the sample itself shows it."""
     case = Case(sizes, softmax=softmax, gradient=gradient, logits="sample", bias=True)
@@ -124,7 +124,7 @@ def test_nan_and_infinity_stay_in_their_sample(
 
 
 @pytest.mark.parametrize("argument", ["logits", "grad"])
-def test_nan_elsewhere_stays_in_its_sample(argument: str, cpu_isa: str) -> None:
+def test_nan_elsewhere_stays_in_its_sample(argument: str, kernel: str) -> None:
     case = Case((37, 9, 5, 7, 6), logits="sample")
     tensors = {**case.tensors(torch.float32), "grad": case.output_gradient(torch.float32)}
     spoiled = {**tensors, argument: tensors[argument].clone()}
@@ -140,7 +140,7 @@ def test_nan_elsewhere_stays_in_its_sample(argument: str, cpu_isa: str) -> None:
 @SOFTMAX
 @ENTRY
 @pytest.mark.parametrize("batch", [1, 2, 5, 16, 33])
-def test_a_sample_is_the_same_in_any_batch(softmax: str, entry: str, batch: int, cpu_isa: str) -> None:
+def test_a_sample_is_the_same_in_any_batch(softmax: str, entry: str, batch: int, kernel: str) -> None:
     """The first samples of a larger batch, alone."""
     case = Case((37, 19, 5, 7, 6), softmax=softmax, logits="shared")
     tensors, grad = arguments(case, entry), case.output_gradient(torch.float32)
@@ -177,7 +177,7 @@ POISON_CASES = [
 @pytest.mark.parametrize("case", POISON_CASES, ids=str)
 @ENTRY
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-def test_uninitialised_memory_is_never_read(case: Case, entry: str, dtype: torch.dtype, cpu_isa: str) -> None:
+def test_uninitialised_memory_is_never_read(case: Case, entry: str, dtype: torch.dtype, kernel: str) -> None:
     tensors, grad = arguments(case, entry, dtype), case.output_gradient(dtype)
     expected = fused(tensors, case.options(), grad)
     with poisoned_memory():

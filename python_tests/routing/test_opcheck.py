@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from capsroute import ops
-from capsroute.options import RoutingOptions
+from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS, RoutingOptions
 
 from .cases import Case, option_cases, votes_of
 
@@ -18,15 +18,22 @@ CASES = [
     Case((0, 6, 4, 5, 3), bias=True, logits="sample", input_mask=True),
     Case((1, 1, 1, 1, 1)),
 ]
+FEW = [
+    Case((5, 6, 4, 5, 3)),
+    Case((3, 6, 4, 5, 3), bias=True, logits="sample", input_mask=True, output_mask=True, softmax="inputs"),
+    Case((0, 6, 4, 5, 3), bias=True, logits="shared"),
+]
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 NAMES = pytest.mark.parametrize("name", list(ops.SOURCES))
 
 
-def common_arguments(name: str, case: Case, dtype: torch.dtype) -> tuple[list[Tensor | None], list[int], list[float]]:
+def common_arguments(
+    name: str, case: Case, dtype: torch.dtype, backend: str = "cpu"
+) -> tuple[list[Tensor | None], list[int], list[float]]:
     """The tensors of both ops in their order, and the packed options."""
     tensors = case.tensors(dtype)
     tensors = votes_of(tensors) if name == "route_votes" else tensors
-    options = RoutingOptions(backend="cpu", **case.options())
+    options = RoutingOptions(backend=backend, **case.options())
     names = (*ops.SOURCES[name], "bias", "logits", "input_mask", "output_mask")
     return [tensors.get(n) for n in names], options.integers(), options.floats()
 
@@ -40,7 +47,11 @@ def overload(name: str, direction: str) -> Any:
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("save", [True, False])
 def test_forward(name: str, case: Case, dtype: torch.dtype, save: bool) -> None:
-    tensors, integers, floats = common_arguments(name, case, dtype)
+    check_forward(name, case, dtype, save)
+
+
+def check_forward(name: str, case: Case, dtype: torch.dtype, save: bool, backend: str = "cpu") -> None:
+    tensors, integers, floats = common_arguments(name, case, dtype, backend)
     torch.library.opcheck(overload(name, "forward"), (*tensors, integers, floats, save))
 
 
@@ -49,7 +60,11 @@ def test_forward(name: str, case: Case, dtype: torch.dtype, save: bool) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("wanted", ["all", "none but the first", "none but the last"])
 def test_backward(name: str, case: Case, dtype: torch.dtype, wanted: str) -> None:
-    tensors, integers, floats = common_arguments(name, case, dtype)
+    check_backward(name, case, dtype, wanted)
+
+
+def check_backward(name: str, case: Case, dtype: torch.dtype, wanted: str, backend: str = "cpu") -> None:
+    tensors, integers, floats = common_arguments(name, case, dtype, backend)
     _, *saved = overload(name, "forward")(*tensors, integers, floats, True)
     differentiable = tensors[: len(ops.SOURCES[name]) + 2]
     given = [k for k, t in enumerate(differentiable) if t is not None]
@@ -57,6 +72,15 @@ def test_backward(name: str, case: Case, dtype: torch.dtype, wanted: str) -> Non
     needed = [k in kept for k in range(len(differentiable))]
     arguments = (case.output_gradient(dtype), *tensors, *saved, integers, floats, needed)
     torch.library.opcheck(overload(name, "backward"), arguments)
+
+
+@NAMES
+@DTYPES
+@pytest.mark.parametrize("case", FEW, ids=str)
+def test_on_cuda(name: str, case: Case, dtype: torch.dtype, cuda_backend: str) -> None:
+    """Schemas, fakes and Python are those of the CPU; that they hold for this device too needs a few cases."""
+    check_forward(name, case, dtype, True, cuda_backend)
+    check_backward(name, case, dtype, "all", cuda_backend)
 
 
 @NAMES
@@ -77,6 +101,15 @@ def test_options_are_unpacked_as_packed(case: Case) -> None:
     assert RoutingOptions.unpack(options.integers(), options.floats()) == options
 
 
+@pytest.mark.parametrize("kernel", CUDA_KERNELS)
+@pytest.mark.parametrize("fusion", CUDA_FUSIONS)
+@pytest.mark.parametrize("allow_tf32", [None, False, True])
+def test_options_of_cuda_are_unpacked_as_packed(kernel: str, fusion: str, allow_tf32: bool | None) -> None:
+    options = RoutingOptions(backend="cuda", allow_tf32=allow_tf32, cuda_kernel=kernel, cuda_fusion=fusion)
+    assert RoutingOptions.unpack(options.integers(), options.floats()) == options
+
+
 def test_options_of_an_older_program_get_defaults() -> None:
     """Lists may grow at their end; what an exported program lacks takes the default of today."""
     assert RoutingOptions.unpack([4, 1], []) == RoutingOptions(iterations=4, softmax_over="inputs")
+    assert RoutingOptions.unpack([3, 0, 0, 0, 1], [1e-8]) == RoutingOptions(backend="cpu")

@@ -16,20 +16,20 @@ ALL_DTYPES = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 @CASES
 @ALL_DTYPES
-def test_dynamic_routing(case: Case, dtype: torch.dtype, cpu_isa: str) -> None:
+def test_dynamic_routing(case: Case, dtype: torch.dtype, kernel: str) -> None:
     assert_matches_reference(case.tensors(dtype), case.options(), case.output_gradient(dtype))
 
 
 @CASES
 @ALL_DTYPES
-def test_route_votes(case: Case, dtype: torch.dtype, cpu_isa: str) -> None:
+def test_route_votes(case: Case, dtype: torch.dtype, kernel: str) -> None:
     assert_matches_reference(votes_of(case.tensors(dtype)), case.options(), case.output_gradient(dtype))
 
 
 @pytest.mark.parametrize("case", [c for c in option_cases() if c.input_mask], ids=str)
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf], ids=str)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-def test_absent_inputs_are_never_used(case: Case, poison: float, entry: str, cpu_isa: str) -> None:
+def test_absent_inputs_are_never_used(case: Case, poison: float, entry: str, kernel: str) -> None:
     """NaN and infinity in absent inputs, and in their logits, change no bit of anything, and their gradient is 0."""
     clean, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
     clean = votes_of(clean) if entry == "route_votes" else clean
@@ -46,7 +46,7 @@ def test_absent_inputs_are_never_used(case: Case, poison: float, entry: str, cpu
 
 
 @pytest.mark.parametrize("case", [c for c in option_cases() if c.output_mask], ids=str)
-def test_absent_outputs_are_zero(case: Case, cpu_isa: str) -> None:
+def test_absent_outputs_are_zero(case: Case, kernel: str) -> None:
     tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
     result = fused(tensors, case.options(), grad)
     assert (result["output"][~tensors["output_mask"]] == 0).all()
@@ -55,7 +55,7 @@ def test_absent_outputs_are_zero(case: Case, cpu_isa: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["bias", "logits"])
-def test_arguments_that_need_no_gradient_get_none(name: str, cpu_isa: str) -> None:
+def test_arguments_that_need_no_gradient_get_none(name: str, kernel: str) -> None:
     """Only what requires a gradient is asked for; the others' gradients do not change by that."""
     case = Case((9, 6, 4, 5, 7), bias=True, logits="shared")
     tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)

@@ -42,6 +42,7 @@ int index_of(Mark mark) {
 void Memory::reset(Block& block, int bytes) {
     block_ = &block;
     ended_ = false;
+    started_ = machine.clock;
     remote_access_ = 0;
     size_ = bytes / int(sizeof(float));
     values_.assign(size_, NAN);
@@ -50,11 +51,21 @@ void Memory::reset(Block& block, int bytes) {
 
 void Memory::end() {
     ended_ = true;
+    if (remote_access_ && remote_access_ >= current->warp->met[cluster_scope])
+        fault("ends with its block, whose shared memory another block has used since the last cluster_sync");
+}
+
+void Memory::check_remote() {
+    if (ended_) fault("access to shared memory of block %d, which has ended", block_->index);
+    if (current->warp->met[cluster_scope] == started_)
+        fault("access to shared memory of block %d before the first cluster_sync: it may not have started",
+              block_->index);
+    remote_access_ = machine.clock;
 }
 
 void Memory::check_read(int at) {
     const Thread& self = *current;
-    if (ended_) fault("shared memory of block %d, which has ended", block_->index);
+    if (block_ != self.block) check_remote();
     Cell& cell = cells_[at];
     if (cell.writer >= kPending) {
         if (cell.writer == kNobody) fault("float %d of shared memory is read before it was written", at);
@@ -74,7 +85,7 @@ void Memory::check_read(int at) {
 
 void Memory::check_write(int at) {
     const Thread& self = *current;
-    if (ended_) fault("shared memory of block %d, which has ended", block_->index);
+    if (block_ != self.block) check_remote();
     Cell& cell = cells_[at];
     if (cell.writer >= kPending && cell.writer != kNobody)
         fault("float %d of shared memory is written before thread %d waited for its copy", at, index_of(cell.writer));

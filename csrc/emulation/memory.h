@@ -30,10 +30,10 @@ class Memory {
    public:
     // `bytes` of NaN that nobody has written.
     void reset(Block& block, int bytes);
-    // From now on every access is one to a block that has ended.
+    // The block has ended: from now on every access is a fault, and so are those of other blocks that may come later
+    // in another order of the threads.
     void end();
 
-    Block* block() const { return block_; }
     int size() const { return size_; }  // floats
 
     float load(int at) {
@@ -56,13 +56,15 @@ class Memory {
 
     void check_read(int at);
     void check_write(int at);
+    void check_remote();  // when another block of the cluster reads or writes
 
     std::vector<float> values_;
     std::vector<Cell> cells_;
     int size_ = 0;
     Block* block_ = nullptr;
     bool ended_ = false;
-    uint32_t remote_access_ = 0;
+    uint32_t started_ = 0;
+    uint32_t remote_access_ = 0;  // the last one
 };
 
 }  // namespace capsroute::emulation

@@ -25,30 +25,35 @@ struct Fragments {
     const float (&b)[2];
 };
 
-// What the instruction sees of an operand: 10 bits after the point.
+// What the instruction sees of an operand: 10 bits after the point. The highest of them is set in a NaN, or else a NaN
+// with its only bits among the others would become an infinity.
 double operand(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    const uint32_t seen = bits & ~uint32_t(0x1fff);
-    float result;
-    // A NaN with its only bits among the dropped ones would become an infinity.
-    memcpy(&result, isnan(value) ? &bits : &seen, sizeof result);
-    return result;
+    bits = (bits & ~uint32_t(0x1fff)) | uint32_t(value != value) << 22;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
 }
 
 float towards_zero(double value) {
-    const float nearest = float(value);
-    if (!(fabs(double(nearest)) > fabs(value))) return nearest;
+    float nearest = float(value);
     uint32_t bits;
     memcpy(&bits, &nearest, sizeof bits);
-    --bits;
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
+    bits -= fabs(double(nearest)) > fabs(value);
+    memcpy(&nearest, &bits, sizeof bits);
+    return nearest;
+}
+
+void multiply_row(const double (&a)[kInner], const double (&b)[kInner][kColumns], float (&c)[kColumns]) {
+    double sums[kColumns] = {};
+    for (int k = 0; k < kInner; ++k)
+        for (int column = 0; column < kColumns; ++column) sums[column] += a[k] * b[k][column];
+    for (int column = 0; column < kColumns; ++column) c[column] = towards_zero(sums[column] + c[column]);
 }
 
 void perform_mma(void* const* operands) {
-    double a[kRows][kInner], b[kInner][kColumns], c[kRows][kColumns];
+    double a[kRows][kInner], b[kInner][kColumns];
+    float c[kRows][kColumns];
     for (int lane = 0; lane < kWarp; ++lane) {
         const Fragments& own = *static_cast<const Fragments*>(operands[lane]);
         const int g = lane / 4, q = lane % 4;
@@ -58,16 +63,11 @@ void perform_mma(void* const* operands) {
         }
         for (int n = 0; n < 2; ++n) b[q + n * 4][g] = operand(own.b[n]);
     }
-    for (int row = 0; row < kRows; ++row) {
-        double sums[kColumns] = {};
-        for (int k = 0; k < kInner; ++k)
-            for (int column = 0; column < kColumns; ++column) sums[column] += a[row][k] * b[k][column];
-        for (int column = 0; column < kColumns; ++column) c[row][column] += sums[column];
-    }
+    for (int row = 0; row < kRows; ++row) multiply_row(a[row], b, c[row]);
     for (int lane = 0; lane < kWarp; ++lane) {
         const Fragments& own = *static_cast<const Fragments*>(operands[lane]);
         const int g = lane / 4, q = lane % 4;
-        for (int n = 0; n < 4; ++n) own.c[n] = towards_zero(c[g + n / 2 * 8][q * 2 + n % 2]);
+        for (int n = 0; n < 4; ++n) own.c[n] = c[g + n / 2 * 8][q * 2 + n % 2];
     }
     ++machine.counters.mma;
 }

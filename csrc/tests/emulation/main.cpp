@@ -1,0 +1,32 @@
+// Tests of the emulation: kernels that are right run in every order of the threads, and every rule that a kernel can
+// break is broken once and seen to be reported.
+//
+// emulation_tests [--times]   with --times also prints what a rendezvous costs
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/emulation/programs.h"
+
+using namespace capsroute::tests;
+
+int main(int argc, char** argv) {
+    const bool times = argc == 2 && !strcmp(argv[1], "--times");
+    if (argc != 1 && !times) {
+        fprintf(stderr, "usage: emulation_tests [--times]\n");
+        return 2;
+    }
+    Failures failures;
+    check_programs(failures);
+    check_faults(failures);
+    check_memory_faults(failures);
+    check_limits(failures);
+    check_mma(failures);
+    check_numbers(failures);
+    for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
+
+    const capsroute::emulation::Counters counters = capsroute::emulation::counters();
+    printf("emulation_tests: %lld launches of %lld threads, %lld faults, %zu failures\n", (long long)counters.launches,
+           (long long)counters.threads, (long long)counters.faults, failures.texts.size());
+    if (times) print_times();
+    return failures.texts.empty() ? 0 : 1;
+}

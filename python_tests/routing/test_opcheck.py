@@ -101,11 +101,11 @@ def test_options_are_unpacked_as_packed(case: Case) -> None:
     assert RoutingOptions.unpack(options.integers(), options.floats()) == options
 
 
-@pytest.mark.parametrize("kernel", CUDA_KERNELS)
+@pytest.mark.parametrize("chosen", CUDA_KERNELS)
 @pytest.mark.parametrize("fusion", CUDA_FUSIONS)
 @pytest.mark.parametrize("allow_tf32", [None, False, True])
-def test_options_of_cuda_are_unpacked_as_packed(kernel: str, fusion: str, allow_tf32: bool | None) -> None:
-    options = RoutingOptions(backend="cuda", allow_tf32=allow_tf32, cuda_kernel=kernel, cuda_fusion=fusion)
+def test_options_of_cuda_are_unpacked_as_packed(chosen: str, fusion: str, allow_tf32: bool | None) -> None:
+    options = RoutingOptions(backend="cuda", allow_tf32=allow_tf32, cuda_kernel=chosen, cuda_fusion=fusion)
     assert RoutingOptions.unpack(options.integers(), options.floats()) == options
 
 

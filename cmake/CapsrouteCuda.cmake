@@ -5,6 +5,10 @@ set(CAPSROUTE_CUDA_FOUND OFF)
 set(CAPSROUTE_CUDA_ARCHS_BUILT)
 set(nvcc_at_least 12.4)
 
+# The versions of PTX that the kernels tell apart (__CUDA_ARCH__ in csrc/cuda). An architecture is compiled from the
+# last of them that it has, so that the first half of nvcc's work is done three times and not seven.
+set(ptx_versions 75 80 90)
+
 # Sets nvcc, nvcc_version, nvcc_archs (those of ours that it knows, in rising order), and nvcc_fault: why it will not do,
 # else empty. CMake itself would take any nvcc, and stumble over an old one with an error that does not say so.
 function(capsroute_find_nvcc)
@@ -66,7 +70,7 @@ function(capsroute_native_archs result)
     set(${result} ${found} PARENT_SCOPE)
 endfunction()
 
-# Sets CAPSROUTE_CUDA_ARCHS_BUILT, and CMAKE_CUDA_ARCHITECTURES: the same in CMake's words.
+# Sets CAPSROUTE_CUDA_ARCHS_BUILT and, for nvcc, generate_code.
 macro(capsroute_choose_archs)
     if(CAPSROUTE_CUDA_ARCHS_ASKED MATCHES "[0-9]")
         foreach(arch IN LISTS CAPSROUTE_CUDA_ARCHS_ASKED)
@@ -81,15 +85,30 @@ macro(capsroute_choose_archs)
             capsroute_stop("CAPSROUTE_CUDA_ARCHS=native was asked for, but nvidia-smi shows no GPU that ${nvcc} compiles for: name the architectures, or ask for all.")
         endif()
     endif()
-    set(ptx)
+    foreach(ptx IN LISTS ptx_versions)
+        set(codes_${ptx})
+    endforeach()
     if(NOT CAPSROUTE_CUDA_ARCHS_BUILT)
-        # All, and PTX of the newest, which the driver compiles for GPUs that come later.
+        # All, and the newest PTX itself, which the driver compiles for GPUs that come later.
         set(CAPSROUTE_CUDA_ARCHS_BUILT ${nvcc_archs})
-        list(GET nvcc_archs -1 newest)
-        set(ptx ${newest}-virtual)
+        list(GET ptx_versions -1 newest)
+        set(codes_${newest} compute_${newest})
     endif()
-    list(TRANSFORM CAPSROUTE_CUDA_ARCHS_BUILT APPEND "-real" OUTPUT_VARIABLE CMAKE_CUDA_ARCHITECTURES)
-    list(APPEND CMAKE_CUDA_ARCHITECTURES ${ptx})
+    foreach(arch IN LISTS CAPSROUTE_CUDA_ARCHS_BUILT)
+        foreach(ptx IN LISTS ptx_versions)
+            if(ptx LESS_EQUAL arch)
+                set(best ${ptx})
+            endif()
+        endforeach()
+        list(APPEND codes_${best} sm_${arch})
+    endforeach()
+    set(generate_code)
+    foreach(ptx IN LISTS ptx_versions)
+        if(codes_${ptx})
+            list(JOIN codes_${ptx} "," codes)
+            list(APPEND generate_code "--generate-code=arch=compute_${ptx},code=[${codes}]")
+        endif()
+    endforeach()
 endmacro()
 
 if(CAPSROUTE_CUDA STREQUAL "0")
@@ -106,8 +125,7 @@ else()
         set(CAPSROUTE_CUDA_SUMMARY "none, ${nvcc_fault}")
     else()
         capsroute_choose_archs()
-        # CMake compiles a first program for these too, and not for a default of its own that a new nvcc may not know.
-        set(ENV{CUDAARCHS} "${CMAKE_CUDA_ARCHITECTURES}")
+        set(CMAKE_CUDA_ARCHITECTURES OFF) # generate_code says it, in ways that CMake has no words for
         set(ENV{CUDACXX} "${nvcc}")
         if(NOT CMAKE_CUDA_HOST_COMPILER AND "$ENV{CUDAHOSTCXX}" STREQUAL "")
             set(ENV{CUDAHOSTCXX} "${CMAKE_CXX_COMPILER}") # one compiler for all that runs on the CPU
@@ -141,6 +159,7 @@ function(capsroute_cuda_flags target)
         CUDA_EXTENSIONS OFF
         CUDA_VISIBILITY_PRESET hidden)
     list(JOIN CAPSROUTE_CUDA_ARCHS_BUILT "," archs)
+    target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${generate_code}>")
     target_compile_definitions(${target} PRIVATE
         CAPSROUTE_CUDA_BUILT
         $<$<COMPILE_LANGUAGE:CXX>:CAPSROUTE_CUDA_ARCHS_BUILT=${archs}>)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import platform
 import subprocess
@@ -11,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from .tree import ROOT
+from .tree import load_script
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one instruction set")
 
@@ -26,12 +25,7 @@ AVX_FLAGS = ("-mavx2", "-mfma")
 
 @pytest.fixture(scope="module")
 def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_isa_leaks", ROOT / "scripts" / "check_isa_leaks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("check_isa_leaks")
 
 
 def build(folder: Path, baseline: str, avx2: str) -> Path:

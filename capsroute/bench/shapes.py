@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -49,14 +50,20 @@ class Shape:
         Returns:
             x ``[B, I, d]``, weight ``[I, J, D, d]`` and a gradient of the output, ``[B, J, D]``.
         """
-        generator = torch.Generator().manual_seed(0)
+        x, weight, grad = (tensor.to(device=device, dtype=dtype, copy=True) for tensor in _random(self))
+        return x, weight, grad
 
-        def normal(*sizes: int, scale: float = 1.0) -> Tensor:
-            return (torch.randn(*sizes, generator=generator) * scale).to(device=device, dtype=dtype)
 
-        x = normal(self.batch, self.inputs, self.input_size)
-        weight = normal(self.inputs, self.outputs, self.output_size, self.input_size, scale=self.input_size**-0.5)
-        return x, weight, normal(self.batch, self.outputs, self.output_size)
+@functools.lru_cache(maxsize=1)  # a run asks for each shape many times in a row, and drawing takes longer than routing
+def _random(shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*sizes: int, scale: float = 1.0) -> Tensor:
+        return torch.randn(*sizes, generator=generator) * scale
+
+    x = normal(shape.batch, shape.inputs, shape.input_size)
+    weight = normal(shape.inputs, shape.outputs, shape.output_size, shape.input_size, scale=shape.input_size**-0.5)
+    return x, weight, normal(shape.batch, shape.outputs, shape.output_size)
 
 
 SHAPES = (

@@ -7,10 +7,21 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capsroute.cli import bench_gpu
 from capsroute.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from capsroute.bench import suite
+
+_DEFAULTS = {
+    "shapes": None,
+    "dtype": "float32",
+    "compare": "eager,compile",
+    "gradient": "both",
+    "rounds": None,
+    "threads": None,
+    "json": None,
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -24,21 +35,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--shapes", metavar="A,B", help="names from the table of shapes, separated by commas; all by default"
     )
-    parser.add_argument("--dtype", default="float32", help="float32 (default), float64, bfloat16 or float16")
-    parser.add_argument(
-        "--compare", metavar="A,B", default="eager,compile", help="eager, compile, both (default) or none"
-    )
-    parser.add_argument(
-        "--gradient", choices=("all", "last", "both"), default="both", help="for the backward; both by default"
-    )
+    parser.add_argument("--dtype", help="float32 (default), float64, bfloat16 or float16")
+    parser.add_argument("--compare", metavar="A,B", help="eager, compile, both (default) or none")
+    parser.add_argument("--gradient", choices=("all", "last", "both"), help="for the backward; both by default")
     parser.add_argument("--rounds", type=int, help="timed rounds in which the contenders take turns")
     parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice by default")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured to this file")
+    parser.set_defaults(**_DEFAULTS)
+    bench_gpu.add_parser(parser.add_subparsers(dest="where", metavar="gpu", title="on a GPU"))
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command.
+    """Run the command, or ``bench gpu``.
 
     Returns:
         The exit status: 0, or 1 if a result of capsroute differs from the reference.
@@ -46,6 +55,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CommandError: Options that make no sense, a file that cannot be written, or no package rich.
     """
+    if args.where == "gpu":
+        misplaced = [f"--{name}" for name, default in _DEFAULTS.items() if getattr(args, name) != default]
+        if misplaced:
+            raise CommandError(f"options of bench gpu go after the word gpu; got {' '.join(misplaced)} before it")
+        return bench_gpu.run(args)
     try:
         from rich.console import Console
     except ImportError:
@@ -93,13 +107,9 @@ def _plan(args: argparse.Namespace) -> suite.Plan:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1; got {value}")
-    families = [] if args.compare == "none" else _split(args.compare)
+    families = [] if args.compare == "none" else bench_gpu.split(args.compare)
     peers.check_families(families)
-    chosen = shapes.SHAPES if args.shapes is None else shapes.by_names(_split(args.shapes))
+    chosen = shapes.SHAPES if args.shapes is None else shapes.by_names(bench_gpu.split(args.shapes))
     gradients = ("all", "last") if args.gradient == "both" else (args.gradient,)
     plan = suite.Plan(chosen, args.dtype, families, gradients)
     return plan if args.rounds is None else dataclasses.replace(plan, rounds=args.rounds)
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]

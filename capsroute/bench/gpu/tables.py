@@ -1,0 +1,176 @@
+"""A run as a document of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from capsroute.bench.workload import OURS
+
+from . import variants
+from .plan import PASSES, PRECISIONS, passes_of
+from .timings import Row, failed
+from .views import Contenders, by_shape, fastest, speedup
+
+if TYPE_CHECKING:
+    from .correctness import Check
+    from .record import Record
+
+_HEAD = (
+    "shape",
+    "B, I, d, J, D, T",
+    "floor",
+    "eager",
+    "compile",
+    "capsroute",
+    "× eager",
+    "× compile",
+    "of floor",
+    "graph replay",
+    "host",
+    "MiB",
+    "eager MiB",
+)
+_LEGEND = (
+    "Times are in µs. *eager* and *compile* are the faster one of two formulations in plain PyTorch, and the better "
+    "one under `torch.compile`; *× eager* and *× compile* are how many times longer they take than capsroute. These "
+    "times are of the device between two events, medians, caches cold, launches hidden. *graph replay* is a replay of "
+    "capsroute's call in a CUDA graph, many in a row, caches warm; *host* is how long its Python call takes. *floor* "
+    "is the larger of the times for compulsory traffic (b) and for the operations (o) at the limits above, *of floor* "
+    "the share of capsroute's time that it is. *MiB* is peak memory beyond the results."
+)
+
+
+def document(record: Record) -> str:
+    """The whole of ``gpu.md``."""
+    lines = [f"# Routing on {record.environment['gpu']['name']}", "", *_about(record)]
+    lines += _section("What went wrong", [f"- {fault}" for fault in _faults(record)])
+    lines += _section("What was left out", [f"- {note}" for note in _left_out(record)])
+    lines += _section("Correctness", _checks(record.checks))
+    if record.rows:
+        lines += ["", "## Times", "", _LEGEND]
+    for gradient in PASSES:
+        for precision in PRECISIONS:
+            rows = [row for row in record.rows if (row.gradient, row.precision) == (gradient, precision)]
+            lines += _section(f"{passes_of(gradient).capitalize()}, {precision}", _times(rows), level=3)
+    for precision in PRECISIONS:
+        rows = [row for row in record.rows if row.gradient is None and row.precision == precision]
+        lines += _section(f"Kernels of capsroute, forward, {precision}", _fusions(rows), level=3)
+    return "\n".join(lines) + "\n"
+
+
+def _about(record: Record) -> list[str]:
+    about = record.environment
+    gpu, build = about["gpu"], about["capsroute"]
+    commit = f" at {about['commit'][:12]}{'+' * about['commit'].endswith('+')}" if about["commit"] else ""
+    lines = [
+        f"{about['date']}, {about['processor']}, driver {gpu.get('driver_version', 'unknown')}, torch {about['torch']} "
+        f"(CUDA {gpu.get('cuda_of_torch')}), capsroute {build['version']}{commit}, built for "
+        f"{', '.join(map(str, build['cuda_archs'])) or 'no CUDA device'}."
+    ]
+    limits = record.ceilings
+    if limits is not None:
+        rates = ", ".join(f"{name} {rate / 1e12:.1f}" for name, rate in limits.matrix.items())
+        lines += [
+            "",
+            f"Measured limits: copy {limits.bandwidth / 1e9:.0f} GB/s; products in TFLOP/s: {rates}; from one empty "
+            f"kernel to the next {limits.launch_seconds * 1e6:.1f} µs, its call {limits.host_seconds * 1e6:.1f} µs.",
+        ]
+    return lines if record.finished else [*lines, "", "This run has not come to its end."]
+
+
+def _faults(record: Record) -> list[str]:
+    checks = [
+        f"{c.shape} (B = {c.samples}), {c.precision}, gradient {c.gradient}, kernel {c.variant}: {c.problem}"
+        for c in record.checks
+        if c.passed is False
+    ]
+    return [*record.faults, *checks, *(_problem(row) for row in record.rows if failed(row))]
+
+
+def _left_out(record: Record) -> list[str]:
+    peers = [row for row in record.rows if not row.contender.startswith(OURS)]
+    return [*record.notes, *(_problem(row) for row in peers if row.problem is not None)]
+
+
+def _problem(row: Row) -> str:
+    return f"{row.shape}, {row.precision}, {passes_of(row.gradient)}, {row.contender}: {row.problem}"
+
+
+def _checks(checks: Sequence[Check]) -> list[str]:
+    """Per shape and precision: how many kernels passed, and the largest error in parts of what is allowed."""
+    if not checks:
+        return []
+    shapes = dict.fromkeys(check.shape for check in checks)
+    cells = []
+    for shape in shapes:
+        cells.append([shape])
+        for precision in PRECISIONS:
+            done = [c for c in checks if (c.shape, c.precision) == (shape, precision) and c.passed is not None]
+            good = sum(c.passed is True for c in done)
+            worst = max((value for c in done for value in c.excess.values()), default=0.0)
+            said = "-" if not done else f"{good} of {len(done)}" + (" **WRONG**" if good < len(done) else "")
+            cells[-1].append(f"{said}, {worst:.2f}" if done else said)
+    text = (
+        "Results within the rule, output and gradients of x and weight, with both gradients, by the kernel taken by "
+        "itself, each fusion that takes the shape, and the plain kernel on a few samples; each twice, with the same "
+        "bits. Then the largest error in parts of what is allowed."
+    )
+    return [text, "", *_table(("shape", *PRECISIONS), cells)]
+
+
+def _times(rows: Sequence[Row]) -> list[str]:
+    cells = [_comparison(shape, contenders) for shape, contenders in by_shape(rows).items()]
+    return _table(_HEAD, cells) if cells else []
+
+
+def _comparison(shape: str, contenders: Contenders) -> list[str]:
+    """One shape, in the columns of _HEAD."""
+    row = next(iter(contenders.values()))
+    ours, peers = contenders.get(OURS), [fastest(contenders.values(), family) for family in ("eager", "compile")]
+    figures = [peer.figures if peer is not None else None for peer in (ours, peers[0])]
+    return [
+        shape,
+        row.sizes,
+        f"{_micro(row.floor.seconds)} {row.floor.limit[0]}",
+        *(_micro(peer.seconds if peer is not None else None) for peer in peers),
+        f"**{_micro(ours.seconds if ours is not None else None)}**",
+        *(_number(speedup(contenders, family), ".1f") for family in ("eager", "compile")),
+        _number(row.floor.seconds / ours.seconds if ours is not None and ours.seconds else None, ".0%"),
+        _micro(figures[0].replay_seconds if figures[0] is not None else None),
+        _micro(figures[0].host_seconds if figures[0] is not None else None),
+        *(_number(f.extra_bytes / 2**20 if f is not None else None, ".1f") for f in figures),
+    ]
+
+
+def _fusions(rows: Sequence[Row]) -> list[str]:
+    names = [variants.contender(variant) for variant in (variants.AUTOMATIC, *variants.FUSIONS)]
+    cells = []
+    for shape, contenders in by_shape(rows).items():
+        found = [contenders.get(name) for name in names]
+        if any(found):
+            times = [_micro(row.seconds if row is not None else None) for row in found]
+            cells.append([shape, *times, (found[0].kernel if found[0] is not None else None) or "-"])
+    head = ("shape", variants.AUTOMATIC, *variants.FUSIONS, "what it takes by itself")
+    return ["Times in µs, as above.", "", *_table(head, cells)] if cells else []
+
+
+def _section(title: str, lines: list[str], level: int = 2) -> list[str]:
+    return ["", f"{'#' * level} {title}", "", *lines] if lines else []
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _micro(seconds: float | None) -> str:
+    """Microseconds with three digits or all before the point."""
+    if seconds is None:
+        return "-"
+    value = seconds * 1e6
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -34,7 +34,8 @@ def failed_build(tree: Path, **changes: str) -> str:
         ({"CAPSROUTE_CUDA": "yes"}, "CAPSROUTE_CUDA must be auto, 0 or 1, but it is 'yes'."),
         ({"CAPSROUTE_CUDA_ARCHS": "80,sm_90"}, "CAPSROUTE_CUDA_ARCHS must be native, all or a list"),
         ({"CAPSROUTE_EMULATION": "2"}, "CAPSROUTE_EMULATION must be 0 or 1, but it is '2'."),
-        ({"CAPSROUTE_EMULATION": "1"}, "CAPSROUTE_EMULATION=1 was asked for, but capsroute"),
+        ({"CAPSROUTE_CUDA_ARCHS": "90,103"}, "CAPSROUTE_CUDA_ARCHS names 103, but the kernels are written for 75, 80,"),
+        ({"CAPSROUTE_CUDA_ARCHS": "70"}, "CAPSROUTE_CUDA_ARCHS names 70, but the kernels are written for 75, 80,"),
         ({"MAX_JOBS": "0"}, "MAX_JOBS must be a whole number of at least 1, but it is '0'."),
         ({"MAX_JOBS": "many"}, "MAX_JOBS must be a whole number of at least 1, but it is 'many'."),
     ],
@@ -59,7 +60,7 @@ def test_build_needs_no_torch(source_tree: Path) -> None:
     )
     names = {line.split(">")[0] for line in printed.stdout.split()}
     assert names == {"setuptools", "pybind11", "ninja", "cmake"}
-    sources = [path for path in (source_tree / "csrc").rglob("*") if path.suffix in {".cpp", ".h"}]
+    sources = [path for path in (source_tree / "csrc").rglob("*") if path.suffix in {".cpp", ".h", ".cu", ".cuh"}]
     assert sources
     assert not [
         path for path in sources if "#include <torch" in path.read_text() or "#include <ATen" in path.read_text()

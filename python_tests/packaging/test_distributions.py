@@ -16,7 +16,7 @@ from capsroute._version import __version__
 
 from .tree import ROOT, Distributions, clean_environment
 
-SOURCE_SUFFIXES = {".cpp", ".h", ".cmake", ".py", ".pyi", ".md"}
+SOURCE_SUFFIXES = {".cpp", ".h", ".cu", ".cuh", ".cmake", ".py", ".pyi", ".md"}
 SOURCE_FOLDERS = ("capsroute", "cmake", "csrc", "docs", "python_tests", "scripts")
 LOOSE_FILES = {
     "CHANGELOG.md",
@@ -26,9 +26,11 @@ LOOSE_FILES = {
     "Makefile",
     "README.md",
     "capsroute/py.typed",
+    "cmake/emulation/CMakeLists.txt",
     "pyproject.toml",
     "scripts/build-core",
     "scripts/cross-checks",
+    "scripts/cuda-check",
     "scripts/system-packages",
     "setup.py",
 }
@@ -62,6 +64,7 @@ def test_sdist_holds_every_source(source_tree: Path, distributions: Distribution
         if path.suffix in SOURCE_SUFFIXES
     }
     assert expected - held == set()
+    assert {"csrc/cuda/device.cuh", "csrc/cuda/host.cu", "csrc/emulation/device.h"} <= held
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
 
 

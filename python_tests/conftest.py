@@ -7,28 +7,14 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-
-def _usable_cpu_isas() -> list[str]:
-    from capsroute import testing
-
-    return testing.usable_cpu_isas()
-
-
-def _cuda_backends() -> list[str]:
-    """The backends with the CUDA kernels: emulated where that module was built, real where there is a GPU."""
-    import capsroute
-
-    info = capsroute.build_info()
-    real = torch.cuda.is_available() and info["cuda_archs"]
-    return [*(["cuda_emulated"] if info["emulation"] else []), *(["cuda"] if real else [])]
-
+from .kernels import cuda_backends, usable_cpu_isas
 
 # What a test that asks for the fixture runs once with each of.
 _PARAMETERS = {
-    "cpu_isa": _usable_cpu_isas,
-    "cuda_backend": _cuda_backends,
-    "backend": lambda: ["cpu", *_cuda_backends()],
-    "kernel": lambda: [*_usable_cpu_isas(), *_cuda_backends()],
+    "cpu_isa": usable_cpu_isas,
+    "cuda_backend": cuda_backends,
+    "backend": lambda: ["cpu", *cuda_backends()],
+    "kernel": lambda: [*usable_cpu_isas(), *cuda_backends()],
 }
 
 

@@ -14,6 +14,7 @@ from capsroute import reference
 from .cases import Tensors, evaluate, to
 from .tolerances import assert_faithful
 
+MOST_VOTES = 2**26  # that the reference stores at once; 512 MiB in float64, several times
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
@@ -28,8 +29,24 @@ def fused(tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Tensors:
 
 
 def plain(tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.dtype) -> Tensors:
-    """``output`` and gradients of the plain reference, computed in ``dtype`` from the same rounded arguments."""
-    return evaluate(getattr(reference, entry_name(tensors)), to(tensors, dtype), options, grad.to(dtype))
+    """``output`` and gradients of the plain reference, computed in ``dtype`` from the same rounded arguments.
+
+    It stores the votes several times, so large problems are taken in chunks of samples.
+    """
+    function, tensors, grad = getattr(reference, entry_name(tensors)), to(tensors, dtype), grad.to(dtype)
+    inputs, (batch, outputs, size) = next(iter(tensors.values())).shape[1], grad.shape
+    samples = max(1, MOST_VOTES // (inputs * outputs * size))
+    if samples >= batch:
+        return evaluate(function, tensors, options, grad)
+    per_sample = {n for n, t in tensors.items() if n in ("x", "votes", "input_mask", "output_mask") or t.dim() == 3}
+    per_sample.discard("weight")
+    parts = [
+        evaluate(function, {n: t[k] if n in per_sample else t for n, t in tensors.items()}, options, grad[k])
+        for k in (slice(first, first + samples) for first in range(0, batch, samples))
+    ]
+    together = {n: [part[n] for part in parts] for n in parts[0]}
+    per_sample.add("output")
+    return {n: torch.cat(ts) if n in per_sample else functools.reduce(torch.add, ts) for n, ts in together.items()}
 
 
 def plain_in_several_orders(

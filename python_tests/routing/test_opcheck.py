@@ -77,10 +77,10 @@ def check_backward(name: str, case: Case, dtype: torch.dtype, wanted: str, backe
 @NAMES
 @DTYPES
 @pytest.mark.parametrize("case", FEW, ids=str)
-def test_on_cuda(name: str, case: Case, dtype: torch.dtype, cuda_backend: str) -> None:
-    """Schemas, fakes and Python are those of the CPU; that they hold for this device too needs a few cases."""
-    check_forward(name, case, dtype, True, cuda_backend)
-    check_backward(name, case, dtype, "all", cuda_backend)
+def test_on_each_backend(name: str, case: Case, dtype: torch.dtype, backend: str) -> None:
+    """Schemas, fakes and Python are the same everywhere; that they hold for a device needs a few cases."""
+    check_forward(name, case, dtype, True, backend)
+    check_backward(name, case, dtype, "all", backend)
 
 
 @NAMES

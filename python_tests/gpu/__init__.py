@@ -1,0 +1,1 @@
+"""What only a GPU can show: streams, graphs, several devices, full shapes, memory. Nothing here runs without one."""

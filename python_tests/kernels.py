@@ -1,0 +1,36 @@
+"""The kernels that can be tested here: what was built, on what this machine has."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+def usable_cpu_isas() -> list[str]:
+    """The instruction sets that were built and that this CPU has."""
+    from capsroute import testing
+
+    return testing.usable_cpu_isas()
+
+
+def cuda_backends() -> list[str]:
+    """The backends with the CUDA kernels: emulated where that module was built, real where there is a GPU."""
+    import capsroute
+
+    info = capsroute.build_info()
+    real = torch.cuda.is_available() and info["cuda_archs"]
+    return [*(["cuda_emulated"] if info["emulation"] else []), *(["cuda"] if real else [])]
+
+
+def require(backend: str = "") -> None:
+    """At the head of a file: skip all of it, in one line, without this backend (or without any CUDA kernels)."""
+    usable = cuda_backends()
+    if backend not in (usable if backend else [""]) or not usable:
+        pytest.skip(f"needs {_NEEDS[backend]}", allow_module_level=True)
+
+
+_NEEDS = {
+    "cuda": "a GPU and a build with CUDA kernels",
+    "cuda_emulated": "the emulation (CAPSROUTE_EMULATION=1)",
+    "": "the emulation (CAPSROUTE_EMULATION=1), or a GPU and a build with CUDA kernels",
+}

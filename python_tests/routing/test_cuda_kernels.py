@@ -1,0 +1,235 @@
+"""The CUDA kernels, emulated and real: each kernel, each fusion over passes, each instantiation at its edges, TF32."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import capsroute
+from capsroute import reference, testing
+
+from .. import kernels
+from .cases import Case, evaluate, option_cases, votes_of
+from .compare import DTYPES, assert_bitwise_equal, assert_matches_reference, fused
+
+kernels.require()
+HALF_AND_SINGLE = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+FUSION = pytest.mark.parametrize("fusion", ["grid", "cluster", "launches"])
+ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+# Outputs that a warp of the fused kernels holds, by the largest D of an instantiation: plan.h.
+OUTPUTS_PER_WARP = {8: 16, 16: 10, 32: 5, 64: 2}
+
+
+def require_fusion(fusion: str, cuda_backend: str) -> None:
+    """Only some devices have clusters."""
+    if fusion == "cluster" and cuda_backend == "cuda" and torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("this GPU has no clusters")
+
+
+def arguments(case: Case, entry: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    tensors = case.tensors(dtype)
+    return votes_of(tensors) if entry == "route_votes" else tensors
+
+
+def check(case: Case, dtype: torch.dtype, entry: str = "dynamic_routing") -> None:
+    assert_matches_reference(arguments(case, entry, dtype), case.options(), case.output_gradient(dtype))
+
+
+@pytest.mark.parametrize("case", option_cases(), ids=str)
+@HALF_AND_SINGLE
+@FUSION
+def test_options_in_each_fusion(case: Case, dtype: torch.dtype, fusion: str, cuda_backend: str) -> None:
+    require_fusion(fusion, cuda_backend)
+    with testing.cuda_kernel("fused", fusion):
+        check(case, dtype)
+
+
+@pytest.mark.parametrize("case", option_cases(), ids=str)
+@FUSION
+def test_votes_in_each_fusion(case: Case, fusion: str, cuda_backend: str) -> None:
+    require_fusion(fusion, cuda_backend)
+    with testing.cuda_kernel("fused", fusion):
+        check(case, torch.float32, "route_votes")
+
+
+@pytest.mark.parametrize("case", option_cases(), ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@ENTRY
+def test_options_in_the_plain_kernel(case: Case, dtype: torch.dtype, entry: str, cuda_backend: str) -> None:
+    with testing.cuda_kernel("plain"):
+        check(case, dtype, entry)
+
+
+def instantiation_edges() -> list[Case]:
+    """For each instantiation: D at both its ends, and J around what one and two warps hold."""
+    cases = []
+    smallest = 1
+    for largest, outputs in OUTPUTS_PER_WARP.items():
+        for count in (outputs - 1, outputs, outputs + 1, 2 * outputs, 2 * outputs + 1):
+            for k, size in enumerate(sorted({smallest, largest - 1, largest})):
+                softmax = ("outputs", "inputs", "leaky")[(k + count) % 3]
+                cases.append(Case((17, 5, 9, count, size), softmax=softmax, logits="shared", bias=True))
+        smallest = largest + 1
+    return cases
+
+
+@pytest.mark.parametrize("case", instantiation_edges(), ids=str)
+@pytest.mark.parametrize("gradient", ["all", "last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_edges_of_each_instantiation(case: Case, gradient: str, dtype: torch.dtype, cuda_backend: str) -> None:
+    with testing.cuda_kernel("fused"):
+        check(dataclasses.replace(case, gradient=gradient), dtype)
+
+
+@pytest.mark.parametrize("batch", [1, 15, 16, 17, 31, 32, 33, 49])
+@pytest.mark.parametrize("inputs", [1, 7, 40])
+@FUSION
+def test_edges_of_tiles_and_chunks(batch: int, inputs: int, fusion: str, cuda_backend: str) -> None:
+    require_fusion(fusion, cuda_backend)
+    with testing.cuda_kernel("fused", fusion):
+        check(Case((batch, inputs, 8, 11, 16)), torch.float32)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 64, 65])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_input_sizes(size: int, dtype: torch.dtype, cuda_backend: str) -> None:
+    """The fused kernels where they take this d, the plain one elsewhere."""
+    check(Case((18, 6, size, 10, 16)), dtype)
+
+
+FUSION_CASES = [
+    Case((37, 33, 5, 7, 12), iterations=4, bias=True, logits="sample"),
+    Case((17, 20, 8, 23, 16), softmax="inputs", input_mask=True, output_mask=True),
+    Case((5, 24, 16, 9, 33), softmax="leaky", weights="half", gradient="last"),
+]
+
+
+@pytest.mark.parametrize("case", FUSION_CASES, ids=str)
+@ENTRY
+def test_launches_are_the_grid_bit_by_bit(case: Case, entry: str, cuda_backend: str) -> None:
+    """The same phases in the same order, whether the blocks meet or start anew."""
+    tensors, grad = arguments(case, entry, torch.float32), case.output_gradient(torch.float32)
+    with testing.cuda_kernel("fused", "grid"):
+        grid = fused(tensors, case.options(), grad)
+    with testing.cuda_kernel("fused", "launches"):
+        launches = fused(tensors, case.options(), grad)
+    assert_bitwise_equal(launches, grid)
+
+
+@pytest.mark.parametrize("case", FUSION_CASES, ids=str)
+@pytest.mark.parametrize("chosen", [("plain", "automatic"), ("fused", "grid"), ("fused", "cluster")], ids="-".join)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_runs_are_bit_identical(case: Case, chosen: tuple[str, str], dtype: torch.dtype, cuda_backend: str) -> None:
+    require_fusion(chosen[1], cuda_backend)
+    tensors, grad = case.tensors(dtype), case.output_gradient(dtype)
+    with testing.cuda_kernel(*chosen):
+        expected = fused(tensors, case.options(), grad)
+        for _ in range(3):
+            assert_bitwise_equal(fused(tensors, case.options(), grad), expected)
+
+
+def test_backward_keeps_the_kernel_of_its_forward(cuda_backend: str) -> None:
+    case = FUSION_CASES[0]
+    tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
+    expected = {}
+    for kernel in ("plain", "fused"):
+        with testing.cuda_kernel(kernel):
+            expected[kernel] = fused(tensors, case.options(), grad)["x"]
+    assert not torch.equal(expected["plain"], expected["fused"])  # or the test would prove nothing
+    for kernel, other in (("plain", "fused"), ("fused", "plain")):
+        leaf = tensors["x"].clone().requires_grad_()
+        with testing.cuda_kernel(kernel):
+            output = capsroute.dynamic_routing(**{**tensors, "x": leaf}, **case.options())
+        with testing.cuda_kernel(other):
+            (found,) = torch.autograd.grad(output, leaf, grad)
+        assert torch.equal(found, expected[kernel])
+
+
+def test_a_kernel_that_cannot_run_is_an_error(cuda_backend: str) -> None:
+    """Tensor cores have no float64 here: forced, that is said; not forced, the plain kernel takes it."""
+    tensors = FUSION_CASES[0].tensors()
+    with testing.cuda_kernel("fused"), pytest.raises(RuntimeError, match="cannot run this problem"):
+        capsroute.dynamic_routing(**tensors)
+    assert "plain" in capsroute.explain(**tensors)
+
+
+@pytest.mark.parametrize(("chosen", "fusion"), [
+    ("plain", "automatic"), ("fused", "grid"), ("fused", "cluster"), ("fused", "launches")
+])  # fmt: skip
+def test_explain_names_kernel_and_fusion(chosen: str, fusion: str, cuda_backend: str) -> None:
+    require_fusion(fusion, cuda_backend)
+    with testing.cuda_kernel(chosen, fusion):
+        said = capsroute.explain(**FUSION_CASES[0].tensors(torch.float32))
+    assert repr(cuda_backend) in said
+    assert chosen in said
+    assert fusion in said or fusion == "automatic"
+
+
+@pytest.fixture
+def tf32_allowed(cuda_backend: str) -> Iterator[None]:
+    """torch's own switch turned on; only around the call, or the plain reference on a GPU would be rounded too."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
+TF32_CASES = [
+    Case((17, 20, 8, 10, 16), bias=True),
+    Case((18, 12, 5, 7, 8), softmax="inputs", logits="shared"),
+    Case((9, 8, 16, 3, 32), softmax="leaky", gradient="last"),
+    Case((9, 8, 9, 3, 64)),
+]
+
+
+def largest_error(case: Case, found: dict[str, torch.Tensor]) -> float:
+    """Of the results against float64, relative to the largest element of each."""
+    tensors = {n: t.double() for n, t in case.tensors(torch.float32).items()}
+    truth = evaluate(reference.dynamic_routing, tensors, case.options(), case.output_gradient(torch.float32).double())
+    return max(float((found[n].double() - t).abs().max() / t.abs().max()) for n, t in truth.items())
+
+
+@pytest.mark.parametrize("case", TF32_CASES, ids=str)
+def test_tf32_rounds_operands_only_where_it_is_allowed(case: Case, tf32_allowed: None, cuda_backend: str) -> None:
+    tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
+    with testing.cuda_kernel("fused"):
+        rounded = fused(tensors, case.options(), grad)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        faithful = fused(tensors, case.options(), grad)
+    assert_matches_reference(tensors, case.options(), grad, actual=faithful)
+    assert 1e-5 < largest_error(case, rounded) < 1e-2  # operands have 11 bits; routing amplifies that somewhat
+    assert largest_error(case, faithful) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_tf32_is_for_float32_alone(dtype: torch.dtype, tf32_allowed: None, cuda_backend: str) -> None:
+    case = TF32_CASES[0]
+    tensors, grad = case.tensors(dtype), case.output_gradient(dtype)
+    allowed = fused(tensors, case.options(), grad)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    assert_bitwise_equal(allowed, fused(tensors, case.options(), grad))
+
+
+def test_a_compiled_call_follows_the_switch(tf32_allowed: None, cuda_backend: str) -> None:
+    """At the time when it runs, not when it was traced."""
+    tensors = TF32_CASES[0].tensors(torch.float32)
+    torch._dynamo.reset()
+    compiled = torch.compile(capsroute.dynamic_routing, backend="aot_eager", fullgraph=True)
+    outputs = []
+    for allowed in (True, False, True):
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        outputs.append(compiled(**tensors))
+        assert torch.equal(outputs[-1], capsroute.dynamic_routing(**tensors))
+    assert not torch.equal(outputs[0], outputs[1])
+    assert torch.equal(outputs[0], outputs[2])
+
+
+def test_one_iteration_and_many(cuda_backend: str) -> None:
+    for iterations in (1, 2, 6):
+        for softmax in ("outputs", "inputs"):
+            case = Case((17, 9, 8, 10, 16), softmax=softmax, iterations=iterations)
+            with testing.cuda_kernel("fused"):
+                check(case, torch.float32)

@@ -1,0 +1,134 @@
+"""What only the emulated device can show: any order of threads, other architectures, races, and faults as errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import capsroute
+from capsroute import backends, testing
+
+from .. import kernels
+from .cases import Case, option_cases, votes_of
+from .compare import assert_bitwise_equal, assert_matches_reference, fused
+
+kernels.require("cuda_emulated")
+
+CHOSEN = pytest.mark.parametrize(
+    "chosen", [("plain", "automatic"), ("fused", "grid"), ("fused", "cluster"), ("fused", "launches")], ids="-".join
+)
+ORDERS = [("reverse", 0), ("shuffled", 1), ("shuffled", 2)]
+CASES = [
+    *option_cases()[::4],
+    Case((33, 40, 8, 10, 16)),
+    Case((17, 12, 5, 23, 12), softmax="inputs", bias=True, logits="sample"),
+    Case((17, 6, 16, 5, 40), softmax="leaky", weights="half", gradient="last", input_mask=True, output_mask=True),
+]
+
+
+@pytest.fixture(autouse=True)
+def _emulated() -> object:
+    with testing.backend("cuda_emulated"):
+        yield
+
+
+def arguments(case: Case, entry: str, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    tensors = case.tensors(dtype)
+    return votes_of(tensors) if entry == "route_votes" else tensors
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@CHOSEN
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+def test_any_order_of_threads(case: Case, chosen: tuple[str, str], entry: str) -> None:
+    """Bit by bit: a missing barrier shows as a difference, or as a race that is reported."""
+    tensors, grad = arguments(case, entry), case.output_gradient(torch.float32)
+    with testing.cuda_kernel(*chosen):
+        with testing.emulated_device(order="forward", check_races=True):
+            expected = fused(tensors, case.options(), grad)
+        assert_matches_reference(tensors, case.options(), grad, actual=expected)
+        for order, seed in ORDERS:
+            with testing.emulated_device(order=order, seed=seed, check_races=True):
+                assert_bitwise_equal(fused(tensors, case.options(), grad), expected)
+
+
+@pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, 100, 120])
+@pytest.mark.parametrize("multiprocessors", [2, 3, 4])
+@pytest.mark.parametrize("case", CASES[-3:], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_architectures(architecture: int, multiprocessors: int, case: Case, dtype: torch.dtype) -> None:
+    """With and without matrix instructions, clusters and much shared memory; as the launchers choose."""
+    with testing.emulated_device(architecture=architecture, multiprocessors=multiprocessors):
+        assert_matches_reference(case.tensors(dtype), case.options(), case.output_gradient(dtype))
+
+
+@pytest.mark.parametrize("architecture", [75, 80, 90])
+@pytest.mark.parametrize("fusion", ["grid", "launches"])
+@pytest.mark.parametrize("multiprocessors", [2, 3, 4])
+def test_fusions_on_each_architecture(architecture: int, fusion: str, multiprocessors: int) -> None:
+    case = CASES[-3]
+    with (
+        testing.emulated_device(architecture=architecture, multiprocessors=multiprocessors),
+        testing.cuda_kernel("fused", fusion),
+    ):
+        assert_matches_reference(case.tensors(torch.float32), case.options(), case.output_gradient(torch.float32))
+
+
+@pytest.mark.parametrize("architecture", [75, 86])
+def test_no_cluster_before_hopper(architecture: int) -> None:
+    tensors = CASES[-3].tensors(torch.float32)
+    with (
+        testing.emulated_device(architecture=architecture),
+        testing.cuda_kernel("fused", "cluster"),
+        pytest.raises(RuntimeError, match="cannot run this problem on this device"),
+    ):
+        capsroute.dynamic_routing(**tensors)
+
+
+def test_matrix_instructions_are_taken_where_there_are_any() -> None:
+    tensors = CASES[-3].tensors(torch.float32)
+    for architecture, expected in ((75, False), (80, True), (90, True)):
+        with testing.emulated_device(architecture=architecture), testing.cuda_kernel("fused"):
+            before = backends.emulated().counters()
+            capsroute.dynamic_routing(**tensors)
+            after = backends.emulated().counters()
+        assert (after["mma"] > before["mma"]) == expected
+        assert after["launches"] > before["launches"]
+        assert after["faults"] == before["faults"]
+
+
+def test_one_launch_where_the_passes_are_fused() -> None:
+    tensors = CASES[-3].tensors(torch.float32)
+    launches = {}
+    for fusion in ("grid", "cluster", "launches"):
+        with testing.cuda_kernel("fused", fusion):
+            before = backends.emulated().counters()["launches"]
+            capsroute.dynamic_routing(**tensors, iterations=4)
+            launches[fusion] = backends.emulated().counters()["launches"] - before
+    assert launches["grid"] == launches["cluster"] == 1
+    assert launches["launches"] >= 8  # a pass and a step for each iteration
+
+
+def test_another_device_than_the_one_there_is() -> None:
+    assert backends.emulated().cuda_unusable(0) == ""
+    assert backends.emulated().cuda_unusable(1) != ""
+
+
+def test_settings_are_put_back() -> None:
+    before = backends.emulated().settings()
+    with testing.emulated_device(architecture=80, multiprocessors=2, order="shuffled", seed=7, check_races=False):
+        inside = backends.emulated().settings()
+    assert inside == {
+        "architecture": 80, "multiprocessors": 2, "order": "shuffled", "seed": 7, "check_races": False
+    }  # fmt: skip
+    assert backends.emulated().settings() == before
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("architecture", 70), ("multiprocessors", 0), ("multiprocessors", 99), ("order", "random")
+])  # fmt: skip
+def test_a_device_that_cannot_be(name: str, value: object) -> None:
+    before = backends.emulated().settings()
+    with pytest.raises(ValueError, match=f"^{name} must be"), testing.emulated_device(**{name: value}):
+        pass
+    assert backends.emulated().settings() == before

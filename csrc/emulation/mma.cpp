@@ -25,49 +25,63 @@ struct Fragments {
     const float (&b)[2];
 };
 
-// What the instruction sees of an operand: 10 bits after the point. The highest of them is set in a NaN, or else a NaN
+// The functions below are loops over whole matrices, which the compiler turns into vector instructions.
+
+// What the instruction sees of operands: 10 bits after the point. The highest of them is set in a NaN, or else a NaN
 // with its only bits among the others would become an infinity.
-double operand(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    bits = (bits & ~uint32_t(0x1fff)) | uint32_t(value != value) << 22;
-    memcpy(&value, &bits, sizeof bits);
-    return value;
+template <int kCount>
+void see(const float (&values)[kCount], double (&result)[kCount]) {
+    uint32_t bits[kCount];
+    memcpy(bits, values, sizeof bits);
+    for (int n = 0; n < kCount; ++n) bits[n] = (bits[n] & 0xffffe000) | (values[n] != values[n] ? 0x400000 : 0);
+    float kept[kCount];
+    memcpy(kept, bits, sizeof kept);
+    for (int n = 0; n < kCount; ++n) result[n] = kept[n];
 }
 
-float towards_zero(double value) {
-    float nearest = float(value);
-    uint32_t bits;
-    memcpy(&bits, &nearest, sizeof bits);
-    bits -= fabs(double(nearest)) > fabs(value);
-    memcpy(&nearest, &bits, sizeof bits);
-    return nearest;
+// To float, towards zero: without its 29 low bits a double is a float, unless it is subnormal there.
+template <int kCount>
+void cut_off(const double (&values)[kCount], float (&result)[kCount]) {
+    uint64_t bits[kCount];
+    memcpy(bits, values, sizeof bits);
+    for (int n = 0; n < kCount; ++n) bits[n] &= ~uint64_t(0x1fffffff);
+    double kept[kCount];
+    memcpy(kept, bits, sizeof kept);
+    for (int n = 0; n < kCount; ++n) result[n] = float(kept[n]);
 }
 
-void multiply_row(const double (&a)[kInner], const double (&b)[kInner][kColumns], float (&c)[kColumns]) {
-    double sums[kColumns] = {};
-    for (int k = 0; k < kInner; ++k)
-        for (int column = 0; column < kColumns; ++column) sums[column] += a[k] * b[k][column];
-    for (int column = 0; column < kColumns; ++column) c[column] = towards_zero(sums[column] + c[column]);
+void multiply(const double (&a)[kRows * kInner], const double (&b)[kInner * kColumns], double (&c)[kRows * kColumns]) {
+    for (int row = 0; row < kRows; ++row) {
+        double sums[kColumns];
+        memcpy(sums, c + row * kColumns, sizeof sums);
+        for (int k = 0; k < kInner; ++k)
+            for (int column = 0; column < kColumns; ++column)
+                sums[column] += a[row * kInner + k] * b[k * kColumns + column];
+        memcpy(c + row * kColumns, sums, sizeof sums);
+    }
 }
 
 void perform_mma(void* const* operands) {
-    double a[kRows][kInner], b[kInner][kColumns];
-    float c[kRows][kColumns];
+    float a[kRows * kInner], b[kInner * kColumns], c[kRows * kColumns];
     for (int lane = 0; lane < kWarp; ++lane) {
         const Fragments& own = *static_cast<const Fragments*>(operands[lane]);
         const int g = lane / 4, q = lane % 4;
         for (int n = 0; n < 4; ++n) {
-            a[g + n % 2 * 8][q + n / 2 * 4] = operand(own.a[n]);
-            c[g + n / 2 * 8][q * 2 + n % 2] = own.c[n];
+            a[(g + n % 2 * 8) * kInner + q + n / 2 * 4] = own.a[n];
+            c[(g + n / 2 * 8) * kColumns + q * 2 + n % 2] = own.c[n];
         }
-        for (int n = 0; n < 2; ++n) b[q + n * 4][g] = operand(own.b[n]);
+        for (int n = 0; n < 2; ++n) b[(q + n * 4) * kColumns + g] = own.b[n];
     }
-    for (int row = 0; row < kRows; ++row) multiply_row(a[row], b, c[row]);
+    double seen_a[kRows * kInner], seen_b[kInner * kColumns], sums[kRows * kColumns];
+    see(a, seen_a);
+    see(b, seen_b);
+    for (int n = 0; n < kRows * kColumns; ++n) sums[n] = c[n];
+    multiply(seen_a, seen_b, sums);
+    cut_off(sums, c);
     for (int lane = 0; lane < kWarp; ++lane) {
         const Fragments& own = *static_cast<const Fragments*>(operands[lane]);
         const int g = lane / 4, q = lane % 4;
-        for (int n = 0; n < 4; ++n) own.c[n] = c[g + n / 2 * 8][q * 2 + n % 2];
+        for (int n = 0; n < 4; ++n) own.c[n] = c[(g + n / 2 * 8) * kColumns + q * 2 + n % 2];
     }
     ++machine.counters.mma;
 }

@@ -67,6 +67,6 @@ def test_float16_with_a_gradient_scaler() -> None:
         assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in network.parameters())
         scaler.step(optimiser)
         scaler.update()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert scaler.get_scale() >= 2.0**10  # no step was thrown away for an overflow

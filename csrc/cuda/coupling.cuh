@@ -1,0 +1,258 @@
+// Votes of one input for a tile of samples, their products with vectors per sample, and the coupling coefficients.
+//
+// A lane works for two rows, samples g and g + 8 of its tile. Of the numbers that a sample has per output (logits,
+// coefficients, ...) each of the four lanes of a row owns every fourth: lane q owns outputs q, q + 4, ... So an
+// exponential is computed once, and 10 outputs take 3 registers a row. Arrays over outputs are indexed by constants
+// only, so that they stay in registers.
+#pragma once
+
+#include "stage.cuh"
+
+namespace capsroute::cuda {
+
+constexpr float kLowest = -3.0e38f;  // a logit below every finite one that matters
+
+// The rows of a lane.
+struct Rows {
+    int tile;
+
+    CAPSROUTE_DEVICE int64_t sample(int r) const { return int64_t(tile) * kRows + lane_row() + 8 * r; }
+};
+
+// How many outputs share an input in a softmax without logits.
+CAPSROUTE_DEVICE float outputs_in_softmax(const RoutingProblem& problem, int64_t sample) {
+    int count = problem.leaky;
+    for (int64_t j = 0; j < problem.outputs; ++j) count += output_is_there(problem, sample, j);
+    return float(count);
+}
+
+CAPSROUTE_DEVICE float initial_logit(const RoutingProblem& problem, int64_t sample, int input, int64_t output) {
+    if (!problem.logits || sample >= problem.batch) return 0.0f;
+    const int64_t row = problem.logits_per_sample ? sample * problem.inputs + input : int64_t(input);
+    return read_float(problem.dtype, problem.logits, row * problem.outputs + output);
+}
+
+// Calls work(o) for outputs 0 .. kOutputs - 1, unrolled, but skips whole groups past `count`.
+template <int kTiles, int kOutputs, class Work>
+CAPSROUTE_DEVICE void for_outputs(int count, Work work) {
+    constexpr int kGroup = smaller(kOutputs, outputs_per_group(kTiles));
+#pragma unroll
+    for (int first = 0; first < kOutputs; first += kGroup) {
+        if (first >= count) break;
+#pragma unroll
+        for (int o = first; o < smaller(first + kGroup, kOutputs); ++o) work(o);
+    }
+}
+
+// votes = W x for the outputs whose rows stand in `weight`.
+template <Operand kOperand, int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void votes_by_product(const Plan& plan, const Shared& weight, const Shared& x, int count,
+                                       float (&votes)[kOutputs * kTiles][4]) {
+    const int row = lane_row() * plan.row_stride + lane_column(), eight_rows = 8 * plan.row_stride;
+    for_outputs<kTiles, kOutputs>(count, [&](int o) {
+#pragma unroll
+        for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+#pragma unroll
+            for (int r = 0; r < 4; ++r) votes[n][r] = 0.0f;
+        }
+    });
+    for (int step = 0; step < plan.k_steps; ++step) {
+        const int at = row + step * kColumns;
+        const float2 upper = x.load2(at), lower = x.load2(at + eight_rows);
+        const float left[4] = {upper.x, upper.y, lower.x, lower.y};
+        const Parts<kOperand, 4> parts = parts_of<kOperand>(left);
+        for_outputs<kTiles, kOutputs>(count, [&](int o) {
+#pragma unroll
+            for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+                const float2 pair = weight.load2(at + n * eight_rows);
+                const float right[2] = {pair.x, pair.y};
+                multiply_add<kOperand, kOperand>(votes[n], left, parts, right);
+            }
+        });
+    }
+}
+
+// Votes that were given, from rows of them in shared memory.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void votes_from_rows(const Shared& given, int stride, int count, float (&votes)[kOutputs * kTiles][4]) {
+    const int row = lane_row() * stride + lane_column();
+    for_outputs<kTiles, kOutputs>(count, [&](int o) {
+#pragma unroll
+        for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+            const float2 upper = given.load2(row + n * kColumns), lower = given.load2(row + 8 * stride + n * kColumns);
+            votes[n][0] = upper.x;
+            votes[n][1] = upper.y;
+            votes[n][2] = lower.x;
+            votes[n][3] = lower.y;
+        }
+    });
+}
+
+// This lane's share of the products of one output's votes with a vector for each sample, given as fragments.
+template <int kTiles>
+CAPSROUTE_DEVICE void add_products(const float (*votes)[4], const float* vectors, int64_t tile, float& upper,
+                                   float& lower) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+        const float4 vector = load_fragment(vectors, tile + n);
+        upper += votes[n][0] * vector.x;
+        upper += votes[n][1] * vector.y;
+        lower += votes[n][2] * vector.z;
+        lower += votes[n][3] * vector.w;
+    }
+}
+
+// The products of one output, known to all lanes of a row.
+template <int kTiles>
+CAPSROUTE_DEVICE void products(const float (&votes)[kTiles][4], const float* vectors, int64_t tile,
+                               float (&result)[2]) {
+    result[0] = result[1] = 0.0f;
+    add_products<kTiles>(votes, vectors, tile, result[0], result[1]);
+    result[0] = sum_over_columns(result[0]);
+    result[1] = sum_over_columns(result[1]);
+}
+
+// What a sample has for each output of a warp: the part that this lane owns, of both its rows. Owned number k is that
+// of output 4 k + q.
+template <int kOutputs>
+struct Owned {
+    static constexpr int kCount = (kOutputs + 3) / 4;
+    float of[kCount][2];
+
+    CAPSROUTE_DEVICE void fill(float value) {
+#pragma unroll
+        for (int k = 0; k < kCount; ++k) of[k][0] = of[k][1] = value;
+    }
+    // The number of output o, known to all lanes of the row.
+    CAPSROUTE_DEVICE float output(int o, int r) const { return shuffle(of[o / 4][r], lane_row() * 4 + o % 4); }
+};
+
+CAPSROUTE_DEVICE int owned_output(int k) {
+    return 4 * k + lane_index() % 4;
+}
+
+// Of four numbers per lane, the sum over the four lanes of a row of number q, for lane q.
+CAPSROUTE_DEVICE float sum_of_own(const float (&v)[4]) {
+    const bool high = lane_index() & 2, odd = lane_index() & 1;
+    const float even_part = (high ? v[2] : v[0]) + shuffle_xor(high ? v[0] : v[2], 2);
+    const float odd_part = (high ? v[3] : v[1]) + shuffle_xor(high ? v[1] : v[3], 2);
+    return (odd ? odd_part : even_part) + shuffle_xor(odd ? even_part : odd_part, 1);
+}
+
+// The products of the votes of all outputs of a warp; numbers past `count` mean nothing.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void owned_products(const float (&votes)[kOutputs * kTiles][4], const float* vectors,
+                                     int64_t first_tile, int count, Owned<kOutputs>& result) {
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+        if (4 * k >= count) break;
+        float upper[4] = {}, lower[4] = {};
+#pragma unroll
+        for (int o = 4 * k; o < smaller(4 * k + 4, kOutputs); ++o) {
+            // Outputs past the last have no fragments.
+            add_products<kTiles>(votes + o * kTiles, vectors, first_tile + (o < count ? o : 0) * kTiles, upper[o % 4],
+                                 lower[o % 4]);
+        }
+        result.of[k][0] = sum_of_own(upper);
+        result.of[k][1] = sum_of_own(lower);
+    }
+}
+
+// Bit k: whether the owned output k is among the `count` outputs from `first` on, and there for this sample.
+CAPSROUTE_DEVICE uint32_t owned_outputs_there(const RoutingProblem& problem, int64_t sample, int first, int count) {
+    uint32_t bits = 0;
+    for (int k = 0; owned_output(k) < count; ++k) {
+        bits |= uint32_t(output_is_there(problem, sample, first + owned_output(k))) << k;
+    }
+    return bits;
+}
+
+template <int kOutputs>
+CAPSROUTE_DEVICE void add_initial_logits(const RoutingProblem& problem, const Rows& rows, int input,
+                                         int first_output, const uint32_t (&takes_part)[2], Owned<kOutputs>& logits) {
+    if (!problem.logits) return;
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            if (!(takes_part[r] >> k & 1)) continue;
+            logits.of[k][r] += initial_logit(problem, rows.sample(r), input, first_output + owned_output(k));
+        }
+    }
+}
+
+// Coupling coefficients of row r in place of its logits, when the largest logit and 1 / sum are known (x and y). Not by
+// a log-sum-exp: that would be rounded like the logits, which may be large. `takes_part` has a bit per owned output.
+template <int kOutputs>
+CAPSROUTE_DEVICE void coupling_from(float2 normaliser, int r, uint32_t takes_part, Owned<kOutputs>& logits) {
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+        const float share = exp_nonpositive(logits.of[k][r] - normaliser.x) * normaliser.y;
+        logits.of[k][r] = takes_part >> k & 1 ? share : 0.0f;
+    }
+}
+
+// The same by the softmax over the outputs of this warp, which are all there are. Returns largest logit and 1 / sum.
+template <int kOutputs>
+CAPSROUTE_DEVICE float2 softmax_over_outputs(const RoutingProblem& problem, int r, uint32_t takes_part,
+                                             Owned<kOutputs>& logits) {
+    float largest = problem.leaky ? 0.0f : kLowest;
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+        if (takes_part >> k & 1) largest = fmaxf(largest, logits.of[k][r]);
+    }
+    largest = fmaxf(largest, shuffle_xor(largest, 1));
+    largest = fmaxf(largest, shuffle_xor(largest, 2));
+    float sum = 0.0f;
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+        logits.of[k][r] = takes_part >> k & 1 ? exp_nonpositive(logits.of[k][r] - largest) : 0.0f;
+        sum += logits.of[k][r];
+    }
+    sum = sum_over_columns(sum);
+    if (problem.leaky) sum += exp_nonpositive(-largest);
+    const float inverse = reciprocal_or_zero(sum);
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) logits.of[k][r] *= inverse;
+    return make_float2(largest, inverse);
+}
+
+// The same over inputs, from the normaliser [B, 2, J] that forward saved.
+template <int kOutputs>
+CAPSROUTE_DEVICE void coupling_over_inputs(const RoutingProblem& problem, const float* normaliser, const Rows& rows,
+                                           const uint32_t (&takes_part)[2], int first_output,
+                                           Owned<kOutputs>& logits) {
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int64_t at = rows.sample(r) * 2 * problem.outputs + first_output + owned_output(k);
+            logits.of[k][r] = takes_part[r] >> k & 1 ? exp_nonpositive(logits.of[k][r] - normaliser[at]) *
+                                                           normaliser[at + problem.outputs]
+                                                     : 0.0f;
+        }
+    }
+}
+
+// Largest logit, 1 / sum and sum of c p of a sample and input, [B, I, 4].
+CAPSROUTE_DEVICE float* share_of(const RoutingProblem& problem, float* share, int64_t sample, int input) {
+    return share + (sample * problem.inputs + input) * 4;
+}
+
+CAPSROUTE_DEVICE float2 load_normaliser(const RoutingProblem& problem, float* share, int64_t sample, int input) {
+    if (sample >= problem.batch) return make_float2(0.0f, 0.0f);
+    return *reinterpret_cast<const float2*>(share_of(problem, share, sample, input));
+}
+CAPSROUTE_DEVICE float load_mean(const RoutingProblem& problem, float* share, int64_t sample, int input) {
+    return sample < problem.batch ? share_of(problem, share, sample, input)[2] : 0.0f;
+}
+CAPSROUTE_DEVICE void store_normaliser(const RoutingProblem& problem, float* share, int64_t sample, int input,
+                                       float2 normaliser) {
+    if (sample >= problem.batch || lane_column() != 0) return;
+    *reinterpret_cast<float2*>(share_of(problem, share, sample, input)) = normaliser;
+}
+CAPSROUTE_DEVICE void store_mean(const RoutingProblem& problem, float* share, int64_t sample, int input, float mean) {
+    if (sample < problem.batch && lane_column() == 0) share_of(problem, share, sample, input)[2] = mean;
+}
+
+}  // namespace capsroute::cuda

@@ -1,0 +1,45 @@
+// The forward kernel: all passes and steps of all iterations, or some of them, in one launch.
+#include "persistent.cuh"
+
+namespace capsroute::cuda {
+
+template <Operand kOperand, int kTiles>
+CAPSROUTE_KERNEL(kThreads, 1)
+forward_kernel(CAPSROUTE_PARAMETER ForwardParameters parameters) {
+    const Plan& plan = parameters.plan;
+    const BlockMemory memory(plan);
+    for (int phase = parameters.first_phase; phase < parameters.end_phase; ++phase) {
+        const int t = phase / 3 + 1, kind = phase % 3;
+        if (!forward_phase_exists(plan, t, kind)) continue;
+        if (kind == kStep) {
+            run_forward_step<kTiles>(plan, parameters.buffers, t, memory.exchange);
+        } else {
+            const PassVectors vectors{t > 1 ? plan.query : nullptr, nullptr, plan.share, nullptr, nullptr};
+            run_phase<kOperand, kTiles, false>(plan, vectors, t, kind, memory, !plan.resident || t == 1);
+        }
+        // The last meeting keeps the shared memory of each block alive until all have read it.
+        if (phase + 1 < parameters.end_phase || plan.cluster > 1) meet(plan);
+    }
+}
+
+namespace {
+
+template <int kTiles>
+Kernel choose(const Plan& plan) {
+    return needs_split(plan.problem)
+               ? kernel_of(forward_kernel<Operand::split, kTiles>, "forward, split", kThreads, 1)
+               : kernel_of(forward_kernel<Operand::exact, kTiles>, "forward, exact", kThreads, 1);
+}
+
+}  // namespace
+
+Kernel forward_kernel_for(const Plan& plan) {
+    switch (plan.output_tiles) {
+        case 1: return choose<1>(plan);
+        case 2: return choose<2>(plan);
+        case 4: return choose<4>(plan);
+        default: return choose<8>(plan);
+    }
+}
+
+}  // namespace capsroute::cuda

@@ -1,0 +1,39 @@
+// The kernels of the fused path as the launchers see them. Each family is compiled in a file of its own.
+#pragma once
+
+#include "plan.h"
+
+namespace capsroute::cuda {
+
+struct ForwardParameters {
+    Plan plan;
+    RoutingForward buffers;
+    int first_phase;  // three phases to an iteration, see plan.h
+    int end_phase;
+};
+
+struct BackwardParameters {
+    Plan plan;
+    RoutingBackward buffers;
+    int first_phase;  // phase 0 starts; then three phases for each t = T .. 1
+    int end_phase;
+};
+
+struct LastParameters {
+    Plan plan;
+    RoutingBackward buffers;
+};
+
+// The instantiation for a plan: by the column tiles of an output, and by whether the votes of float32 are made from
+// split operands.
+Kernel forward_kernel_for(const Plan& plan);
+Kernel backward_kernel_for(const Plan& plan);
+Kernel last_kernel_for(const Plan& plan);
+Kernel finish_kernel();
+
+// Whether operands have to be split for products that are faithful to float32.
+inline bool needs_split(const RoutingProblem& problem) {
+    return problem.dtype == DType::float32 && !problem.allow_tf32;
+}
+
+}  // namespace capsroute::cuda

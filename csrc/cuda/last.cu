@@ -1,0 +1,49 @@
+// The kernels that end backward: the gradients of votes, x, weight and logits, and the sums of their parts.
+#include "finish.cuh"
+#include "kernels.h"
+
+namespace capsroute::cuda {
+
+template <Operand kOperand, int kTiles>
+CAPSROUTE_KERNEL(kLastThreads, 2)
+last_kernel(CAPSROUTE_PARAMETER LastParameters parameters) {
+    const Plan& plan = parameters.plan;
+    const Shared all = shared_memory(plan.last_shared_bytes / 4);
+    const int warps = thread_count() / kWarp, per_warp = plan.last_shared_bytes / 4 / warps;
+    const Shared memory = all.part(warp_index() * per_warp, per_warp);
+    const int64_t items = int64_t(plan.weights) * plan.repeat_parts * plan.tile_parts;
+    const int64_t all_warps = int64_t(block_count()) * warps;
+    for (int64_t item = int64_t(block_index()) * warps + warp_index(); item < items; item += all_warps) {
+        run_last<kOperand, kTiles>(plan, parameters.buffers, last_item_of(plan, item), memory);
+    }
+}
+
+CAPSROUTE_KERNEL(kThreads, 1)
+finish_kernel_body(CAPSROUTE_PARAMETER LastParameters parameters) {
+    run_finish(parameters.plan, parameters.buffers);
+}
+
+namespace {
+
+template <int kTiles>
+Kernel choose(const Plan& plan) {
+    return needs_split(plan.problem) ? kernel_of(last_kernel<Operand::split, kTiles>, "last, split", kLastThreads, 2)
+                                     : kernel_of(last_kernel<Operand::exact, kTiles>, "last, exact", kLastThreads, 2);
+}
+
+}  // namespace
+
+Kernel last_kernel_for(const Plan& plan) {
+    switch (plan.output_tiles) {
+        case 1: return choose<1>(plan);
+        case 2: return choose<2>(plan);
+        case 4: return choose<4>(plan);
+        default: return choose<8>(plan);
+    }
+}
+
+Kernel finish_kernel() {
+    return kernel_of(finish_kernel_body, "finish", kThreads, 1);
+}
+
+}  // namespace capsroute::cuda

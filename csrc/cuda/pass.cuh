@@ -1,0 +1,272 @@
+// The heavy part of an iteration: for every input of a chunk the votes, their logits, the softmax, and the weighted sum
+// of the votes. In backward the weights are the gradients of the logits, and the sum is the gradient of V.
+//
+// A warp has a tile of 16 samples and the outputs of a column block: at most 20 column tiles of 16 x 8, whose votes
+// (of one input) and sums stay in registers. Weights and x come through shared memory (stage.cuh); the vectors V and a
+// are read as fragments, 16 bytes per lane, from the first-level cache: 10 KiB for 160 components. Of each input and
+// tile that is per warp 20 x (2 + 4) passes of 128 bytes through shared memory and cache, 3 x 20 matrix instructions in
+// float32 (1 x 20 otherwise) and about 450 others. The sums are added up over the warps that share the tile, and leave
+// the block as fragments, one set per chunk.
+#pragma once
+
+#include "coupling.cuh"
+
+namespace capsroute::cuda {
+
+// What the warps of a block exchange in shared memory.
+struct Exchange {
+    Shared sums;    // [tile_warps, column tiles of a block, 32 * 4]
+    Shared online;  // [warps, owned outputs, 4, 32]; softmax over inputs: largest logits and sums of both rows
+};
+
+// Softmax over inputs, one input at a time: what a lane has added up is relative to the largest logit so far, and is
+// scaled down when that grows. Each lane keeps its owned outputs in shared memory, where only gather_warps looks at them.
+class Online {
+   public:
+    CAPSROUTE_DEVICE Online(const Shared& memory, int warp, int owned)
+        : memory_(memory), first_(warp * owned * 4 * kWarp + lane_index()) {}
+
+    CAPSROUTE_DEVICE float largest(int k, int r) const { return memory_.load(first_ + (k * 4 + r) * kWarp); }
+    CAPSROUTE_DEVICE float sum(int k, int r) const { return memory_.load(first_ + (k * 4 + 2 + r) * kWarp); }
+    CAPSROUTE_DEVICE void store(int k, int r, float largest, float sum) const {
+        memory_.store(first_ + (k * 4 + r) * kWarp, largest);
+        memory_.store(first_ + (k * 4 + 2 + r) * kWarp, sum);
+    }
+
+   private:
+    Shared memory_;
+    int first_;
+};
+
+// Multiplies the sums of all outputs with a factor for each row.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void scale(const Owned<kOutputs>& factor, int count, float (&sums)[kOutputs * kTiles][4]) {
+    for_outputs<kTiles, kOutputs>(count, [&](int o) {
+        const float upper = factor.output(o, 0), lower = factor.output(o, 1);
+#pragma unroll
+        for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+            sums[n][0] *= upper;
+            sums[n][1] *= upper;
+            sums[n][2] *= lower;
+            sums[n][3] *= lower;
+        }
+    });
+}
+
+// exp(logit - largest) in place of the logits, with largest logits and sums brought up to date.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void online_softmax(const Online& online, const uint32_t (&takes_part)[2], int count,
+                                     Owned<kOutputs>& logits, float (&sums)[kOutputs * kTiles][4]) {
+    Owned<kOutputs> factor;
+    bool changes = false;
+#pragma unroll
+    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const bool part = takes_part[r] >> k & 1;
+            const float before = online.largest(k, r), now = part ? fmaxf(before, logits.of[k][r]) : before;
+            factor.of[k][r] = exp_nonpositive(before - now);
+            logits.of[k][r] = part ? exp_nonpositive(logits.of[k][r] - now) : 0.0f;
+            online.store(k, r, now, online.sum(k, r) * factor.of[k][r] + logits.of[k][r]);
+            changes |= now != before;
+        }
+    }
+    if (any_in_warp(changes)) scale<kTiles, kOutputs>(factor, count, sums);
+}
+
+// Adds what the other warps of a tile found to the sums of its first warp, in their order.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void gather_warps(const Plan& plan, const Exchange& exchange, int tile, int input_warp, int count,
+                                   bool online_used, float (&sums)[kOutputs * kTiles][4]) {
+    constexpr int kOwned = Owned<kOutputs>::kCount;
+    const int first = tile * kOutputs * kTiles * kFragment + lane_index() * 4;
+    for (int other = 1; other < plan.input_warps; ++other) {
+        if (input_warp == other) {
+            for_outputs<kTiles, kOutputs>(count, [&](int o) {
+#pragma unroll
+                for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+                    exchange.sums.store4(first + n * kFragment,
+                                         make_float4(sums[n][0], sums[n][1], sums[n][2], sums[n][3]));
+                }
+            });
+        }
+        block_sync();
+        if (input_warp == 0) {
+            Owned<kOutputs> theirs;
+            theirs.fill(1.0f);
+            if (online_used) {
+                const Online mine(exchange.online, warp_index(), kOwned);
+                const Online its(exchange.online, warp_index() + other * plan.tile_warps, kOwned);
+                Owned<kOutputs> own;
+#pragma unroll
+                for (int k = 0; k < kOwned; ++k) {
+#pragma unroll
+                    for (int r = 0; r < 2; ++r) {
+                        const float now = fmaxf(mine.largest(k, r), its.largest(k, r));
+                        own.of[k][r] = exp_nonpositive(mine.largest(k, r) - now);
+                        theirs.of[k][r] = exp_nonpositive(its.largest(k, r) - now);
+                        mine.store(k, r, now, mine.sum(k, r) * own.of[k][r] + its.sum(k, r) * theirs.of[k][r]);
+                    }
+                }
+                scale<kTiles, kOutputs>(own, count, sums);
+            }
+            for_outputs<kTiles, kOutputs>(count, [&](int o) {
+                const float upper = theirs.output(o, 0), lower = theirs.output(o, 1);
+#pragma unroll
+                for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+                    const float4 part = exchange.sums.load4(first + n * kFragment);
+                    sums[n][0] += part.x * upper;
+                    sums[n][1] += part.y * upper;
+                    sums[n][2] += part.z * lower;
+                    sums[n][3] += part.w * lower;
+                }
+            });
+        }
+        block_sync();
+    }
+}
+
+// Where the sums of a chunk lie: in memory, or in the shared memory of the block that made them.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void store_sums(const Plan& plan, const Exchange& exchange, const Item& item, const Rows& rows,
+                                 bool online_used, const float (&sums)[kOutputs * kTiles][4]) {
+    const int tile = warp_index() % plan.tile_warps;
+    const int64_t chunk_tile = item.chunk * int64_t(plan.tiles) + rows.tile;
+    for_outputs<kTiles, kOutputs>(item.outputs, [&](int o) {
+        if (o >= item.outputs) return;
+#pragma unroll
+        for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+            if (plan.partial) {
+                store_fragment(plan.partial, chunk_tile * plan.width + item.first_output * kTiles + n, sums[n]);
+            } else {
+                exchange.sums.store4((tile * kOutputs * kTiles + n) * kFragment + lane_index() * 4,
+                                     make_float4(sums[n][0], sums[n][1], sums[n][2], sums[n][3]));
+            }
+        }
+    });
+    if (!online_used) return;
+    const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
+    for (int k = 0; owned_output(k) < item.outputs; ++k) {
+        const int64_t at =
+            (chunk_tile * plan.problem.outputs + item.first_output + owned_output(k)) * kRows + lane_row();
+        for (int r = 0; r < 2; ++r) {
+            plan.partial_max[at + 8 * r] = online.largest(k, r);
+            plan.partial_sum[at + 8 * r] = online.sum(k, r);
+        }
+    }
+}
+
+// The vectors that a pass reads, as fragments [tiles, width].
+struct PassVectors {
+    const float* query;  // V of the iteration before; null = 0
+    const float* slope;  // a of this iteration; backward only
+    float* share;        // [B, I, 4] of this iteration
+    const float* mean;   // [tiles, J, 16] of this iteration; backward with softmax over inputs
+    const float* normaliser;  // [B, 2, J] of this iteration, as saved by forward; likewise
+};
+
+template <Operand kOperand, int kTiles, bool kBackward>
+CAPSROUTE_DEVICE void run_pass(const Plan& plan, const PassVectors& vectors, int t, const Item& item,
+                               const Shared& stages, const Exchange& exchange, bool load) {
+    constexpr int kOutputs = outputs_per_warp(kTiles);
+    const RoutingProblem& p = plan.problem;
+    const int tile = warp_index() % plan.tile_warps, input_warp = warp_index() / plan.tile_warps;
+    const Rows rows{item.batch_group * plan.tile_warps + tile};
+    const bool busy = rows.tile < plan.tiles;
+    const bool over_inputs = p.softmax_over_inputs, online_used = over_inputs && !kBackward;
+    const bool all_outputs = plan.column_blocks == 1, uniform = is_uniform(p, t);
+    const int count = item.outputs;
+    const int64_t first_tile = int64_t(rows.tile) * plan.width + item.first_output * kTiles;
+
+    uint32_t present[2] = {0, 0};
+    float equal_share[2] = {0.0f, 0.0f};
+    float sums[kOutputs * kTiles][4] = {};
+    const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        if (busy) present[r] = owned_outputs_there(p, rows.sample(r), item.first_output, count);
+        if (busy && uniform && !all_outputs && !over_inputs) {
+            equal_share[r] = reciprocal_or_zero(outputs_in_softmax(p, rows.sample(r)));
+        }
+        for (int k = 0; online_used && k < Owned<kOutputs>::kCount; ++k) online.store(k, r, kLowest, 0.0f);
+    }
+
+    for_each_stage<kTiles>(plan, stages, item, load, [&](const Shared& stage, int first_input, int inputs) {
+        for (int i = input_warp; busy && i < inputs; i += plan.input_warps) {
+            const int input = first_input + i;
+            float votes[kOutputs * kTiles][4];
+            if (p.votes) {
+                votes_from_rows<kTiles, kOutputs>(staged_votes(plan, stage, i, tile), plan.stage_stride, count, votes);
+            } else {
+                votes_by_product<kOperand, kTiles, kOutputs>(plan, staged_weight(plan, stage, i), staged_x(plan, stage, i, tile),
+                                                             count, votes);
+            }
+            uint32_t takes_part[2];  // bits of the owned outputs, none for an absent input
+#pragma unroll
+            for (int r = 0; r < 2; ++r) takes_part[r] = input_is_there(p, rows.sample(r), input) ? present[r] : 0;
+            Owned<kOutputs> weights;  // logits, then coupling, then what the votes are weighted with
+            weights.fill(0.0f);
+            if (vectors.query) owned_products<kTiles, kOutputs>(votes, vectors.query, first_tile, count, weights);
+            add_initial_logits<kOutputs>(p, rows, input, item.first_output, takes_part, weights);
+            if (online_used) {
+                online_softmax<kTiles, kOutputs>(online, takes_part, count, weights, sums);
+            } else if (over_inputs) {
+                coupling_over_inputs<kOutputs>(p, vectors.normaliser, rows, takes_part, item.first_output, weights);
+            } else {
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    if (all_outputs) {
+                        const float2 found = softmax_over_outputs<kOutputs>(p, r, takes_part[r], weights);
+                        if (kBackward) store_normaliser(p, vectors.share, rows.sample(r), input, found);
+                        continue;
+                    }
+                    const float2 known = uniform ? make_float2(0.0f, equal_share[r])
+                                                 : load_normaliser(p, vectors.share, rows.sample(r), input);
+                    coupling_from<kOutputs>(known, r, takes_part[r], weights);
+                }
+            }
+            if constexpr (kBackward) {
+                Owned<kOutputs> along;  // p
+                along.fill(0.0f);
+                owned_products<kTiles, kOutputs>(votes, vectors.slope, first_tile, count, along);
+#pragma unroll
+                for (int r = 0; r < 2; ++r) {
+                    float mean = 0.0f;
+                    if (!over_inputs && all_outputs) {
+#pragma unroll
+                        for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+                            if (takes_part[r] >> k & 1) mean += weights.of[k][r] * along.of[k][r];
+                        }
+                        mean = sum_over_columns(mean);
+                        store_mean(p, vectors.share, rows.sample(r), input, mean);
+                    } else if (!over_inputs) {
+                        mean = load_mean(p, vectors.share, rows.sample(r), input);
+                    }
+                    const int64_t means = (int64_t(rows.tile) * p.outputs + item.first_output) * kRows + lane_row();
+#pragma unroll
+                    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+                        if (!(takes_part[r] >> k & 1)) continue;  // its coefficient is 0 already
+                        if (over_inputs) mean = vectors.mean[means + owned_output(k) * kRows + 8 * r];
+                        weights.of[k][r] *= along.of[k][r] - mean;
+                    }
+                }
+            }
+            for_outputs<kTiles, kOutputs>(count, [&](int o) {
+                const float upper = weights.output(o, 0), lower = weights.output(o, 1);
+#pragma unroll
+                for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+                    sums[n][0] += upper * votes[n][0];
+                    sums[n][1] += upper * votes[n][1];
+                    sums[n][2] += lower * votes[n][2];
+                    sums[n][3] += lower * votes[n][3];
+                }
+            });
+        }
+    });
+    gather_warps<kTiles, kOutputs>(plan, exchange, tile, input_warp, count, online_used, sums);
+    if (busy && input_warp == 0) {
+        store_sums<kTiles, kOutputs>(plan, exchange, item, rows, online_used, sums);
+    }
+}
+
+}  // namespace capsroute::cuda

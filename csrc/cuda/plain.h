@@ -1,0 +1,23 @@
+// The plainest kernels: every size and type, one thread per element, everything computed and kept in float64. They are
+// the oracle on a GPU, and what takes the problems that the fused kernels do not: float64, and D above 64.
+#pragma once
+
+#include "../problem.h"
+#include "host.h"
+
+namespace capsroute::cuda {
+
+struct PlainPlan {
+    RoutingProblem problem;
+    double* query;      // V^t for t = 0 .. T: [T + 1, B, J, D]; V^0 is not written
+    double* sums;       // s of the present iteration, and in backward the gradient of V: [B, J, D]
+    double* coupling;   // c^t: [T, B, I, J]; forward: of the present iteration
+    double* gradient;   // dl^t: [T, B, I, J]
+    double* slope;      // a^t: [T, B, J, D]
+};
+
+int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace, PlainPlan& plan);
+Status plain_forward(const PlainPlan& plan, const RoutingForward& buffers, const Device& device, void* stream);
+Status plain_backward(const PlainPlan& plan, const RoutingBackward& buffers, const Device& device, void* stream);
+
+}  // namespace capsroute::cuda

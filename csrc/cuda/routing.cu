@@ -1,0 +1,191 @@
+// The ops on a CUDA device: which kernels a problem takes, in which launches.
+#include <stdio.h>
+
+#include "kernels.h"
+#include "plain.h"
+
+namespace capsroute {
+namespace cuda {
+namespace {
+
+// Either plan; bytes is the workspace, or a negative Status.
+struct Choice {
+    bool fused = false;
+    int64_t bytes = 0;
+    Plan plan;
+    PlainPlan plain;
+};
+
+Wanted wanted_of(const RoutingBackward& buffers) {
+    return {buffers.grad_x != nullptr, buffers.grad_weight != nullptr, buffers.grad_logits != nullptr};
+}
+
+// The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for.
+Choice choose(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
+              void* workspace) {
+    Choice choice;
+    if (problem.cuda_kernel != CudaKernel::plain) {
+        choice.bytes = plan_fused(problem, device, direction, wanted, workspace, choice.plan);
+        choice.fused = choice.bytes != -int64_t(Status::no_kernel) || problem.cuda_kernel == CudaKernel::fused;
+    }
+    if (!choice.fused) {
+        choice.bytes = plan_plain(problem, direction == Direction::backward, workspace, choice.plain);
+    }
+    return choice;
+}
+
+template <class Parameters>
+Status launch_on(const Device& device, const Kernel& kernel, const Shape& shape, void* stream,
+                 const Parameters& parameters) {
+    int resident = 0;
+    const Status status = resident_blocks(device, kernel, shape, resident);
+    if (status != Status::ok) return status;
+    if (resident < 1) return Status::no_kernel;
+    return launch(device, kernel, shape, stream, &parameters, sizeof parameters);
+}
+
+// All phases in one launch, or each that exists in a launch of its own.
+template <class Parameters, class Exists>
+Status launch_phases(const Device& device, const Kernel& kernel, void* stream, Parameters parameters, int phases,
+                     Exists exists) {
+    const Plan& plan = parameters.plan;
+    const bool grid = plan.fusion == CudaFusion::grid;
+    const Shape shape{plan.blocks, plan.tile_warps * plan.input_warps * kWarp, plan.shared_bytes, grid, plan.cluster};
+    if (plan.fusion != CudaFusion::launches) {
+        parameters.first_phase = 0;
+        parameters.end_phase = phases;
+        return launch_on(device, kernel, shape, stream, parameters);
+    }
+    for (int phase = 0; phase < phases; ++phase) {
+        if (!exists(phase)) continue;
+        parameters.first_phase = phase;
+        parameters.end_phase = phase + 1;
+        const Status status = launch_on(device, kernel, shape, stream, parameters);
+        if (status != Status::ok) return status;
+    }
+    return Status::ok;
+}
+
+Status fused_forward(const Plan& plan, const RoutingForward& buffers, const Device& device, void* stream) {
+    return launch_phases(device, forward_kernel_for(plan), stream, ForwardParameters{plan, buffers, 0, 0},
+                         3 * int(plan.problem.iterations),
+                         [&](int phase) { return forward_phase_exists(plan, phase / 3 + 1, phase % 3); });
+}
+
+Status fused_backward(const Plan& plan, const RoutingBackward& buffers, const Device& device, void* stream) {
+    const int iterations = int(plan.problem.iterations);
+    const auto exists = [&](int phase) {
+        return phase == 0 || backward_phase_exists(plan, iterations - (phase - 1) / 3, (phase - 1) % 3);
+    };
+    Status status = launch_phases(device, backward_kernel_for(plan), stream, BackwardParameters{plan, buffers, 0, 0},
+                                  1 + 3 * iterations, exists);
+    const LastParameters parameters{plan, buffers};
+    if (status == Status::ok && (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits)) {
+        const Shape shape{plan.last_blocks, plan.last_warps * kWarp, plan.last_shared_bytes};
+        status = launch_on(device, last_kernel_for(plan), shape, stream, parameters);
+    }
+    if (status == Status::ok && (plan.part_weight || plan.part_logits || buffers.grad_bias)) {
+        status = launch_on(device, finish_kernel(), {2 * device.multiprocessors, kThreads, 0}, stream, parameters);
+    }
+    return status;
+}
+
+// Finds the device and makes it current, checks the workspace, and runs.
+template <class Buffers, class Fused, class Plain>
+Status run(const RoutingProblem& problem, const Buffers& buffers, Direction direction, Wanted wanted, int index,
+           Fused fused, Plain plain) {
+    Status status = check(problem, buffers);
+    Device device;
+    if (status == Status::ok) status = device_of(index, device);
+    if (status != Status::ok) return status;
+    const Choice choice = choose(problem, device, direction, wanted, buffers.workspace);
+    if (choice.bytes < 0) return Status(-choice.bytes);
+    if (choice.bytes > buffers.workspace_bytes) return Status::small_workspace;
+    const DeviceGuard guard(index);
+    if (guard.status() != Status::ok) return guard.status();
+    return choice.fused ? fused(choice.plan, device) : plain(choice.plain, device);
+}
+
+int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index) {
+    Status status = check(problem);
+    Device device;
+    if (status == Status::ok) status = device_of(index, device);
+    return status == Status::ok ? choose(problem, device, direction, wanted, nullptr).bytes : -int64_t(status);
+}
+
+const char* fusion_text(const Plan& plan) {
+    switch (plan.fusion) {
+        case CudaFusion::grid: return "all iterations in one cooperative launch";
+        case CudaFusion::cluster:
+            return plan.cluster > 1 ? "all iterations in one launch of clusters" : "all iterations in one launch";
+        default: return "a launch per pass";
+    }
+}
+
+}  // namespace
+}  // namespace cuda
+
+int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device) {
+    return cuda::workspace(problem, cuda::Direction::forward, {}, device);
+}
+
+int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device) {
+    return cuda::workspace(problem, cuda::Direction::backward, cuda::wanted_of(buffers), device);
+}
+
+Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream) {
+    return cuda::run(
+        problem, buffers, cuda::Direction::forward, {}, device,
+        [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_forward(plan, buffers, on, stream); },
+        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
+            return cuda::plain_forward(plan, buffers, on, stream);
+        });
+}
+
+Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream) {
+    return cuda::run(
+        problem, buffers, cuda::Direction::backward, cuda::wanted_of(buffers), device,
+        [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_backward(plan, buffers, on, stream); },
+        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
+            return cuda::plain_backward(plan, buffers, on, stream);
+        });
+}
+
+Status cuda_usable(int index) {
+    cuda::Device device;
+    const Status status = cuda::device_of(index, device);
+    if (status != Status::ok) return status;
+    const cuda::DeviceGuard guard(index);
+    if (guard.status() != Status::ok) return guard.status();
+    int resident;
+    return cuda::resident_blocks(device, cuda::finish_kernel(), {1, cuda::kThreads, 0}, resident);
+}
+
+Status cuda_describe(const RoutingProblem& problem, int index, char* text, int text_bytes) {
+    Status status = check(problem);
+    cuda::Device device;
+    if (status == Status::ok) status = cuda::device_of(index, device);
+    if (status != Status::ok) return status;
+    const cuda::Choice choice = cuda::choose(problem, device, cuda::Direction::forward, {}, nullptr);
+    if (choice.bytes < 0) return Status(-choice.bytes);
+    if (!choice.fused) {
+        snprintf(text, size_t(text_bytes), "plain kernels in float64");
+        return Status::ok;
+    }
+    const cuda::Plan& plan = choice.plan;
+    const char* products = problem.votes                ? "given votes"
+                           : device.architecture < 80   ? "votes by multiply-adds"
+                           : cuda::needs_split(problem) ? "votes by 3xTF32 products"
+                                                        : "votes by TF32 products";
+    snprintf(text, size_t(text_bytes),
+             "fused kernels for D up to %d, %s, %d blocks of %d tiles of 16 samples and %d outputs and %d inputs%s, %s",
+             plan.output_tiles * cuda::kColumns, products, plan.items, plan.tile_warps, plan.block_outputs,
+             plan.chunk_inputs, plan.resident ? " with resident weights" : "", cuda::fusion_text(plan));
+    return Status::ok;
+}
+
+const char* cuda_error_detail() {
+    return cuda::error_detail();
+}
+
+}  // namespace capsroute

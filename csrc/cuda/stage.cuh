@@ -1,0 +1,177 @@
+// A stage: the weights and the components of some inputs, brought into shared memory by all threads of a block.
+//
+// Of each input the weights come first, a row of d floats for each vote component (D padded to whole column tiles),
+// then a row of d floats for each sample of the batch group. Rows are padded with zeros to whole steps of 8, and their
+// stride is 8 or 24 mod 32, so that the 8 rows x 4 pairs which a warp reads at once lie in different banks.
+// Votes that are given take the place of both: a row of vote components for each sample.
+#pragma once
+
+#include "fragment.cuh"
+#include "storage.cuh"
+
+namespace capsroute::cuda {
+
+// Position of a block's work in a pass.
+struct Item {
+    int batch_group;
+    int column_block;
+    int first_output;
+    int outputs;
+    int chunk;
+    int first_input;
+    int inputs;
+};
+
+CAPSROUTE_DEVICE Item item_of(const Plan& plan, int index, int column_block) {
+    Item item;
+    item.chunk = index % plan.chunks;
+    item.batch_group = index / plan.chunks / plan.column_blocks;
+    item.column_block = column_block;
+    item.first_output = column_block * plan.block_outputs;
+    item.outputs = smaller(plan.block_outputs, int(plan.problem.outputs) - item.first_output);
+    item.first_input = item.chunk * plan.chunk_inputs;
+    item.inputs = smaller(plan.chunk_inputs, int(plan.problem.inputs) - item.first_input);
+    return item;
+}
+
+CAPSROUTE_DEVICE Item item_of(const Plan& plan, int index) {
+    return item_of(plan, index, index / plan.chunks % plan.column_blocks);
+}
+
+CAPSROUTE_DEVICE bool input_is_there(const RoutingProblem& problem, int64_t sample, int64_t input) {
+    if (sample >= problem.batch) return false;
+    return !problem.input_mask || problem.input_mask[sample * problem.inputs + input];
+}
+
+CAPSROUTE_DEVICE bool output_is_there(const RoutingProblem& problem, int64_t sample, int64_t output) {
+    return !problem.output_mask ||
+           (sample < problem.batch && problem.output_mask[sample * problem.outputs + output]);
+}
+
+// Copies rows of d elements to shared memory as floats, `threads` threads together. offset_of(row) is where a row
+// starts in `from`, or negative for a row of zeros. Rows of float32 that lie on 16 bytes are copied asynchronously.
+template <class OffsetOf>
+CAPSROUTE_DEVICE void load_rows(const Plan& plan, const Shared& to, const void* from, int rows, int thread, int threads,
+                                OffsetOf offset_of) {
+    const int size = int(plan.problem.input_size), padded = plan.k_steps * kColumns;
+    const DType dtype = plan.problem.dtype;
+    const bool wide = dtype == DType::float32 && size % 4 == 0 && uint64_t(from) % 16 == 0;
+    const int step = wide ? 4 : 1, pieces = padded / step;
+    int row = thread / pieces, piece = thread % pieces;
+    const int row_step = threads / pieces, piece_step = threads % pieces;
+    while (row < rows) {
+        const int64_t offset = offset_of(row);
+        const int element = piece * step, at = row * plan.row_stride + element;
+        const bool there = offset >= 0 && element < size;
+        if (wide) {
+            const float* source = static_cast<const float*>(from);
+            to.copy4(at, there ? source + offset + element : source, there);
+        } else {
+            to.store(at, there ? read_float(dtype, from, offset + element) : 0.0f);
+        }
+        row += row_step;
+        piece += piece_step;
+        if (piece >= pieces) {
+            piece -= pieces;
+            ++row;
+        }
+    }
+}
+
+// Rows of the weight of one input: outputs first .. first + rows / (8 kTiles), zeros past `outputs` of them.
+template <int kTiles>
+CAPSROUTE_DEVICE void load_weight(const Plan& plan, const Shared& to, int input, int first_output, int outputs,
+                                  int rows, int thread, int threads) {
+    const RoutingProblem& p = plan.problem;
+    const int64_t start = (input % p.weight_inputs) * p.outputs + first_output;
+    load_rows(plan, to, p.weight, rows, thread, threads, [&](int row) -> int64_t {
+        const int output = row / (kTiles * kColumns), component = row % (kTiles * kColumns);
+        if (output >= outputs || component >= p.output_size) return -1;
+        return ((start + output) * p.output_size + component) * p.input_size;
+    });
+}
+
+// Rows of x for samples from first_sample on; those that are absent are zeros whatever stands there.
+CAPSROUTE_DEVICE void load_x(const Plan& plan, const Shared& to, int input, int64_t first_sample, int rows,
+                             int thread, int threads) {
+    const RoutingProblem& p = plan.problem;
+    load_rows(plan, to, p.x, rows, thread, threads, [&](int row) -> int64_t {
+        const int64_t sample = first_sample + row;
+        return input_is_there(p, sample, input) ? (sample * p.inputs + input) * p.input_size : -1;
+    });
+}
+
+// Rows of given votes for samples from first_sample on, each of `columns` components (D padded to whole column tiles)
+// from an output on; zeros for absent inputs and past the `outputs` there are.
+template <int kTiles>
+CAPSROUTE_DEVICE void load_votes(const Plan& plan, const Shared& to, int input, int64_t first_sample, int rows,
+                                 int first_output, int outputs, int columns, int stride, int thread, int threads) {
+    const RoutingProblem& p = plan.problem;
+    for (int at = thread; at < rows * columns; at += threads) {
+        const int row = at / columns, column = at % columns;
+        const int output = column / (kTiles * kColumns), component = column % (kTiles * kColumns);
+        const int64_t sample = first_sample + row;
+        const bool there = output < outputs && component < p.output_size && input_is_there(p, sample, input);
+        const int64_t offset = sample * p.vote_strides[0] + input * p.vote_strides[1] +
+                               (first_output + output) * p.vote_strides[2] + component * p.vote_strides[3];
+        to.store(row * stride + column, there ? read_float(p.dtype, p.votes, offset) : 0.0f);
+    }
+}
+
+// The parts of a stage: rows of the weight, of x, or of the votes that were given.
+CAPSROUTE_DEVICE Shared staged_weight(const Plan& plan, const Shared& stage, int input) {
+    return stage.part(input * plan.input_floats, plan.stage_columns * plan.stage_stride);
+}
+CAPSROUTE_DEVICE Shared staged_x(const Plan& plan, const Shared& stage, int input, int tile) {
+    return stage.part(input * plan.input_floats + (plan.stage_columns + tile * kRows) * plan.stage_stride,
+                      kRows * plan.stage_stride);
+}
+CAPSROUTE_DEVICE Shared staged_votes(const Plan& plan, const Shared& stage, int input, int tile) {
+    return stage.part(input * plan.input_floats + tile * kRows * plan.stage_stride, kRows * plan.stage_stride);
+}
+
+template <int kTiles>
+CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, const Item& item, int first_input,
+                                 int inputs) {
+    const int rows = plan.tile_warps * kRows, weight_floats = plan.stage_columns * plan.stage_stride;
+    const int64_t first_sample = int64_t(item.batch_group) * rows;
+    for (int k = 0; k < inputs; ++k) {
+        const int input = first_input + k;
+        const Shared all = stage.part(k * plan.input_floats, plan.input_floats);
+        if (plan.problem.votes) {
+            load_votes<kTiles>(plan, all, input, first_sample, rows, item.first_output, item.outputs,
+                               plan.stage_columns, plan.stage_stride, thread_index(), thread_count());
+            continue;
+        }
+        load_weight<kTiles>(plan, all.part(0, weight_floats), input, item.first_output, item.outputs,
+                            plan.stage_columns, thread_index(), thread_count());
+        load_x(plan, all.part(weight_floats, rows * plan.stage_stride), input, first_sample, rows, thread_index(),
+               thread_count());
+    }
+}
+
+// Calls work(stage, first input, inputs) for each stage of the item's chunk, loading one stage ahead. With a resident
+// stage only the first call for an item loads.
+template <int kTiles, class Work>
+CAPSROUTE_DEVICE void for_each_stage(const Plan& plan, const Shared& memory, const Item& item, bool load, Work work) {
+    const int stages = (item.inputs + plan.stage_inputs - 1) / plan.stage_inputs;
+    const auto stage_at = [&](int stage) { return memory.part(stage % plan.slots * plan.stage_floats, plan.stage_floats); };
+    const auto inputs_of = [&](int stage) { return smaller(plan.stage_inputs, item.inputs - stage * plan.stage_inputs); };
+    const auto first_of = [&](int stage) { return item.first_input + stage * plan.stage_inputs; };
+    if (load) {
+        block_sync();  // the slots are free
+        load_stage<kTiles>(plan, stage_at(0), item, first_of(0), inputs_of(0));
+    }
+    for (int stage = 0; stage < stages; ++stage) {
+        if (load) {
+            wait_for_copies();
+            block_sync();
+            if (stage + 1 < stages) {
+                load_stage<kTiles>(plan, stage_at(stage + 1), item, first_of(stage + 1), inputs_of(stage + 1));
+            }
+        }
+        work(stage_at(stage), first_of(stage), inputs_of(stage));
+    }
+}
+
+}  // namespace capsroute::cuda

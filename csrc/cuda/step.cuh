@@ -1,0 +1,377 @@
+// The light part of an iteration, over (tile, output): adds the chunks up, and goes through the squash.
+//
+// A warp takes an output of a tile as fragments. Where a pass has many chunks, all warps of a block share them, so that
+// enough loads are under way, and the first warp adds their sums up in the order of the chunks.
+#pragma once
+
+#include "pass.cuh"
+
+namespace capsroute::cuda {
+
+// The sum of an output's chunks, and the softmax over inputs that goes with it.
+template <int kTiles>
+struct Total {
+    float s[kTiles][4];
+    float largest[2];
+    float sum[2];
+
+    CAPSROUTE_DEVICE void start() {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            largest[r] = kLowest;
+            sum[r] = 0.0f;
+        }
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+            for (int r = 0; r < 4; ++r) s[n][r] = 0.0f;
+        }
+    }
+
+    // What to multiply the sums here, and those that come, with.
+    CAPSROUTE_DEVICE void meet(const float (&their_largest)[2], const float (&their_sum)[2], float (&theirs)[2]) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const float now = fmaxf(largest[r], their_largest[r]);
+            const float own = exp_nonpositive(largest[r] - now);
+            theirs[r] = exp_nonpositive(their_largest[r] - now);
+            sum[r] = sum[r] * own + their_sum[r] * theirs[r];
+            largest[r] = now;
+#pragma unroll
+            for (int n = 0; n < kTiles; ++n) {
+                s[n][2 * r] *= own;
+                s[n][2 * r + 1] *= own;
+            }
+        }
+    }
+
+    CAPSROUTE_DEVICE void add(int n, float4 part, const float (&factor)[2]) {
+        s[n][0] += part.x * factor[0];
+        s[n][1] += part.y * factor[0];
+        s[n][2] += part.z * factor[1];
+        s[n][3] += part.w * factor[1];
+    }
+};
+
+// A tile of the sums of one chunk.
+template <int kTiles>
+CAPSROUTE_DEVICE float4 load_sums(const Plan& plan, const Exchange& exchange, int64_t tile, int output, int n,
+                                  int chunk) {
+    if (plan.partial) {
+        return load_fragment(plan.partial, (chunk * int64_t(plan.tiles) + tile) * plan.width + output * kTiles + n);
+    }
+    constexpr int kBlockTiles = outputs_per_warp(kTiles) * kTiles;
+    const int block = output / plan.block_outputs, within = output % plan.block_outputs * kTiles + n;
+    const int at = (int(tile % plan.tile_warps) * kBlockTiles + within) * kFragment + lane_index() * 4;
+    const int rank = block * plan.chunks + chunk;
+    return plan.cluster == 1 ? exchange.sums.load4(at) : exchange.sums.in_block(rank).load4(at);
+}
+
+template <int kTiles>
+CAPSROUTE_DEVICE void add_chunks(const Plan& plan, const Exchange& exchange, int64_t tile, int output, int first,
+                                 int end, bool online_used, Total<kTiles>& total) {
+    float factor[2] = {1.0f, 1.0f};
+#pragma unroll(kTiles <= 2 ? 4 : 1)
+    for (int chunk = first; chunk < end; ++chunk) {
+        if (online_used) {
+            const int64_t at =
+                ((chunk * int64_t(plan.tiles) + tile) * plan.problem.outputs + output) * kRows + lane_row();
+            const float largest[2] = {plan.partial_max[at], plan.partial_max[at + 8]};
+            const float sum[2] = {plan.partial_sum[at], plan.partial_sum[at + 8]};
+            total.meet(largest, sum, factor);
+        }
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+            total.add(n, load_sums<kTiles>(plan, exchange, tile, output, n, chunk), factor);
+        }
+    }
+}
+
+// Adds the totals of the other warps to that of the first, through shared memory. All threads of the block call it.
+template <int kTiles>
+CAPSROUTE_DEVICE void gather_totals(const Exchange& exchange, bool online_used, Total<kTiles>& total) {
+    constexpr int kFloats = (kTiles + 1) * kFragment;
+    const int at = lane_index() * 4;
+    block_sync();
+    if (warp_index() > 0) {
+        const int first = (warp_index() - 1) * kFloats + at;
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+            exchange.sums.store4(first + n * kFragment,
+                                 make_float4(total.s[n][0], total.s[n][1], total.s[n][2], total.s[n][3]));
+        }
+        exchange.sums.store4(first + kTiles * kFragment,
+                             make_float4(total.largest[0], total.largest[1], total.sum[0], total.sum[1]));
+    }
+    block_sync();
+    if (warp_index() != 0) return;
+    for (int other = 1; other < thread_count() / kWarp; ++other) {
+        const int first = (other - 1) * kFloats + at;
+        float factor[2] = {1.0f, 1.0f};
+        if (online_used) {
+            const float4 theirs = exchange.sums.load4(first + kTiles * kFragment);
+            total.meet({theirs.x, theirs.y}, {theirs.z, theirs.w}, factor);
+        }
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) total.add(n, exchange.sums.load4(first + n * kFragment), factor);
+    }
+}
+
+// Calls work(tile, output, total) by one warp for each output of the block's share of the tiles.
+template <int kTiles, class Work>
+CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange, bool online_used, Work work) {
+    // A cluster has the tiles of its batch group to itself; otherwise the grid has them all.
+    const bool cluster = plan.fusion == CudaFusion::cluster;
+    const int first_tile = cluster ? block_index() / plan.cluster * plan.tile_warps : 0;
+    const int tiles = cluster ? smaller(plan.tile_warps, plan.tiles - first_tile) : plan.tiles;
+    const int block = cluster ? block_index() % plan.cluster : block_index();
+    const int blocks = cluster ? plan.cluster : block_count();
+    const int outputs = int(plan.problem.outputs), items = tiles * outputs, warps = thread_count() / kWarp;
+    const bool together = plan.chunks > kChunksAlone;
+    const int worker = together ? block : block * warps + warp_index(), workers = together ? blocks : blocks * warps;
+    const int range = together ? (plan.chunks + warps - 1) / warps : plan.chunks;
+    const int first = together ? smaller(warp_index() * range, plan.chunks) : 0;
+    for (int item = worker; item < items; item += workers) {
+        const int tile = first_tile + item / outputs, output = item % outputs;
+        Total<kTiles> total;
+        total.start();
+        add_chunks<kTiles>(plan, exchange, tile, output, first, smaller(first + range, plan.chunks), online_used, total);
+        if (together) gather_totals<kTiles>(exchange, online_used, total);
+        if (!together || warp_index() == 0) work(Rows{tile}, output, total);
+    }
+}
+
+// Element (row, component) of output j of a tensor [B, J, D]; below zero where there is none.
+CAPSROUTE_DEVICE int64_t element_of(const RoutingProblem& problem, const Rows& rows, int output, int n, int r) {
+    const int component = n * kColumns + lane_column() + r % 2;
+    if (rows.sample(r / 2) >= problem.batch || component >= problem.output_size) return -1;
+    return (rows.sample(r / 2) * problem.outputs + output) * problem.output_size + component;
+}
+
+// Reads an output of a tile from a tensor [B, J, D], zeros where there is none.
+template <int kTiles>
+CAPSROUTE_DEVICE void read_output(const RoutingProblem& problem, DType dtype, const void* from, const Rows& rows,
+                                  int output, float (&v)[kTiles][4]) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            const int64_t at = element_of(problem, rows, output, n, r);
+            v[n][r] = at >= 0 ? read_float(dtype, from, at) : 0.0f;
+        }
+    }
+}
+
+template <int kTiles>
+CAPSROUTE_DEVICE void write_output(const RoutingProblem& problem, DType dtype, void* to, const Rows& rows, int output,
+                                   const float (&v)[kTiles][4]) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            const int64_t at = element_of(problem, rows, output, n, r);
+            if (at >= 0) write_float(dtype, to, at, v[n][r]);
+        }
+    }
+}
+
+// s + bias in place of s, and |s + bias|^2 of both rows.
+template <int kTiles>
+CAPSROUTE_DEVICE void add_bias(const RoutingProblem& problem, const Rows& rows, int output, float (&s)[kTiles][4],
+                               float (&squared)[2]) {
+    squared[0] = squared[1] = 0.0f;
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            const int component = n * kColumns + lane_column() + r % 2;
+            if (problem.bias && component < problem.output_size && rows.sample(r / 2) < problem.batch) {
+                s[n][r] += read_float(problem.dtype, problem.bias, output * problem.output_size + component);
+            }
+            squared[r / 2] += s[n][r] * s[n][r];
+        }
+    }
+    squared[0] = sum_over_columns(squared[0]);
+    squared[1] = sum_over_columns(squared[1]);
+}
+
+// |s|^2 -> |s|^2 / (1 + |s|^2) / sqrt(|s|^2 + eps), 0 where the root is 0.
+CAPSROUTE_DEVICE float squash_factor(float squared, float eps) {
+    return squared / (1.0f + squared) * reciprocal_or_zero(sqrtf(squared + eps));
+}
+
+// V of the next iteration, V + factor s, from the fragments of V (null = 0); backward repeats it bit for bit.
+template <int kTiles>
+CAPSROUTE_DEVICE void next_query(const float* query, float* next, int64_t first_tile, const float (&s)[kTiles][4],
+                                 const float (&factor)[2], const bool (&there)[2]) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+        const float4 before = query ? load_fragment(query, first_tile + n) : make_float4(0, 0, 0, 0);
+        const float v[4] = {there[0] ? fmaf(factor[0], s[n][0], before.x) : 0.0f,
+                            there[0] ? fmaf(factor[0], s[n][1], before.y) : 0.0f,
+                            there[1] ? fmaf(factor[1], s[n][2], before.z) : 0.0f,
+                            there[1] ? fmaf(factor[1], s[n][3], before.w) : 0.0f};
+        store_fragment(next, first_tile + n, v);
+    }
+}
+
+template <int kTiles>
+CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& buffers, int t,
+                                       const Exchange& exchange) {
+    const RoutingProblem& p = plan.problem;
+    const bool over_inputs = p.softmax_over_inputs;
+    for_each_total<kTiles>(plan, exchange, over_inputs, [&](const Rows& rows, int output, Total<kTiles>& total) {
+        const bool there[2] = {output_is_there(p, rows.sample(0), output), output_is_there(p, rows.sample(1), output)};
+        const int64_t saved = (t - 1) * p.batch;  // rows of the saved tensors before this iteration
+        if (over_inputs) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+                const float inverse = reciprocal_or_zero(total.sum[r]);
+#pragma unroll
+                for (int n = 0; n < kTiles; ++n) {
+                    total.s[n][2 * r] *= inverse;
+                    total.s[n][2 * r + 1] *= inverse;
+                }
+                if (buffers.normaliser && rows.sample(r) < p.batch && lane_column() == 0) {
+                    float* normaliser = static_cast<float*>(buffers.normaliser);
+                    const int64_t at = (saved + rows.sample(r)) * 2 * p.outputs + output;
+                    normaliser[at] = total.largest[r];
+                    normaliser[at + p.outputs] = inverse;
+                }
+            }
+        }
+        // Coupling 0 times a vote that is not finite is not 0; an absent output takes nothing.
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+            for (int r = 0; r < 4; ++r) total.s[n][r] = there[r / 2] ? total.s[n][r] : 0.0f;
+        }
+        if (buffers.pre_squash) {
+            float* pre_squash = static_cast<float*>(buffers.pre_squash) + saved * p.outputs * p.output_size;
+            write_output<kTiles>(p, DType::float32, pre_squash, rows, output, total.s);
+        }
+        float squared[2];
+        add_bias<kTiles>(p, rows, output, total.s, squared);
+        const float factor[2] = {squash_factor(squared[0], float(p.eps)), squash_factor(squared[1], float(p.eps))};
+        if (t < p.iterations) {
+            next_query<kTiles>(t == 1 ? nullptr : plan.query, plan.query, int64_t(rows.tile) * plan.width + output * kTiles,
+                               total.s, factor, there);
+            return;
+        }
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+            for (int r = 0; r < 4; ++r) total.s[n][r] = there[r / 2] ? factor[r / 2] * total.s[n][r] : 0.0f;
+        }
+        write_output<kTiles>(p, p.dtype, buffers.output, rows, output, total.s);
+    });
+}
+
+// Fragments of iteration t of one of the arrays that have T (or T - 1) of them.
+CAPSROUTE_DEVICE float* of_iteration(const Plan& plan, float* fragments, int64_t t) {
+    return fragments + (t - 1) * plan.tiles * plan.width * kFragment;
+}
+
+// a = squash'(s)^T gradient for one output of iteration t, kept as fragments; s is the saved one. Also the mean of c p
+// under a softmax over inputs, which is (s without the bias) . a.
+template <int kTiles>
+CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& buffers, int t, const Rows& rows,
+                                      int output, const float (&gradient)[kTiles][4]) {
+    const RoutingProblem& p = plan.problem;
+    const float* saved = static_cast<const float*>(buffers.pre_squash) + (t - 1) * p.batch * p.outputs * p.output_size;
+    float without_bias[kTiles][4], s[kTiles][4], squared[2], along[2] = {0.0f, 0.0f};
+    read_output<kTiles>(p, DType::float32, saved, rows, output, without_bias);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) s[n][r] = without_bias[n][r];
+    }
+    add_bias<kTiles>(p, rows, output, s, squared);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) along[r / 2] += s[n][r] * gradient[n][r];
+    }
+    float factor[2], s_factor[2], mean[2] = {0.0f, 0.0f};
+    bool there[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        // v = f s with f = g h, g = n / (1 + n), h = (n + eps)^(-1/2), n = |s|^2, so dv = f ds + 2 f'(n) (s . ds) s.
+        const float under_root = squared[r] + float(p.eps);
+        const float h = reciprocal_or_zero(sqrtf(under_root)), inverse = 1.0f / (1.0f + squared[r]);
+        const float ratio = squared[r] / (under_root != 0 ? under_root : 1.0f);
+        factor[r] = squared[r] * inverse * h;
+        s_factor[r] = inverse * h * (inverse + inverse - ratio) * sum_over_columns(along[r]);
+        there[r] = output_is_there(p, rows.sample(r), output);
+    }
+    float* slope = of_iteration(plan, plan.slope, t);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+        float a[4];
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            a[r] = there[r / 2] ? fmaf(factor[r / 2], gradient[n][r], s_factor[r / 2] * s[n][r]) : 0.0f;
+            mean[r / 2] += without_bias[n][r] * a[r];
+        }
+        store_fragment(slope, int64_t(rows.tile) * plan.width + output * kTiles + n, a);
+    }
+    if (!plan.mean) return;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const float sum = sum_over_columns(mean[r]);
+        const int64_t at = (((t - 1) * int64_t(plan.tiles) + rows.tile) * p.outputs + output) * kRows + lane_row();
+        if (lane_column() == 0) plan.mean[at + 8 * r] = sum;
+    }
+}
+
+// V of all iterations from the saved s, and a of the last iteration, by all warps of the grid.
+template <int kTiles>
+CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward& buffers) {
+    const RoutingProblem& p = plan.problem;
+    const bool cluster = plan.fusion == CudaFusion::cluster;
+    const int first_tile = cluster ? block_index() / plan.cluster * plan.tile_warps : 0;
+    const int tiles = cluster ? smaller(plan.tile_warps, plan.tiles - first_tile) : plan.tiles;
+    const int block = cluster ? block_index() % plan.cluster : block_index();
+    const int blocks = cluster ? plan.cluster : block_count();
+    const int outputs = int(p.outputs), items = tiles * outputs, warps = thread_count() / kWarp;
+    for (int item = block * warps + warp_index(); item < items; item += blocks * warps) {
+        const Rows rows{first_tile + item / outputs};
+        const int output = item % outputs;
+        const int64_t at = int64_t(rows.tile) * plan.width + output * kTiles;
+        const bool there[2] = {output_is_there(p, rows.sample(0), output), output_is_there(p, rows.sample(1), output)};
+        float v[kTiles][4], squared[2];
+        for (int64_t t = 1; t < p.iterations; ++t) {
+            const float* saved = static_cast<const float*>(buffers.pre_squash) + (t - 1) * p.batch * p.outputs * p.output_size;
+            read_output<kTiles>(p, DType::float32, saved, rows, output, v);
+            add_bias<kTiles>(p, rows, output, v, squared);
+            const float factor[2] = {squash_factor(squared[0], float(p.eps)), squash_factor(squared[1], float(p.eps))};
+            next_query<kTiles>(t == 1 ? nullptr : of_iteration(plan, plan.query, t - 1),
+                               of_iteration(plan, plan.query, t), at, v, factor, there);
+        }
+        read_output<kTiles>(p, p.dtype, buffers.grad_output, rows, output, v);
+        squash_backward<kTiles>(plan, buffers, int(p.iterations), rows, output, v);
+    }
+}
+
+// Adds the gradient of V^{t-1} to what later iterations asked of v^{t-1}, and goes through its squash.
+template <int kTiles>
+CAPSROUTE_DEVICE void run_backward_step(const Plan& plan, const RoutingBackward& buffers, int t,
+                                        const Exchange& exchange) {
+    for_each_total<kTiles>(plan, exchange, false, [&](const Rows& rows, int output, Total<kTiles>& total) {
+        const int64_t at = int64_t(rows.tile) * plan.width + output * kTiles;
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) {
+            if (t < plan.problem.iterations) {
+                const float4 before = load_fragment(plan.carried, at + n);
+                total.s[n][0] += before.x;
+                total.s[n][1] += before.y;
+                total.s[n][2] += before.z;
+                total.s[n][3] += before.w;
+            }
+            store_fragment(plan.carried, at + n, total.s[n]);
+        }
+        squash_backward<kTiles>(plan, buffers, t - 1, rows, output, total.s);
+    });
+}
+
+}  // namespace capsroute::cuda

@@ -7,18 +7,25 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 DEMO_OUT ?= runs/demo
 PYTEST_FLAGS ?=
+# Where `make cuda-check` writes what the kernels use.
+RESOURCES ?= build/cuda/kernel-resources.md
+
+# With a GPU, its kernels are built and tested. Without one they are left out, because all architectures take minutes,
+# and `make cuda-check` compiles them.
+GPU := $(shell nvidia-smi -L 2>/dev/null)
+export CAPSROUTE_CUDA ?= $(if $(GPU),auto,0)
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 STAMPS := $(VENV)/stamps
 # One stamp for each TORCH asked for, and only the last one is kept.
 TORCH_STAMP := $(STAMPS)/torch-$(shell printf '%s' '$(TORCH)' | tr -c '[:alnum:].' '-')
-CPP_FILES = $(shell find csrc -name '*.h' -o -name '*.cpp')
+CPP_FILES = $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu')
 WITH_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format build core-tests leaks cross bench clean distclean
+.PHONY: help demo test lint format build core-tests leaks cross cuda-check bench clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,12 +50,13 @@ format: $(STAMPS)/dev ## put Python and C++ into the project's style
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CPP_FILES)
 
-build: $(STAMPS)/dev ## compile the module in place, warnings are errors
-	CAPSROUTE_WERROR=1 $(PY) setup.py -q build_ext --inplace
+build: $(STAMPS)/dev ## compile the modules in place, the emulated one too; warnings are errors
+	CAPSROUTE_WERROR=1 CAPSROUTE_EMULATION=1 $(PY) setup.py -q build_ext --inplace
 
-core-tests: $(STAMPS)/dev ## the core's own tests, without Python
+core-tests: $(STAMPS)/dev ## the tests of the core and of the emulation, without Python
 	$(WITH_VENV) scripts/build-core build/core
 	build/core/core_tests
+	build/core/emulation_tests
 
 leaks: ## no code of one instruction set in another's objects (after `make build core-tests`)
 	$(PY) scripts/check_isa_leaks.py build/core build/cmake-*
@@ -56,12 +64,15 @@ leaks: ## no code of one instruction set in another's objects (after `make build
 cross: ## the core's tests on 64-bit Arm and on older x86-64 processors, under QEMU
 	$(WITH_VENV) scripts/cross-checks
 
+cuda-check: $(STAMPS)/dev ## the CUDA kernels for all architectures, by nvcc: warnings, spills, size
+	$(WITH_VENV) scripts/cuda-check $(abspath $(PY)) $(RESOURCES)
+
 bench: $(STAMPS)/dev build ## every shape, capsroute beside plain PyTorch and torch.compile (long)
 	$(VENV)/bin/capsroute bench
 	$(PY) -m pytest python_tests/benchmarks
 
 clean: ## remove what was built
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache capsroute/_native*.so
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache capsroute/_native*.so capsroute/_emulated*.so
 
 distclean: clean ## remove the environment too
 	rm -rf $(VENV)
@@ -80,6 +91,7 @@ $(TORCH_STAMP): $(STAMPS)/venv
 $(STAMPS)/demo: EXTRA := train,bench
 $(STAMPS)/dev: EXTRA := dev
 $(STAMPS)/dev: export CAPSROUTE_WERROR := 1
+$(STAMPS)/dev: export CAPSROUTE_EMULATION := 1
 $(STAMPS)/demo $(STAMPS)/dev: $(TORCH_STAMP) pyproject.toml setup.py
 	$(PIP) install $$($(PY) scripts/build_requirements.py)
 	$(PIP) install --no-build-isolation --editable '.[$(EXTRA)]'

@@ -41,6 +41,7 @@ const Limits* limits_of(int architecture) {
 int resident_blocks(const Limits& limits, const cuda::Kernel& kernel, const cuda::Shape& shape) {
     if (shape.threads < 1 || shape.threads > std::min(kernel.threads, kThreadsOfBlock)) return 0;
     if (shape.shared_bytes < 0 || shape.shared_bytes > limits.shared_bytes) return 0;
+    if (shape.cluster > limits.largest_cluster) return 0;
     const int shared = shape.shared_bytes + limits.reserved_bytes;
     const int by_registers = kRegisters / (std::max(registers_of_thread(kernel), 1) * shape.threads);
     const int by_shared = shared ? limits.shared_bytes_multiprocessor / shared : limits.blocks_multiprocessor;

@@ -97,6 +97,10 @@ void check_announcement(Failures& failures) {
     int blocks = -1;
     if (resident_blocks(device, kernel, {1, 64, 228 * kKiB}, blocks) != Status::ok || blocks != 0)
         failures.add("a block with too much shared memory is said to fit");
+    if (resident_blocks(device, kernel, {16, 64, 0, false, 16}, blocks) != Status::ok || blocks != 0)
+        failures.add("a cluster of 16 is said to fit");
+    if (resident_blocks(device, kernel, {16, 64, 0}, blocks) != Status::ok || blocks != 4)
+        failures.add("the registers of a multiprocessor are not those of 4 blocks of 64 threads");
 }
 
 void check_devices(Failures& failures) {

@@ -94,14 +94,22 @@ CAPSROUTE_KERNEL(64, 1) write_under_copy(CAPSROUTE_PARAMETER Flaw p) {
     wait_for_copies();
 }
 
-// A copy may arrive while others still read what stood there.
+CAPSROUTE_KERNEL(64, 1) write_under_own_copy(CAPSROUTE_PARAMETER Flaw p) {
+    const Shared memory = shared_memory(p.shared_floats);
+    memory.copy4(thread_index() * 4, p.in, true);
+    if (!here(p)) wait_for_copies();
+    memory.store(thread_index() * 4 + 3, 5.0f);
+    wait_for_copies();
+}
+
+// A copy may arrive while others still read what stood there. What is copied here only the other warp reads.
 CAPSROUTE_KERNEL(64, 1) copy_over_readers(CAPSROUTE_PARAMETER Flaw p) {
     const Shared memory = shared_memory(p.shared_floats);
     memory.store(thread_index(), 1.0f);
     block_sync();
     p.out[thread_index()] = memory.load(63 - thread_index());
     if (!p.wrong) block_sync();
-    if (thread_index() < 16) memory.copy4(thread_index() * 4, p.in, true);
+    if (thread_index() < 8) memory.copy4(thread_index() * 4, p.in, true);
     wait_for_copies();
 }
 
@@ -138,6 +146,19 @@ CAPSROUTE_KERNEL(64, 1) sync_only_warp(CAPSROUTE_PARAMETER Flaw p) {
     p.out[thread_index()] = memory.load(thread_index() ^ (p.wrong ? 32 : 16));
 }
 
+// That the reading warp has met since does not help.
+CAPSROUTE_KERNEL(64, 1) sync_only_readers(CAPSROUTE_PARAMETER Flaw p) {
+    const Shared memory = shared_memory(p.shared_floats);
+    memory.store(thread_index(), 0.0f);
+    block_sync();
+    if (thread_index() >= 32) memory.store(thread_index(), 1.0f);
+    if (!p.wrong) block_sync();
+    if (thread_index() < 32) {
+        warp_sync();
+        p.out[thread_index()] = memory.load(thread_index() + 32);
+    }
+}
+
 struct Case {
     const char* name;
     void (*kernel)(Flaw);
@@ -158,33 +179,37 @@ const Case kCases[] = {
     {"forget_copies", forget_copies, "thread 33: ends with 1 copies that it did not wait for"},
     {"read_copy_early", read_copy_early, "thread 33: float 132 of shared memory is read before thread 33 waited"},
     {"write_under_copy", write_under_copy, "thread 1: "},
+    {"write_under_own_copy", write_under_own_copy,
+     "thread 33: float 135 of shared memory is written before thread 33 waited"},
     {"copy_over_readers", copy_over_readers, "race: float "},
     {"write_after_read", write_after_read, "race: float 5 of shared memory is "},
     {"write_twice", write_twice, "race: float 0 of shared memory is written, and was written by thread "},
     {"forget_warp_sync", forget_warp_sync, "race: float "},
     {"sync_only_warp", sync_only_warp, "race: float "},
+    {"sync_only_readers", sync_only_readers, "race: float "},
 };
 
-// In clusters. The second block reads what the first one wrote.
+// In clusters of two blocks. The first one reads what the second one wrote.
 
 CAPSROUTE_KERNEL(64, 1) read_before_start(CAPSROUTE_PARAMETER Flaw p) {
     const Shared memory = shared_memory(p.shared_floats);
     memory.store(thread_index(), 1.0f);
     if (!p.wrong) cluster_sync();
-    if (block_index() == 1) p.out[thread_index()] = memory.in_block(0).load(thread_index());
+    if (block_index() == 0) p.out[thread_index()] = memory.in_block(1).load(thread_index());
     cluster_sync();
 }
 
-CAPSROUTE_KERNEL(64, 1) race_of_blocks(CAPSROUTE_PARAMETER Flaw p) {
+CAPSROUTE_KERNEL(64, 1) sync_only_blocks(CAPSROUTE_PARAMETER Flaw p) {
     const Shared memory = shared_memory(p.shared_floats);
+    memory.store(thread_index(), 0.0f);
     cluster_sync();
-    memory.store(thread_index(), 1.0f);
+    if (block_index() == 1) memory.store(thread_index(), 1.0f);
     if (p.wrong) {
         block_sync();
     } else {
         cluster_sync();
     }
-    p.out[thread_index()] = memory.in_block(1 - block_index()).load(thread_index());
+    if (block_index() == 0) p.out[thread_index()] = memory.in_block(1).load(thread_index());
     cluster_sync();
 }
 
@@ -192,7 +217,7 @@ CAPSROUTE_KERNEL(64, 1) end_before_readers(CAPSROUTE_PARAMETER Flaw p) {
     const Shared memory = shared_memory(p.shared_floats);
     memory.store(thread_index(), 1.0f);
     cluster_sync();
-    if (block_index() == 1) p.out[thread_index()] = memory.in_block(0).load(thread_index());
+    if (block_index() == 0) p.out[thread_index()] = memory.in_block(1).load(thread_index());
     if (!p.wrong) cluster_sync();
 }
 
@@ -203,7 +228,7 @@ CAPSROUTE_KERNEL(64, 1) rank_too_large(CAPSROUTE_PARAMETER Flaw p) {
 
 const Case kClusterCases[] = {
     {"read_before_start", read_before_start, "before the first cluster_sync"},
-    {"race_of_blocks", race_of_blocks, "float "},
+    {"sync_only_blocks", sync_only_blocks, "race: float "},
     {"end_before_readers", end_before_readers, "block"},
     {"rank_too_large", rank_too_large, "thread 33: in_block(2) in a cluster of 2"},
 };

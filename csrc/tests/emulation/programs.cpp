@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include <algorithm>
 #include <thread>
 #include <vector>
 
@@ -215,6 +216,45 @@ void check_copies(const std::string& order, Failures& failures) {
     }
 }
 
+// Who ran when: (block, thread) as block * 64 + thread.
+struct Diary {
+    int* next;
+    int* entries;
+};
+
+CAPSROUTE_KERNEL(64, 1) write_diary(CAPSROUTE_PARAMETER Diary p) {
+    p.entries[(*p.next)++] = block_index() * 64 + thread_index();
+    block_sync();
+    p.entries[(*p.next)++] = block_index() * 64 + thread_index();
+}
+
+std::vector<int> diary(const Settings& settings, Failures& failures) {
+    emulation::configure(settings);
+    int next = 0;
+    std::vector<int> entries(2 * 3 * 64);
+    expect("write_diary", launch(write_diary, "write_diary", {3, 64, 0}, Diary{&next, entries.data()}, {64, 1}),
+           Status::ok, "", failures);
+    return entries;
+}
+
+void check_orders(Failures& failures) {
+    const std::vector<int> forward = diary({.order = Order::forward}, failures);
+    std::vector<int> expected;
+    for (int block = 0; block < 3; ++block)
+        for (int n = 0; n < 128; ++n) expected.push_back(block * 64 + n % 64);
+    if (forward != expected) failures.add("the forward order is not that of the numbers");
+    std::reverse(expected.begin(), expected.end());
+    if (diary({.order = Order::reverse}, failures) != expected) failures.add("the reverse order is not that");
+
+    const std::vector<int> shuffled = diary({.order = Order::shuffled, .seed = 1}, failures);
+    if (shuffled != diary({.order = Order::shuffled, .seed = 1}, failures)) failures.add("a seed has two orders");
+    if (shuffled == diary({.order = Order::shuffled, .seed = 2}, failures)) failures.add("two seeds have one order");
+    std::vector<int> sorted = shuffled;
+    std::sort(sorted.begin(), sorted.end());
+    std::sort(expected.begin(), expected.end());
+    if (sorted != expected || shuffled == forward) failures.add("the shuffled order is not a shuffled one");
+}
+
 // Several threads of the host launch at the same time.
 void check_threads_of_host(Failures& failures) {
     constexpr int kHosts = 4, kThreads = 256, kBlocks = 2;
@@ -244,7 +284,9 @@ void check_programs(Failures& failures) {
         check_shuffles(order, failures);
         check_copies(order, failures);
     }
+    check_orders(failures);
     check_threads_of_host(failures);
+    emulation::configure({});
 }
 
 }  // namespace capsroute::tests

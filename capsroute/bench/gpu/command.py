@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import sys
 from collections.abc import Callable, Iterator
 
 import torch
@@ -49,8 +48,8 @@ def deadline(seconds: float) -> Iterator[None]:
     Blocks of a kernel that wait for each other in vain would otherwise hold the machine for ever; Python itself cannot
     interrupt that wait.
     """
-    # The process's own standard error, which has a descriptor whatever stands in sys.stderr.
-    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    standard_error = 2  # by its descriptor, as what stands in sys.stderr may have none
+    faulthandler.dump_traceback_later(seconds, exit=True, file=standard_error)
     try:
         yield
     finally:

@@ -34,7 +34,9 @@ def state(place: torch.device) -> dict[str, Any]:
 def _asked(place: torch.device, names: tuple[str, ...]) -> dict[str, Any]:
     """Answers of nvidia-smi; nothing where it is missing or does not know the device."""
     uuid = getattr(torch.cuda.get_device_properties(place), "uuid", None)
-    which = str(place.index) if uuid is None else f"GPU-{uuid}"  # its order of devices is not that of CUDA
+    which = (
+        str(place.index) if uuid is None else f"GPU-{str(uuid).removeprefix('GPU-')}"
+    )  # its order of devices is not that of CUDA
     answer = _said(["nvidia-smi", f"--id={which}", f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits"])
     values = [value.strip() for value in (answer or "").split(",")]
     return dict(zip(names, values, strict=True)) if len(values) == len(names) else {}

@@ -229,6 +229,21 @@ def test_what_there_is_no_time_for_is_named(tmp_path: Path) -> None:
     assert "Left out for lack of time" in (tmp_path / "gpu.md").read_text()
 
 
+def test_checks_take_at_most_half_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check takes 30 s of 100: a second one would end after half of them, which is left for the timings."""
+    now = [0.0]
+
+    def slow(shape: Shape, device: CpuDevice) -> Iterator[object]:
+        now[0] += 30
+        return iter([])
+
+    monkeypatch.setattr(correctness, "check", slow)
+    found, said = run(EAGER, tmp_path, budget=Budget(100, clock=lambda: now[0]))
+    assert found.notes == ["Left out for lack of time: checks of odd."]
+    assert sum(line.startswith("checked") for line in said) == 1
+    assert {row.shape for row in found.rows} >= {"mnist", "odd"}
+
+
 def test_a_run_that_is_stopped_leaves_what_it_found(tmp_path: Path) -> None:
     def stop(line: str) -> None:
         if line.startswith("mnist, tf32"):

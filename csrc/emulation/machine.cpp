@@ -146,7 +146,6 @@ void prepare(int first, int count) {
             thread.warp = &machine.warps[b * warps + t / kWarp];
             thread.index = t;
             thread.mark = Mark(block.rank * 1024 + t);
-            thread.activity = Activity::running;
             thread.copies.clear();
             prepare_fibre(thread.fibre, run_thread);
         }

@@ -233,6 +233,16 @@ const Case kClusterCases[] = {
     {"rank_too_large", rank_too_large, "thread 33: in_block(2) in a cluster of 2"},
 };
 
+// A launch that ended in a fault leaves nothing to the next one.
+void check_next_launch(const float* in, float* out, Failures& failures) {
+    const Shape shape{1, 64, 1024};
+    expect("forget_copies", launch(forget_copies, "forget_copies", shape, Flaw{true, in, out, 256}, {64, 1}),
+           Status::fault, "copies", failures);
+    expect("read_unwritten after a fault",
+           launch(read_unwritten, "read_unwritten", shape, Flaw{false, in, out, 256}, {64, 1}), Status::ok, "",
+           failures);
+}
+
 }  // namespace
 
 void check_memory_faults(Failures& failures) {
@@ -249,6 +259,7 @@ void check_memory_faults(Failures& failures) {
             expect(what + ", without the flaw", run(false), Status::ok, "", failures);
         };
         for (const Case& each : kCases) check(each, {1, 64, 1024});
+        check_next_launch(in, out, failures);
         for (const Case& each : kClusterCases) check(each, {2, 64, 1024, false, 2});
     }
     emulation::configure({});

@@ -49,10 +49,11 @@ def document(record: Record) -> str:
     lines += _section("Correctness", _checks(record.checks))
     if record.rows:
         lines += ["", "## Times", "", _LEGEND]
+    wrong = {(check.shape, check.precision) for check in record.checks if check.passed is False}
     for gradient in PASSES:
         for precision in PRECISIONS:
             rows = [row for row in record.rows if (row.gradient, row.precision) == (gradient, precision)]
-            lines += _section(f"{passes_of(gradient).capitalize()}, {precision}", _times(rows), level=3)
+            lines += _section(f"{passes_of(gradient).capitalize()}, {precision}", _times(rows, wrong), level=3)
     for precision in PRECISIONS:
         rows = [row for row in record.rows if row.gradient is None and row.precision == precision]
         lines += _section(f"Kernels of capsroute, forward, {precision}", _fusions(rows), level=3)
@@ -119,8 +120,11 @@ def _checks(checks: Sequence[Check]) -> list[str]:
     return [text, "", *_table(("shape", *PRECISIONS), cells)]
 
 
-def _times(rows: Sequence[Row]) -> list[str]:
+def _times(rows: Sequence[Row], wrong: set[tuple[str, str]]) -> list[str]:
+    """Shapes that are wrong in this precision, by any kernel, are marked."""
     cells = [_comparison(shape, contenders) for shape, contenders in by_shape(rows).items()]
+    for row in cells:
+        row[0] += " **WRONG**" if (row[0], rows[0].precision) in wrong else ""
     return _table(_HEAD, cells) if cells else []
 
 
@@ -150,7 +154,8 @@ def _fusions(rows: Sequence[Row]) -> list[str]:
         found = [contenders.get(name) for name in names]
         if any(found):
             times = [_micro(row.seconds if row is not None else None) for row in found]
-            cells.append([shape, *times, (found[0].kernel if found[0] is not None else None) or "-"])
+            chosen = (found[0].kernel if found[0] is not None else None) or "-"
+            cells.append([shape, *times, chosen.partition(" takes ")[2].rpartition(": ")[0] or chosen])
     head = ("shape", variants.AUTOMATIC, *variants.FUSIONS, "what it takes by itself")
     return ["Times in µs, as above.", "", *_table(head, cells)] if cells else []
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import capsroute
+from capsroute import testing
 from capsroute.bench.gpu import correctness, plan, record, session, variants
 from capsroute.bench.gpu.budget import Budget
 from capsroute.bench.gpu.plan import PRECISIONS, Plan
@@ -112,9 +113,9 @@ def _scaled(monkeypatch: pytest.MonkeyPatch, variant: str, factor: float) -> Non
     monkeypatch.setattr(correctness, "_results", wrong)
 
 
-@pytest.mark.parametrize("variant", [variants.AUTOMATIC, "cluster", variants.PLAIN])
+@pytest.mark.parametrize(("variant", "good"), [(variants.AUTOMATIC, 8), ("cluster", 10), (variants.PLAIN, 10)])
 def test_a_wrong_kernel_is_reported_and_timing_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, good: int
 ) -> None:
     _scaled(monkeypatch, variant, 1.1)
     found, said = run(ALONE, tmp_path)
@@ -124,7 +125,8 @@ def test_a_wrong_kernel_is_reported_and_timing_goes_on(
     assert all(row.problem is None for row in found.rows)
     assert any(line.startswith("WRONG: mnist, float32, all, ") for line in said)
     text = (tmp_path / "gpu.md").read_text()
-    assert "**WRONG**" in text
+    assert f"| mnist | {good} of 12 **WRONG**, " in text
+    assert "| mnist **WRONG** | 6, 9, 4, 5, 3, 3 | " in text
     assert f"gradient last, kernel {variant}: output is wrong by" in text
 
 
@@ -297,11 +299,27 @@ def test_the_commit_is_of_this_checkout() -> None:
         assert found is None
 
 
+needs_emulation = pytest.mark.skipif(
+    importlib.util.find_spec("capsroute._emulated") is None, reason="this build has no emulated CUDA kernels"
+)
+
+
+@needs_emulation
 def test_on_the_emulated_kernels() -> None:
     """Every kernel, precision and gradient by the rule of the benchmark, as on a GPU."""
-    if importlib.util.find_spec("capsroute._emulated") is None:
-        pytest.skip("this build has no emulated CUDA kernels")
-    with capsroute.testing.backend("cuda_emulated"):
+    with testing.backend("cuda_emulated"):
         checks = list(correctness.check(Shape("tiny", 5, 18, 8, 5, 16, 3, ""), CpuDevice("cuda_emulated")))
-    assert [check for check in checks if check.passed is False] == []
-    assert sum(check.passed is True for check in checks) >= 4 * 2 * 4
+    assert [check for check in checks if not check.passed] == []
+    assert len(checks) == 4 * 2 * 6
+    exact, tf32 = ([c.excess for c in checks if (c.precision, c.variant) == (p, "grid")] for p in ("float32", "tf32"))
+    assert exact != tf32  # torch's switch reaches the kernels
+
+
+@needs_emulation
+def test_a_refusal_of_the_emulated_kernels() -> None:
+    """A device without clusters has no kernel that needs several blocks in one."""
+    wide = Shape("wide", 2, 4, 16, 64, 64, 2, "")
+    with testing.backend("cuda_emulated"), testing.emulated_device(architecture=80):
+        checks = correctness._check(wide, PRECISIONS["float32"], "all", variants.FUSIONS, CpuDevice("cuda_emulated"))
+        found = {check.variant: (check.passed, check.problem) for check in checks}
+    assert found == {"grid": (True, None), "cluster": (None, variants.REFUSED), "launches": (True, None)}

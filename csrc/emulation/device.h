@@ -27,6 +27,8 @@ inline float4 make_float4(float x, float y, float z, float w) {
     return {x, y, z, w};
 }
 
+inline void keep_loads_behind() {}
+
 inline int thread_index() {
     return emulation::current->index;
 }
@@ -51,6 +53,7 @@ inline void grid_sync() {
     emulation::meet(emulation::grid_scope, emulation::Activity::grid_sync);
 }
 inline void cluster_sync() {
+    if (emulation::machine.settings.architecture < 90) return;  // as in device.cuh, not even a barrier of the block
     emulation::meet(emulation::cluster_scope, emulation::Activity::cluster_sync);
 }
 

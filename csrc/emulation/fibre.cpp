@@ -43,14 +43,10 @@ char* new_stack() {
     return static_cast<char*>(memory) + page;
 }
 
-char* stack_top(Fibre& fibre) {
+void give_stack(Fibre& fibre) {
     static size_t stacks = 0;
-    if (!fibre.stack) {
-        fibre.stack = new_stack();
-        fibre.sanitizer_stack = fibre.stack;
-        fibre.sanitizer_bytes = kStackBytes - stacks++ % kStaggers * kStaggerBytes;
-    }
-    return fibre.stack + fibre.sanitizer_bytes;
+    fibre.stack = new_stack();
+    fibre.stack_bytes = kStackBytes - stacks++ % kStaggers * kStaggerBytes;
 }
 
 #if defined(CAPSROUTE_ASAN)
@@ -60,29 +56,29 @@ Fibre* previous = nullptr;
 }  // namespace
 
 void prepare_fibre(Fibre& fibre, void (*entry)()) {
-    char* top = stack_top(fibre);
+    if (!fibre.stack) give_stack(fibre);
 #if defined(CAPSROUTE_ASAN)
-    __asan_unpoison_memory_region(fibre.stack, kStackBytes);  // an abandoned function left its red zones
+    __asan_unpoison_memory_region(fibre.stack, fibre.stack_bytes);  // an abandoned function left its red zones
     fibre.sanitizer_frames = nullptr;
 #endif
-    fibre.stack_pointer = fresh_stack(top, entry);
+    fibre.stack_pointer = fresh_stack(static_cast<char*>(const_cast<void*>(fibre.stack)), fibre.stack_bytes, entry);
 }
 
 void fibre_entered() {
 #if defined(CAPSROUTE_ASAN)
     // The bounds of the stack that was left are news only when that was the host's.
-    __sanitizer_finish_switch_fiber(nullptr, &previous->sanitizer_stack, &previous->sanitizer_bytes);
+    __sanitizer_finish_switch_fiber(nullptr, &previous->stack, &previous->stack_bytes);
 #endif
 }
 
 void switch_fibre(Fibre& from, Fibre& to, [[maybe_unused]] bool ends) {
 #if defined(CAPSROUTE_ASAN)
     previous = &from;
-    __sanitizer_start_switch_fiber(ends ? nullptr : &from.sanitizer_frames, to.sanitizer_stack, to.sanitizer_bytes);
+    __sanitizer_start_switch_fiber(ends ? nullptr : &from.sanitizer_frames, to.stack, to.stack_bytes);
 #endif
     switch_stack(&from.stack_pointer, to.stack_pointer);
 #if defined(CAPSROUTE_ASAN)
-    __sanitizer_finish_switch_fiber(from.sanitizer_frames, &previous->sanitizer_stack, &previous->sanitizer_bytes);
+    __sanitizer_finish_switch_fiber(from.sanitizer_frames, &previous->stack, &previous->stack_bytes);
 #endif
 }
 

@@ -6,10 +6,11 @@
 namespace capsroute::emulation {
 
 struct Fibre {
-    void* stack_pointer = nullptr;          // while it does not run
-    char* stack = nullptr;                  // lowest address; null for the thread of the host that launches
-    const void* sanitizer_stack = nullptr;  // the bounds as AddressSanitizer knows them
-    size_t sanitizer_bytes = 0;
+    void* stack_pointer = nullptr;  // while it does not run
+    // Lowest address and size, as AddressSanitizer wants to know them. Of the thread of the host they are unknown
+    // until a fibre has run, and not needed before.
+    const void* stack = nullptr;
+    size_t stack_bytes = 0;
     void* sanitizer_frames = nullptr;
 };
 

@@ -2,10 +2,10 @@
 
 #include <stdint.h>
 
-// A return by `ret` would be predicted wrongly each time, since the processor keeps a stack of calls of its own. The
-// jump through a register is predicted like any other.
+// In assembler on the processors that are tested. A return by `ret` would be predicted wrongly each time, since the
+// processor keeps a stack of calls of its own. The jump through a register is predicted like any other.
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__ELF__) && !defined(CAPSROUTE_PORTABLE_SWITCH)
 
 asm(R"(
     .text
@@ -39,7 +39,7 @@ constexpr int kSavedWords = 7, kEntryWord = 6;
 constexpr int kReservedWords = 1;
 }  // namespace
 
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) && defined(__ELF__) && !defined(CAPSROUTE_PORTABLE_SWITCH)
 
 asm(R"(
     .text
@@ -80,8 +80,36 @@ constexpr int kSavedWords = 20, kEntryWord = 11, kReservedWords = 0;
 }  // namespace
 
 #else
-#error "The emulation knows no context switch for this processor; add one in csrc/emulation/switch.cpp."
+#define CAPSROUTE_UCONTEXT
 #endif
+
+#if defined(CAPSROUTE_UCONTEXT)
+
+// Everywhere else by the system's own means, which take a system call and more than ten times as long.
+#include <ucontext.h>
+
+namespace capsroute::emulation {
+
+void switch_stack(void** from, void* to) {
+    ucontext_t here;
+    *from = &here;
+    swapcontext(&here, static_cast<ucontext_t*>(to));
+}
+
+void* fresh_stack(char* stack, size_t bytes, void (*entry)()) {
+    ucontext_t* const context = reinterpret_cast<ucontext_t*>(stack);  // at the far end of the stack
+    const size_t reserved = (sizeof(ucontext_t) + 63) / 64 * 64;
+    getcontext(context);
+    context->uc_stack.ss_sp = stack + reserved;
+    context->uc_stack.ss_size = bytes - reserved;
+    context->uc_link = nullptr;
+    makecontext(context, entry, 0);
+    return context;
+}
+
+}  // namespace capsroute::emulation
+
+#else
 
 extern "C" void capsroute_switch_stack(void** from, void* to);
 
@@ -91,8 +119,8 @@ void switch_stack(void** from, void* to) {
     capsroute_switch_stack(from, to);
 }
 
-void* fresh_stack(char* top, void (*entry)()) {
-    uintptr_t* word = reinterpret_cast<uintptr_t*>(reinterpret_cast<uintptr_t>(top) & ~uintptr_t(15));
+void* fresh_stack(char* stack, size_t bytes, void (*entry)()) {
+    uintptr_t* word = reinterpret_cast<uintptr_t*>(reinterpret_cast<uintptr_t>(stack + bytes) & ~uintptr_t(15));
     for (int n = 0; n < kReservedWords; ++n) *--word = 0;
     word -= kSavedWords;
     for (int n = 0; n < kSavedWords; ++n) word[n] = 0;
@@ -101,3 +129,5 @@ void* fresh_stack(char* top, void (*entry)()) {
 }
 
 }  // namespace capsroute::emulation
+
+#endif

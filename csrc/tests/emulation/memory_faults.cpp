@@ -233,6 +233,26 @@ const Case kClusterCases[] = {
     {"rank_too_large", rank_too_large, "thread 33: in_block(2) in a cluster of 2"},
 };
 
+CAPSROUTE_KERNEL(64, 1) sync_cluster_of_one(CAPSROUTE_PARAMETER Flaw p) {
+    const Shared memory = shared_memory(p.shared_floats);
+    memory.store(thread_index(), 0.0f);
+    block_sync();
+    memory.store(thread_index(), 1.0f);
+    cluster_sync();
+    p.out[thread_index()] = memory.load(63 - thread_index());
+}
+
+// Where there are no clusters, cluster_sync is nothing, and where there are, one of a block is a barrier of it.
+void check_cluster_of_one(const float* in, float* out, Settings settings, Failures& failures) {
+    const auto run = [&] {
+        return launch(sync_cluster_of_one, "sync_cluster_of_one", {1, 64, 1024}, Flaw{false, in, out, 256}, {64, 1});
+    };
+    expect("sync_cluster_of_one on sm_90", run(), Status::ok, "", failures);
+    settings.architecture = 89;
+    emulation::configure(settings);
+    expect("sync_cluster_of_one on sm_89", run(), Status::fault, "race: float ", failures);
+}
+
 // A launch that ended in a fault leaves nothing to the next one.
 void check_next_launch(const float* in, float* out, Failures& failures) {
     const Shape shape{1, 64, 1024};
@@ -261,6 +281,7 @@ void check_memory_faults(Failures& failures) {
         for (const Case& each : kCases) check(each, {1, 64, 1024});
         check_next_launch(in, out, failures);
         for (const Case& each : kClusterCases) check(each, {2, 64, 1024, false, 2});
+        check_cluster_of_one(in, out, settings, failures);
     }
     emulation::configure({});
 }

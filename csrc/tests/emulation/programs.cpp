@@ -216,6 +216,31 @@ void check_copies(const std::string& order, Failures& failures) {
     }
 }
 
+struct Late {
+    float* in;   // [4]
+    float* out;  // [4]
+};
+
+CAPSROUTE_KERNEL(32, 1) change_source(CAPSROUTE_PARAMETER Late p) {
+    const Shared memory = shared_memory(4);
+    if (thread_index() == 0) memory.copy4(0, p.in, true);
+    warp_sync();
+    if (thread_index() == 1) p.in[2] = 20.0f;
+    warp_sync();
+    wait_for_copies();
+    warp_sync();
+    if (thread_index() < 4) p.out[thread_index()] = memory.load(thread_index());
+}
+
+// A copy takes effect as late as it may, so that who changes its source too early sees that.
+void check_late_copy(Failures& failures) {
+    alignas(16) float in[4] = {0, 1, 2, 3};
+    float out[4];
+    expect("change_source", launch(change_source, "change_source", {1, 32, 16}, Late{in, out}, {32, 1}), Status::ok, "",
+           failures);
+    if (out[1] != 1.0f || out[2] != 20.0f) failures.add("a copy reads its source before it is waited for");
+}
+
 // Who ran when: (block, thread) as block * 64 + thread.
 struct Diary {
     int* next;
@@ -284,6 +309,7 @@ void check_programs(Failures& failures) {
         check_shuffles(order, failures);
         check_copies(order, failures);
     }
+    check_late_copy(failures);
     check_orders(failures);
     check_threads_of_host(failures);
     emulation::configure({});

@@ -36,6 +36,11 @@ class Case:
         texts = [f"W_{self.weights}", f"logits_{self.logits}", self.softmax, self.gradient, f"T{self.iterations}"]
         return "-".join(["".join(named), *texts, *switches, f"eps{self.eps:g}"])
 
+    def votes(self) -> int:
+        """Number of vote components, B·I·J·D."""
+        batch, inputs, _, outputs, out_size = self.sizes
+        return batch * inputs * outputs * out_size
+
     def options(self) -> dict[str, Any]:
         """The keyword arguments that are not tensors."""
         return {

@@ -74,15 +74,17 @@ def test_fusions_on_each_architecture(architecture: int, fusion: str, multiproce
         assert_matches_reference(case.tensors(torch.float32), case.options(), case.output_gradient(torch.float32))
 
 
-@pytest.mark.parametrize("architecture", [75, 86])
-def test_no_cluster_before_hopper(architecture: int) -> None:
-    tensors = CASES[-3].tensors(torch.float32)
-    with (
-        testing.emulated_device(architecture=architecture),
-        testing.cuda_kernel("fused", "cluster"),
-        pytest.raises(RuntimeError, match="cannot run this problem on this device"),
-    ):
-        capsroute.dynamic_routing(**tensors)
+@pytest.mark.parametrize(("architecture", "runs"), [(75, False), (86, False), (90, True), (120, True)])
+def test_blocks_that_share_outputs_need_clusters(architecture: int, runs: bool) -> None:
+    """More outputs than one block holds are shared among the blocks of a cluster, where there are clusters."""
+    tensors = Case((17, 6, 8, 45, 16)).tensors(torch.float32)
+    with testing.emulated_device(architecture=architecture), testing.cuda_kernel("fused", "cluster"):
+        if runs:
+            assert "clusters" in capsroute.explain(**tensors)
+            capsroute.dynamic_routing(**tensors)
+        else:
+            with pytest.raises(RuntimeError, match="cannot run this problem on this device"):
+                capsroute.dynamic_routing(**tensors)
 
 
 def test_matrix_instructions_are_taken_where_there_are_any() -> None:

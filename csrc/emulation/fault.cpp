@@ -19,22 +19,6 @@ char text[512];
     __builtin_unreachable();
 }
 
-const char* name_of(Activity activity) {
-    switch (activity) {
-        case Activity::running: return "running";
-        case Activity::shuffle: return "shuffle";
-        case Activity::shuffle_xor: return "shuffle_xor";
-        case Activity::any_in_warp: return "any_in_warp";
-        case Activity::warp_sync: return "warp_sync";
-        case Activity::mma: return "mma";
-        case Activity::block_sync: return "block_sync";
-        case Activity::cluster_sync: return "cluster_sync";
-        case Activity::grid_sync: return "grid_sync";
-        case Activity::ended: return "ended";
-    }
-    return "?";
-}
-
 // "17 threads wait in block_sync, 224 have ended", of one block or of all that live.
 std::string activities(const Block* block) {
     int counts[kActivities] = {};
@@ -66,6 +50,22 @@ void describe_deadlock() {
 }
 
 }  // namespace
+
+const char* name_of(Activity activity) {
+    switch (activity) {
+        case Activity::running: return "running";
+        case Activity::shuffle: return "shuffle";
+        case Activity::shuffle_xor: return "shuffle_xor";
+        case Activity::any_in_warp: return "any_in_warp";
+        case Activity::warp_sync: return "warp_sync";
+        case Activity::mma: return "mma";
+        case Activity::block_sync: return "block_sync";
+        case Activity::cluster_sync: return "cluster_sync";
+        case Activity::grid_sync: return "grid_sync";
+        case Activity::ended: return "ended";
+    }
+    return "?";
+}
 
 const char* fault_text() {
     return text;

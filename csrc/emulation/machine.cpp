@@ -136,7 +136,6 @@ void prepare(int first, int count) {
         }
         for (int w = 0; w < warps; ++w) {
             Warp& warp = machine.warps[b * warps + w];
-            warp.block = &block;
             warp.arrived = 0;
             for (uint32_t& time : warp.met) time = machine.clock;
         }
@@ -216,7 +215,9 @@ void meet_in_warp(Activity activity, void* operands, void (*perform)(void* const
     Warp& warp = *current->warp;
     const int lane = lane_of(*current);
     if (!warp.arrived) warp.operation = activity;
-    if (warp.operation != activity) fault("divergent: other lanes of its warp wait in another warp operation");
+    if (warp.operation != activity)
+        fault("divergent: comes to %s while other lanes of its warp wait in %s", name_of(activity),
+              name_of(warp.operation));
     warp.operands[lane] = operands;
     warp.arrived |= 1u << lane;
     if (warp.arrived == ~0u) {

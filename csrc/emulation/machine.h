@@ -28,6 +28,7 @@ enum class Activity : uint8_t {
     ended,
 };
 constexpr int kActivities = int(Activity::ended) + 1;
+const char* name_of(Activity activity);
 
 // The groups of threads that can meet, from the smallest on.
 enum Scope { warp_scope, block_scope, cluster_scope, grid_scope, kScopes };
@@ -35,7 +36,6 @@ enum Scope { warp_scope, block_scope, cluster_scope, grid_scope, kScopes };
 struct Block;
 
 struct Warp {
-    Block* block = nullptr;
     uint32_t ready = 0;    // lanes that can go on
     uint32_t arrived = 0;  // lanes that wait in a warp operation, which is `operation`
     Activity operation = Activity::running;

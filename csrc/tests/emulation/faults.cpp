@@ -91,7 +91,7 @@ const Case kCases[] = {
     {"skip_block_sync", skip_block_sync, kPlain, "divergent: 61 threads wait in block_sync, 3 threads have ended"},
     {"warp_stays_behind", warp_stays_behind, kPlain,
      "divergent: 31 threads wait in warp_sync, 32 threads wait in block_sync, 1 thread has ended"},
-    {"diverge_in_warp", diverge_in_warp, kPlain, "divergent: "},
+    {"diverge_in_warp", diverge_in_warp, kPlain, "divergent: comes to "},
     {"shuffle_in_half_a_warp", shuffle_in_half_a_warp, kPlain,
      "divergent: 32 threads wait in shuffle_xor, 32 threads have ended"},
     {"mix_barriers", mix_barriers, kGrid,

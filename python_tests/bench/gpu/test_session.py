@@ -30,12 +30,24 @@ EAGER = Plan([ODD, MNIST], compare=["eager"])
 ALONE = Plan([MNIST], [PRECISIONS["float32"]], compare=[])
 
 
+@pytest.fixture
+def _figures() -> None:
+    """Asked for by the tests that look at the figures; the others save the seconds that drawing takes."""
+
+
+@pytest.fixture(autouse=True)
+def _drawn_where_asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "_figures" not in request.fixturenames:
+        monkeypatch.setattr(Folder, "draw", lambda self, found: None)
+
+
 def run(wanted: Plan, folder: Path, device: CpuDevice | None = None, **options: Any) -> tuple[Record, list[str]]:
     said: list[str] = []
     found = Session(wanted, device or CpuDevice(), Folder(folder), said.append, **options).run()
     return found, said
 
 
+@pytest.mark.usefixtures("_figures")
 def test_everything_is_written(tmp_path: Path) -> None:
     found, said = run(EAGER, tmp_path / "a" / "b")
     assert found.sound
@@ -246,6 +258,7 @@ def test_checks_take_at_most_half_of_the_time(tmp_path: Path, monkeypatch: pytes
     assert {row.shape for row in found.rows} >= {"mnist", "odd"}
 
 
+@pytest.mark.usefixtures("_figures")
 def test_a_run_that_is_stopped_leaves_what_it_found(tmp_path: Path) -> None:
     def stop(line: str) -> None:
         if line.startswith("mnist, tf32"):

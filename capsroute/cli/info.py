@@ -24,13 +24,15 @@ def collect() -> dict[str, Any]:
     import torch
 
     import capsroute
+    from capsroute import backends
 
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    gpus = range(torch.cuda.device_count())
     return {
         **capsroute.build_info(),
         "torch": torch.__version__,
         "torch_cuda": torch.version.cuda,
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
+        "gpu_kernels": [backends.choose(torch.device("cuda", index)).reason for index in gpus],
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -53,9 +55,11 @@ def run(args: argparse.Namespace) -> int:
         "openmp": "yes" if facts["openmp"] else "no: the kernels run on one thread",
         "torch_cuda": facts["torch_cuda"] or "none: a build of torch without CUDA",
         "gpus": ", ".join(facts["gpus"]) or "none",
+        "gpu_kernels": "; ".join(facts["gpu_kernels"]) or "none to run on",
     }
     titles = {"cpu_isas": "instruction sets", "cpu_isa": "instruction set", "cuda_archs": "CUDA architectures"}
     titles |= {"openmp": "OpenMP", "torch_cuda": "CUDA of torch", "gpus": "GPUs", "emulation": "CUDA emulation"}
+    titles |= {"gpu_kernels": "kernels for GPUs"}
     labels = {name: titles.get(name, name) for name in shown}
     width = max(map(len, labels.values()))
     for name, value in shown.items():

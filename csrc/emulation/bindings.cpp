@@ -1,7 +1,33 @@
 // The module capsroute._emulated: the CUDA kernels as the CPU runs them, and what can be set on the emulated device.
 #include "../bindings/cuda.h"
 #include "../bindings/routing.h"
+#include "../cuda/device.cuh"
+#include "../cuda/host.h"
 #include "config.h"
+
+namespace capsroute::cuda {
+
+struct Nothing {
+    int unused;
+};
+
+CAPSROUTE_KERNEL(32, 1) read_what_nobody_wrote(CAPSROUTE_PARAMETER Nothing) {
+    shared_memory(32).load(thread_index());
+}
+
+// Breaks a rule in a kernel, or already at its launch, so that tests can see what Python makes of it.
+void break_rule(bool at_launch) {
+    const Kernel kernel = kernel_of(read_what_nobody_wrote, "read_what_nobody_wrote", 32, 1);
+    const Shape shape{1, at_launch ? 64 : 32, 128};
+    const Nothing nothing{};
+    Device device;
+    bindings::raise_on_failure(device_of(0, device));
+    int blocks;
+    bindings::raise_on_failure(resident_blocks(device, kernel, shape, blocks));
+    bindings::raise_on_failure(launch(device, kernel, shape, nullptr, &nothing, sizeof nothing));
+}
+
+}  // namespace capsroute::cuda
 
 namespace {
 
@@ -44,6 +70,7 @@ PYBIND11_MODULE(_emulated, m, py::mod_gil_not_used()) {
     auto problem = capsroute::bindings::bind_routing<capsroute::bindings::CudaKernels>(m);
     capsroute::bindings::bind_cuda(m, problem);
     m.def("configure", &configure, "architecture"_a, "multiprocessors"_a, "order"_a, "seed"_a, "check_races"_a);
+    m.def("break_rule", &capsroute::cuda::break_rule, "at_launch"_a);
     m.def("settings", &settings);
     m.def("counters", &counters);
 }

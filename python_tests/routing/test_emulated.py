@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import backends, testing
+from capsroute import backends, ops, testing
+from capsroute.options import RoutingOptions
 
 from .. import kernels
 from .cases import Case, option_cases, votes_of
@@ -114,6 +115,34 @@ def test_one_launch_where_the_passes_are_fused() -> None:
 def test_another_device_than_the_one_there_is() -> None:
     assert backends.emulated().cuda_unusable(0) == ""
     assert backends.emulated().cuda_unusable(1) != ""
+
+
+@pytest.mark.parametrize(("at_launch", "texts"), [
+    (False, ["broke a rule", "read_what_nobody_wrote"]),
+    (True, ["refused", "read_what_nobody_wrote", "64 threads"]),
+])  # fmt: skip
+def test_a_broken_rule_is_an_error_that_tells_which(at_launch: bool, texts: list[str]) -> None:
+    with pytest.raises(RuntimeError, match="capsroute core") as caught:
+        backends.emulated().break_rule(at_launch)
+    for text in texts:
+        assert text in str(caught.value)
+    case = CASES[-3]
+    assert_matches_reference(case.tensors(torch.float32), case.options(), case.output_gradient(torch.float32))
+
+
+@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
+@pytest.mark.parametrize("architecture", [75, 90])
+def test_workspace_at_the_mnist_shape(softmax: str, architecture: int) -> None:
+    """It is known without running anything: at most 16 MiB, as on the CPU, where the votes alone take 90."""
+    case = Case((128, 1152, 8, 10, 16), softmax=softmax)
+    sources = tuple(case.tensors(torch.float32).values())
+    options = RoutingOptions(backend="cuda_emulated", **case.options())
+    with testing.emulated_device(architecture=architecture, multiprocessors=16):
+        place = ops._place(sources[0], options)
+        problem = ops._problem(place, sources, (None,) * 4, ops._sizes(sources), options)
+        there = sources[0].data_ptr()
+        buffers = place.core.RoutingBackward(there, there, there, there, there, 0, 0, 0)
+        assert problem.forward_workspace() + problem.backward_workspace(buffers) <= 16 * 2**20
 
 
 def test_settings_are_put_back() -> None:

@@ -113,14 +113,18 @@ class CudaDevice:
     @contextlib.contextmanager
     def captured(self, work: Work) -> Iterator[Callable[[], None]]:
         """See :class:`Device`. What the graph computes stays in its own memory until the end of the context."""
+        outside = torch.cuda.current_stream(self.place)
         stream = torch.cuda.Stream(self.place)  # a capture may not begin on the default stream, nor with a first call
-        stream.wait_stream(torch.cuda.current_stream(self.place))
+        stream.wait_stream(outside)
         with torch.cuda.stream(stream):
             work()
-        torch.cuda.current_stream(self.place).wait_stream(stream)
+        outside.wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream):
-            results = work()
+        try:
+            with torch.cuda.graph(graph, stream=stream):
+                results = work()
+        finally:
+            torch.cuda.set_stream(outside)  # a capture that fails leaves its own stream current
         try:
             yield graph.replay
         finally:

@@ -64,6 +64,7 @@ def test_work_that_waits_cannot_be_captured_and_leaves_the_device_usable(device:
     found = Meter(device).figures(waits)
     assert found.replay_seconds is None
     assert found.replay_problem
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
     assert float(one + one) == 2
 
 

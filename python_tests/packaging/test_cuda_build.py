@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from sysconfig import get_platform
 
 import pybind11
 import pytest
@@ -105,12 +106,16 @@ def test_native_without_a_gpu_is_refused(source_tree: Path, tmp_path: Path) -> N
 
 @needs_nvcc
 def test_wheel_with_cuda_imports_without_a_driver(source_tree: Path, tmp_path: Path) -> None:
+    left_over = source_tree / "build" / f"lib.{get_platform()}-{sys.implementation.cache_tag}" / "capsroute"
+    left_over.mkdir(parents=True, exist_ok=True)
+    (left_over / "_emulated.left-over.so").touch()
     command = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(tmp_path)]
     environment = clean_environment(CAPSROUTE_CUDA="1", CAPSROUTE_CUDA_ARCHS="90")
     built = subprocess.run([*command, str(source_tree)], env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-4000:] + built.stderr[-4000:]
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if "_emulated" in name and name.endswith(".so")]
         archive.extractall(tmp_path / "installed")
     (module,) = (tmp_path / "installed" / "capsroute").glob("_native*.so")
     needed = subprocess.run(["readelf", "-d", str(module)], capture_output=True, text=True, check=True).stdout

@@ -31,13 +31,12 @@ class ResourceError(Exception):
 
 @dataclass(frozen=True)
 class Usage:
-    """What one kernel uses on one architecture: registers and stack of a thread, static shared memory of a block."""
+    """What one kernel uses on one architecture: registers, and bytes of stack, of a thread."""
 
     kernel: str
     arch: int
     registers: int
     stack: int
-    shared: int
 
     @property
     def fast(self) -> bool:
@@ -92,9 +91,9 @@ def parse(dump: str) -> list[Usage]:
             arch = int(match[1])
         elif match := re.match(r"\s+Function (\S+):$", line):
             kernel = match[1]
-        elif match := re.match(r"\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+) ", line):
-            registers, stack, shared, local = map(int, match.groups())
-            found.append(Usage(kernel, arch, registers, stack + local, shared))
+        elif match := re.match(r"\s+REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+) ", line):
+            registers, stack, local = map(int, match.groups())
+            found.append(Usage(kernel, arch, registers, stack + local))
     return found
 
 
@@ -107,7 +106,7 @@ def demangled(usages: list[Usage]) -> list[Usage]:
     mangled = sorted({usage.kernel for usage in usages})
     signatures = output_of("c++filt", text="\n".join(mangled)).splitlines()
     names = dict(zip(mangled, map(short_name, signatures), strict=True))
-    return [Usage(names[u.kernel], u.arch, u.registers, u.stack, u.shared) for u in usages]
+    return [Usage(names[u.kernel], u.arch, u.registers, u.stack) for u in usages]
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -136,12 +135,7 @@ def cell(usage: Usage | None) -> str:
     """What the table says of one kernel on one architecture."""
     if usage is None:
         return "–"
-    text = str(usage.registers)
-    if usage.stack:
-        text += f" + {usage.stack} B stack"
-    if usage.shared:
-        text += f" + {usage.shared} B shared"
-    return text
+    return f"{usage.registers} + {usage.stack} B stack" if usage.stack else str(usage.registers)
 
 
 def table(usages: list[Usage]) -> str:

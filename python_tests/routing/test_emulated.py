@@ -7,6 +7,7 @@ import torch
 
 import capsroute
 from capsroute import backends, ops, testing
+from capsroute.bench.shapes import SHAPES, Shape
 from capsroute.options import RoutingOptions
 
 from .. import kernels
@@ -73,6 +74,16 @@ def test_fusions_on_each_architecture(architecture: int, fusion: str, multiproce
         testing.cuda_kernel("fused", fusion),
     ):
         assert_matches_reference(case.tensors(torch.float32), case.options(), case.output_gradient(torch.float32))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_shapes_that_people_use(shape: Shape) -> None:
+    """In full but for the batch and, where the votes would be too many, the inputs."""
+    batch = min(shape.batch, 2)
+    inputs = min(shape.inputs, 400_000 // (batch * shape.outputs * shape.output_size))
+    case = Case((batch, inputs, shape.input_size, shape.outputs, shape.output_size), iterations=shape.iterations)
+    tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
+    assert_matches_reference(tensors, case.options(), grad, amplified=shape.iterations > 4)
 
 
 @pytest.mark.parametrize(("architecture", "runs"), [(75, False), (86, False), (90, True), (120, True)])

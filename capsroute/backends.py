@@ -168,12 +168,14 @@ def choose(device: torch.device) -> Choice:
     return Choice("reference", f"there is no kernel for device type {kind!r} in this build")
 
 
+# Newer torch refuses to read the older name after the newer one was set; the newer one tells both.
+_HAS_PRECISION = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+
+
 def tf32_allowed() -> bool:
     """What torch's own switch says: whether matrix products in float32 may round their operands to TF32."""
     switch = torch.backends.cuda.matmul
-    if hasattr(switch, "fp32_precision"):  # since torch 2.9, which warns about or refuses mixtures with the older name
-        return bool(switch.fp32_precision == "tf32")
-    return bool(switch.allow_tf32)
+    return bool(switch.fp32_precision == "tf32" if _HAS_PRECISION else switch.allow_tf32)
 
 
 def build_info() -> dict[str, Any]:

@@ -110,6 +110,7 @@ def explain(*arguments: Any, **keywords: Any) -> str:
 
     Raises:
         TypeError, ValueError: What the call itself would raise.
+        RuntimeError: A CUDA kernel is forced that cannot run this problem.
     """
     four_dimensional = bool(arguments) and isinstance(arguments[0], Tensor) and arguments[0].dim() == 4
     function = route_votes if "votes" in keywords or four_dimensional else dynamic_routing

@@ -11,7 +11,8 @@ from . import _native, backends
 def backend(name: str) -> AbstractContextManager[None]:
     """Context in which calls of this thread take backend ``name``.
 
-    The backward of a call takes the backend of its forward, from any thread.
+    The backward of a call takes the backend of its forward, from any thread. What torch.compile has traced keeps the
+    backend that was forced then.
 
     Args:
         name: ``"reference"`` (plain PyTorch), ``"cpu"``, ``"cuda"`` or ``"cuda_emulated"``.
@@ -26,7 +27,8 @@ def backend(name: str) -> AbstractContextManager[None]:
 def cuda_kernel(kernel: str = "automatic", fusion: str = "automatic") -> AbstractContextManager[None]:
     """Context in which the CUDA calls of this thread, emulated or not, take a certain kernel.
 
-    The backward of a call takes the kernel and the fusion of its forward, from any thread.
+    The backward of a call takes the kernel and the fusion of its forward, from any thread. What torch.compile has
+    traced keeps those that were forced then.
 
     Args:
         kernel: ``"plain"`` (takes any size), ``"fused"`` (tensor cores) or ``"automatic"``.

@@ -22,6 +22,8 @@ def test_a_side_stream_without_waiting(chosen: tuple[str, str]) -> None:
     with testing.cuda_kernel(*chosen):
         expected = fused(tensors, CASE.options(), grad)
         stream = torch.cuda.Stream()
+        with torch.cuda.stream(stream):
+            fused(tensors, CASE.options(), grad)  # torch asks for this stream's memory now, not below
         torch.cuda.synchronize()
         with torch.cuda.stream(stream):
             torch.cuda._sleep(A_WHILE)

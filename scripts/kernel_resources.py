@@ -116,11 +116,13 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 def faults(usages: list[Usage], module_bytes: int) -> list[str]:
     """A sentence for each limit that is passed."""
-    found = [
-        f"{usage.kernel} has {usage.stack} bytes of stack on sm_{usage.arch}: a fast kernel must have none."
-        for usage in usages
-        if usage.fast and usage.stack > 0
-    ]
+    found = []
+    stacks: dict[str, list[str]] = {}
+    for usage in usages:
+        if usage.fast and usage.stack:
+            stacks.setdefault(usage.kernel, []).append(f"{usage.stack} bytes on sm_{usage.arch}")
+    for kernel, places in stacks.items():
+        found.append(f"{kernel} is a fast kernel and has a stack: {', '.join(places)}.")
     fast = {usage.kernel for usage in usages if usage.fast}
     if not fast:
         found.append(f"The module holds no kernel named {', '.join(FAST_KERNELS)}.")
@@ -157,8 +159,8 @@ def report(usages: list[Usage], module_bytes: int, facts: Iterable[str]) -> str:
     fast = [usage for usage in usages if usage.fast]
     slow = [usage for usage in usages if not usage.fast]
     bullets = [
-        f"{len({usage.kernel for usage in fast})} fast instantiations (at most {MOST_FAST_INSTANTIATIONS}), "
-        f"{sum(usage.stack > 0 for usage in fast)} of them with a stack",
+        f"{len({usage.kernel for usage in fast})} fast kernels (at most {MOST_FAST_INSTANTIATIONS})",
+        f"of their {len(fast)} compilations, one for each architecture, {sum(u.stack > 0 for u in fast)} have a stack",
         f"module: {module_bytes / 1e6:.1f} MB (at most {MOST_BYTES / 1e6:.0f})",
         *facts,
     ]

@@ -59,7 +59,7 @@ def test_spill_in_a_fast_kernel_fails(
 ) -> None:
     status, written = run(resources, tmp_path, dump((80, {FORWARD: (168, 0)}), (90, {FORWARD: (255, 16)})))
     assert status == 1
-    assert "forward_kernel<2, Mode(1)> has 16 bytes of stack on sm_90" in capsys.readouterr().err
+    assert "forward_kernel<2, Mode(1)> is a fast kernel and has a stack: 16 bytes on sm_90." in capsys.readouterr().err
     assert "| `forward_kernel<2, Mode(1)>` | 168 | 255 + 16 B stack |" in written.read_text()
 
 
@@ -129,5 +129,5 @@ def test_stack_of_a_real_kernel_is_found(
     assert nvcc is not None
     subprocess.run([nvcc, "-arch=sm_90", "-Xcompiler=-fPIC", "-shared", str(source), "-o", str(module)], check=True)
     assert resources.main([str(module), "--out", str(tmp_path / "report.md")]) == 1
-    assert "forward_kernel has 160 bytes of stack on sm_90" in (said := capsys.readouterr().err)
+    assert "forward_kernel is a fast kernel and has a stack: 160 bytes on sm_90." in (said := capsys.readouterr().err)
     assert "last_kernel" not in said

@@ -22,8 +22,6 @@ CHOSEN = pytest.mark.parametrize(
 ORDERS = [("reverse", 0), ("shuffled", 1), ("shuffled", 2)]
 CASES = [
     *option_cases()[::4],
-    Case((5, 26, 3, 70, 8)),  # more parts of the outputs than multiprocessors: a block takes several in turn
-    Case((5, 26, 3, 70, 8), softmax="inputs", logits="shared"),
     Case((4, 60, 8, 33, 12), weights="shared"),
     Case((33, 40, 8, 10, 16)),
     Case((17, 12, 5, 23, 12), softmax="inputs", bias=True, logits="sample"),
@@ -57,25 +55,30 @@ def test_any_order_of_threads(case: Case, chosen: tuple[str, str], entry: str) -
                 assert_bitwise_equal(fused(tensors, case.options(), grad), expected)
 
 
-MANY_CHUNKS = [
-    Case((5, 160, 4, 5, 8), bias=True),
-    Case((18, 140, 3, 3, 5), softmax="inputs", logits="shared"),
-    Case((3, 150, 5, 2, 17), softmax="leaky", gradient="last", input_mask=True),
+DIVISIONS = [
+    # A device so large that the inputs are divided into many parts, which the warps of a block add up together.
+    (16, Case((5, 160, 4, 5, 8), bias=True)),
+    (16, Case((18, 140, 3, 10, 3), softmax="inputs", logits="shared")),
+    (16, Case((3, 150, 5, 2, 17), softmax="leaky", gradient="last", input_mask=True)),
+    # Fewer multiprocessors than parts of the outputs: a block takes several in turn, its warps sharing inputs or not.
+    (2, Case((5, 26, 3, 70, 8))),
+    (2, Case((5, 26, 3, 70, 8), softmax="inputs", logits="shared")),
+    (2, Case((70, 3, 2, 33, 8))),
+    (2, Case((70, 3, 2, 33, 8), softmax="inputs", bias=True)),
 ]
 
 
-@pytest.mark.parametrize("case", MANY_CHUNKS, ids=str)
+@pytest.mark.parametrize(("multiprocessors", "case"), DIVISIONS, ids=str)
 @pytest.mark.parametrize("fusion", ["grid", "launches"])
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-def test_many_parts_of_the_inputs(case: Case, fusion: str, entry: str) -> None:
-    """On a device so large that the inputs are divided into many parts, which the warps of a block add up together."""
+def test_divisions_of_the_work(multiprocessors: int, case: Case, fusion: str, entry: str) -> None:
     tensors, grad = arguments(case, entry), case.output_gradient(torch.float32)
     with testing.cuda_kernel("fused", fusion):
-        with testing.emulated_device(multiprocessors=16):
+        with testing.emulated_device(multiprocessors=multiprocessors):
             expected = fused(tensors, case.options(), grad)
         assert_matches_reference(tensors, case.options(), grad, actual=expected)
         for order, seed in ORDERS:
-            with testing.emulated_device(multiprocessors=16, order=order, seed=seed):
+            with testing.emulated_device(multiprocessors=multiprocessors, order=order, seed=seed):
                 assert_bitwise_equal(fused(tensors, case.options(), grad), expected)
 
 

@@ -136,6 +136,25 @@ def test_runs_are_bit_identical(case: Case, chosen: tuple[str, str], dtype: torc
             assert_bitwise_equal(fused(tensors, case.options(), grad), expected)
 
 
+@ENTRY
+@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
+@pytest.mark.parametrize("gradient", ["all", "last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_each_gradient_alone(entry: str, softmax: str, gradient: str, dtype: torch.dtype, cuda_backend: str) -> None:
+    """Barriers and buffers depend on which gradients are wanted."""
+    case = Case((18, 7, 5, 11, 12), softmax=softmax, gradient=gradient, logits="shared", bias=True)
+    tensors, grad = arguments(case, entry, dtype), case.output_gradient(dtype)
+    with testing.cuda_kernel("fused"):
+        everything = fused(tensors, case.options(), grad)
+        for name in tensors:
+            leaf = tensors[name].clone().requires_grad_()
+            output = getattr(capsroute, entry)(**{**tensors, name: leaf}, **case.options())
+            (alone,) = torch.autograd.grad(output, leaf, grad)
+            torch.testing.assert_close(
+                alone, everything[name], rtol=1e-5 if dtype == torch.float32 else 2e-2, atol=1e-5
+            )
+
+
 def test_backward_keeps_the_kernel_of_its_forward(cuda_backend: str) -> None:
     case = FUSION_CASES[0]
     tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)

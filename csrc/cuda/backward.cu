@@ -3,7 +3,7 @@
 
 namespace capsroute::cuda {
 
-template <Operand kOperand, int kTiles>
+template <int kTiles, bool kOverInputs>
 CAPSROUTE_KERNEL(kThreads, 1)
 backward_kernel(CAPSROUTE_PARAMETER BackwardParameters parameters) {
     const Plan& plan = parameters.plan;
@@ -19,13 +19,9 @@ backward_kernel(CAPSROUTE_PARAMETER BackwardParameters parameters) {
             if (kind == kStep) {
                 run_backward_step<kTiles>(plan, buffers, t, memory.exchange);
             } else {
-                const int64_t slot = p.gradient_last ? 0 : t - 1;
-                const PassVectors vectors{
-                    t > 1 ? of_iteration(plan, plan.query, t - 1) : nullptr, of_iteration(plan, plan.slope, t),
-                    plan.share ? plan.share + slot * p.batch * p.inputs * 4 : nullptr,
-                    plan.mean ? plan.mean + (t - 1) * int64_t(plan.tiles) * p.outputs * kRows : nullptr,
-                    static_cast<const float*>(buffers.normaliser) + (t - 1) * p.batch * 2 * p.outputs};
-                run_phase<kOperand, kTiles, true>(plan, vectors, t, kind, memory, !plan.resident || t == p.iterations);
+                memory.kept.put(Kept::phase, phase);
+                run_phase<kTiles, kOverInputs, true>(plan, t, kind, memory);
+                phase = memory.kept.get(Kept::phase);
             }
         }
         if (phase + 1 < parameters.end_phase || plan.cluster > 1) meet(plan);
@@ -36,9 +32,9 @@ namespace {
 
 template <int kTiles>
 Kernel choose(const Plan& plan) {
-    return needs_split(plan.problem)
-               ? kernel_of(backward_kernel<Operand::split, kTiles>, "backward, split", kThreads, 1)
-               : kernel_of(backward_kernel<Operand::exact, kTiles>, "backward, exact", kThreads, 1);
+    return plan.problem.softmax_over_inputs
+               ? kernel_of(backward_kernel<kTiles, true>, "backward, softmax over inputs", kThreads, 1)
+               : kernel_of(backward_kernel<kTiles, false>, "backward, softmax over outputs", kThreads, 1);
 }
 
 }  // namespace

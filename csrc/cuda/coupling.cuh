@@ -16,20 +16,20 @@ constexpr float kLowest = -3.0e38f;  // a logit below every finite one that matt
 struct Rows {
     int tile;
 
-    CAPSROUTE_DEVICE int64_t sample(int r) const { return int64_t(tile) * kRows + lane_row() + 8 * r; }
+    CAPSROUTE_DEVICE int sample(int r) const { return tile * kRows + lane_row() + 8 * r; }
 };
 
 // How many outputs share an input in a softmax without logits.
-CAPSROUTE_DEVICE float outputs_in_softmax(const RoutingProblem& problem, int64_t sample) {
-    int count = problem.leaky;
-    for (int64_t j = 0; j < problem.outputs; ++j) count += output_is_there(problem, sample, j);
-    return float(count);
+CAPSROUTE_DEVICE float outputs_in_softmax(const RoutingProblem& problem, int sample) {
+    int count = problem.output_mask ? 0 : int(problem.outputs);
+    for (int j = 0; problem.output_mask && j < int(problem.outputs); ++j) count += output_is_there(problem, sample, j);
+    return float(count + problem.leaky);
 }
 
-CAPSROUTE_DEVICE float initial_logit(const RoutingProblem& problem, int64_t sample, int input, int64_t output) {
-    if (!problem.logits || sample >= problem.batch) return 0.0f;
-    const int64_t row = problem.logits_per_sample ? sample * problem.inputs + input : int64_t(input);
-    return read_float(problem.dtype, problem.logits, row * problem.outputs + output);
+CAPSROUTE_DEVICE float initial_logit(const RoutingProblem& problem, int sample, int input, int output) {
+    if (!problem.logits || sample >= int(problem.batch)) return 0.0f;
+    const int64_t row = problem.logits_per_sample ? input_index(problem, sample, input) : input;
+    return read_float(problem.dtype, problem.logits, row * int(problem.outputs) + output);
 }
 
 // Calls work(o) for outputs 0 .. kOutputs - 1, unrolled, but skips whole groups past `count`.
@@ -44,37 +44,52 @@ CAPSROUTE_DEVICE void for_outputs(int count, Work work) {
     }
 }
 
-// votes = W x for the outputs whose rows stand in `weight`.
-template <Operand kOperand, int kTiles, int kOutputs>
-CAPSROUTE_DEVICE void votes_by_product(const Plan& plan, const Shared& weight, const Shared& x, int count,
-                                       float (&votes)[kOutputs * kTiles][4]) {
-    const int row = lane_row() * plan.row_stride + lane_column(), eight_rows = 8 * plan.row_stride;
+// One step of 8 components of the products W x, for the outputs whose rows stand in `weight`. The tensor cores cut off
+// what they add up instead of rounding it, so each step is a sum of its own; the first makes the votes, and the others
+// are added to them.
+template <Operand kOperand, bool kFirst, int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void multiply_step(const Plan& plan, const Shared& weight, const Shared& x, int step, int count,
+                                    float (&votes)[kOutputs * kTiles][4]) {
+    // The compiler must not work out addresses for all n beforehand, and keep them in registers.
+    const int eight_rows = forgotten(8 * plan.row_stride);
+    const int at = forgotten(lane_row() * plan.row_stride + lane_column() + step * kColumns);
+    const float2 upper = x.load2(at), lower = x.load2(at + eight_rows);
+    const float left[4] = {upper.x, upper.y, lower.x, lower.y};
+    const Parts<kOperand, 4> parts = parts_of<kOperand>(left);
     for_outputs<kTiles, kOutputs>(count, [&](int o) {
 #pragma unroll
         for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
+            const float2 pair = weight.load2(at + n * eight_rows);
+            const float right[2] = {pair.x, pair.y};
+            float sum[4] = {};
+            multiply_add<kOperand, kOperand>(sum, left, parts, right);
 #pragma unroll
-            for (int r = 0; r < 4; ++r) votes[n][r] = 0.0f;
+            for (int r = 0; r < 4; ++r) votes[n][r] = kFirst ? sum[r] : votes[n][r] + sum[r];
         }
     });
-    for (int step = 0; step < plan.k_steps; ++step) {
-        const int at = row + step * kColumns;
-        const float2 upper = x.load2(at), lower = x.load2(at + eight_rows);
-        const float left[4] = {upper.x, upper.y, lower.x, lower.y};
-        const Parts<kOperand, 4> parts = parts_of<kOperand>(left);
-        for_outputs<kTiles, kOutputs>(count, [&](int o) {
-#pragma unroll
-            for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
-                const float2 pair = weight.load2(at + n * eight_rows);
-                const float right[2] = {pair.x, pair.y};
-                multiply_add<kOperand, kOperand>(votes[n], left, parts, right);
-            }
-        });
+}
+
+// votes = W x.
+template <int kTiles, int kOutputs>
+CAPSROUTE_DEVICE void votes_by_product(const Plan& plan, const Shared& weight, const Shared& x, int count,
+                                       float (&votes)[kOutputs * kTiles][4]) {
+    if (plan.split) {
+        multiply_step<Operand::split, true, kTiles, kOutputs>(plan, weight, x, 0, count, votes);
+        for (int step = 1; step < plan.k_steps; ++step) {
+            multiply_step<Operand::split, false, kTiles, kOutputs>(plan, weight, x, step, count, votes);
+        }
+    } else {
+        multiply_step<Operand::exact, true, kTiles, kOutputs>(plan, weight, x, 0, count, votes);
+        for (int step = 1; step < plan.k_steps; ++step) {
+            multiply_step<Operand::exact, false, kTiles, kOutputs>(plan, weight, x, step, count, votes);
+        }
     }
 }
 
 // Votes that were given, from rows of them in shared memory.
 template <int kTiles, int kOutputs>
-CAPSROUTE_DEVICE void votes_from_rows(const Shared& given, int stride, int count, float (&votes)[kOutputs * kTiles][4]) {
+CAPSROUTE_DEVICE void votes_from_rows(const Shared& given, int stride, int count,
+                                      float (&votes)[kOutputs * kTiles][4]) {
     const int row = lane_row() * stride + lane_column();
     for_outputs<kTiles, kOutputs>(count, [&](int o) {
 #pragma unroll
@@ -90,7 +105,7 @@ CAPSROUTE_DEVICE void votes_from_rows(const Shared& given, int stride, int count
 
 // This lane's share of the products of one output's votes with a vector for each sample, given as fragments.
 template <int kTiles>
-CAPSROUTE_DEVICE void add_products(const float (*votes)[4], const float* vectors, int64_t tile, float& upper,
+CAPSROUTE_DEVICE void add_products(const float (*votes)[4], const float* vectors, int tile, float& upper,
                                    float& lower) {
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
@@ -104,8 +119,7 @@ CAPSROUTE_DEVICE void add_products(const float (*votes)[4], const float* vectors
 
 // The products of one output, known to all lanes of a row.
 template <int kTiles>
-CAPSROUTE_DEVICE void products(const float (&votes)[kTiles][4], const float* vectors, int64_t tile,
-                               float (&result)[2]) {
+CAPSROUTE_DEVICE void products(const float (&votes)[kTiles][4], const float* vectors, int tile, float (&result)[2]) {
     result[0] = result[1] = 0.0f;
     add_products<kTiles>(votes, vectors, tile, result[0], result[1]);
     result[0] = sum_over_columns(result[0]);
@@ -124,7 +138,7 @@ struct Owned {
         for (int k = 0; k < kCount; ++k) of[k][0] = of[k][1] = value;
     }
     // The number of output o, known to all lanes of the row.
-    CAPSROUTE_DEVICE float output(int o, int r) const { return shuffle(of[o / 4][r], lane_row() * 4 + o % 4); }
+    CAPSROUTE_DEVICE float output(int o, int r) const { return shuffle_of_four(of[o / 4][r], o % 4); }
 };
 
 CAPSROUTE_DEVICE int owned_output(int k) {
@@ -141,17 +155,16 @@ CAPSROUTE_DEVICE float sum_of_own(const float (&v)[4]) {
 
 // The products of the votes of all outputs of a warp; numbers past `count` mean nothing.
 template <int kTiles, int kOutputs>
-CAPSROUTE_DEVICE void owned_products(const float (&votes)[kOutputs * kTiles][4], const float* vectors,
-                                     int64_t first_tile, int count, Owned<kOutputs>& result) {
+CAPSROUTE_DEVICE void owned_products(const float (&votes)[kOutputs * kTiles][4], const float* vectors, int first_tile,
+                                     int count, Owned<kOutputs>& result) {
 #pragma unroll
     for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
         if (4 * k >= count) break;
         float upper[4] = {}, lower[4] = {};
 #pragma unroll
         for (int o = 4 * k; o < smaller(4 * k + 4, kOutputs); ++o) {
-            // Outputs past the last have no fragments.
-            add_products<kTiles>(votes + o * kTiles, vectors, first_tile + (o < count ? o : 0) * kTiles, upper[o % 4],
-                                 lower[o % 4]);
+            if (o >= count) continue;  // outputs past the last have no fragments
+            add_products<kTiles>(votes + o * kTiles, vectors, first_tile + o * kTiles, upper[o % 4], lower[o % 4]);
         }
         result.of[k][0] = sum_of_own(upper);
         result.of[k][1] = sum_of_own(lower);
@@ -159,24 +172,28 @@ CAPSROUTE_DEVICE void owned_products(const float (&votes)[kOutputs * kTiles][4],
 }
 
 // Bit k: whether the owned output k is among the `count` outputs from `first` on, and there for this sample.
-CAPSROUTE_DEVICE uint32_t owned_outputs_there(const RoutingProblem& problem, int64_t sample, int first, int count) {
-    uint32_t bits = 0;
-    for (int k = 0; owned_output(k) < count; ++k) {
+CAPSROUTE_DEVICE uint32_t owned_outputs_there(const RoutingProblem& problem, int sample, int first, int count) {
+    const int owned = (forgotten(count) - lane_index() % 4 + 3) / 4;
+    uint32_t bits = (1u << owned) - 1;
+    if (!problem.output_mask) return bits;
+    bits = 0;
+    for (int k = 0; k < owned; ++k) {
         bits |= uint32_t(output_is_there(problem, sample, first + owned_output(k))) << k;
     }
     return bits;
 }
 
 template <int kOutputs>
-CAPSROUTE_DEVICE void add_initial_logits(const RoutingProblem& problem, const Rows& rows, int input,
-                                         int first_output, const uint32_t (&takes_part)[2], Owned<kOutputs>& logits) {
+CAPSROUTE_DEVICE void add_initial_logits(const RoutingProblem& problem, const Rows& rows, int input, int first_output,
+                                         const uint32_t (&takes_part)[2], Owned<kOutputs>& logits) {
     if (!problem.logits) return;
+    const int first = forgotten(first_output + owned_output(0));
 #pragma unroll
     for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             if (!(takes_part[r] >> k & 1)) continue;
-            logits.of[k][r] += initial_logit(problem, rows.sample(r), input, first_output + owned_output(k));
+            logits.of[k][r] += initial_logit(problem, rows.sample(r), input, first + 4 * k);
         }
     }
 }
@@ -196,11 +213,12 @@ CAPSROUTE_DEVICE void coupling_from(float2 normaliser, int r, uint32_t takes_par
 template <int kOutputs>
 CAPSROUTE_DEVICE float2 softmax_over_outputs(const RoutingProblem& problem, int r, uint32_t takes_part,
                                              Owned<kOutputs>& logits) {
-    float largest = problem.leaky ? 0.0f : kLowest;
+    float largest = kLowest;
 #pragma unroll
     for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
         if (takes_part >> k & 1) largest = fmaxf(largest, logits.of[k][r]);
     }
+    if (problem.leaky) largest = fmaxf(largest, 0.0f);
     largest = fmaxf(largest, shuffle_xor(largest, 1));
     largest = fmaxf(largest, shuffle_xor(largest, 2));
     float sum = 0.0f;
@@ -217,42 +235,47 @@ CAPSROUTE_DEVICE float2 softmax_over_outputs(const RoutingProblem& problem, int 
     return make_float2(largest, inverse);
 }
 
-// The same over inputs, from the normaliser [B, 2, J] that forward saved.
+// The same over inputs, from the normaliser that forward saved.
 template <int kOutputs>
-CAPSROUTE_DEVICE void coupling_over_inputs(const RoutingProblem& problem, const float* normaliser, const Rows& rows,
-                                           const uint32_t (&takes_part)[2], int first_output,
-                                           Owned<kOutputs>& logits) {
+CAPSROUTE_DEVICE void coupling_over_inputs(const Plan& plan, int t, const Rows& rows, const uint32_t (&takes_part)[2],
+                                           int first_output, Owned<kOutputs>& logits) {
+    const RoutingProblem& p = plan.problem;
+    const int first = forgotten(first_output + owned_output(0));
 #pragma unroll
     for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const int64_t at = rows.sample(r) * 2 * problem.outputs + first_output + owned_output(k);
-            logits.of[k][r] = takes_part[r] >> k & 1 ? exp_nonpositive(logits.of[k][r] - normaliser[at]) *
-                                                           normaliser[at + problem.outputs]
-                                                     : 0.0f;
+            const float* saved = plan.normaliser + normaliser_index(p, t, rows.sample(r), first + 4 * k);
+            logits.of[k][r] =
+                takes_part[r] >> k & 1 ? exp_nonpositive(logits.of[k][r] - saved[0]) * saved[p.outputs] : 0.0f;
         }
     }
 }
 
-// Largest logit, 1 / sum and sum of c p of a sample and input, [B, I, 4].
-CAPSROUTE_DEVICE float* share_of(const RoutingProblem& problem, float* share, int64_t sample, int input) {
-    return share + (sample * problem.inputs + input) * 4;
+// Largest logit, 1 / sum and sum of c p of a sample and input in iteration number `slot` of those kept.
+CAPSROUTE_DEVICE float* share_of(const Plan& plan, int slot, int sample, int input) {
+    return plan.share +
+           (slot * plan.problem.batch * plan.problem.inputs + input_index(plan.problem, sample, input)) * 4;
 }
 
-CAPSROUTE_DEVICE float2 load_normaliser(const RoutingProblem& problem, float* share, int64_t sample, int input) {
-    if (sample >= problem.batch) return make_float2(0.0f, 0.0f);
-    return *reinterpret_cast<const float2*>(share_of(problem, share, sample, input));
+CAPSROUTE_DEVICE float2 load_normaliser(const Plan& plan, int slot, int sample, int input) {
+    if (sample >= int(plan.problem.batch)) return make_float2(0.0f, 0.0f);
+    return *reinterpret_cast<const float2*>(share_of(plan, slot, sample, input));
 }
-CAPSROUTE_DEVICE float load_mean(const RoutingProblem& problem, float* share, int64_t sample, int input) {
-    return sample < problem.batch ? share_of(problem, share, sample, input)[2] : 0.0f;
+CAPSROUTE_DEVICE float load_mean(const Plan& plan, int slot, int sample, int input) {
+    return sample < int(plan.problem.batch) ? share_of(plan, slot, sample, input)[2] : 0.0f;
 }
-CAPSROUTE_DEVICE void store_normaliser(const RoutingProblem& problem, float* share, int64_t sample, int input,
-                                       float2 normaliser) {
-    if (sample >= problem.batch || lane_column() != 0) return;
-    *reinterpret_cast<float2*>(share_of(problem, share, sample, input)) = normaliser;
+CAPSROUTE_DEVICE void store_normaliser(const Plan& plan, int slot, int sample, int input, float2 normaliser) {
+    if (sample >= int(plan.problem.batch) || lane_column() != 0) return;
+    *reinterpret_cast<float2*>(share_of(plan, slot, sample, input)) = normaliser;
 }
-CAPSROUTE_DEVICE void store_mean(const RoutingProblem& problem, float* share, int64_t sample, int input, float mean) {
-    if (sample < problem.batch && lane_column() == 0) share_of(problem, share, sample, input)[2] = mean;
+CAPSROUTE_DEVICE void store_mean(const Plan& plan, int slot, int sample, int input, float mean) {
+    if (sample < int(plan.problem.batch) && lane_column() == 0) share_of(plan, slot, sample, input)[2] = mean;
+}
+
+// Where the mean of an output stands under a softmax over inputs.
+CAPSROUTE_DEVICE int64_t mean_index(const Plan& plan, int t, int tile, int output, int row) {
+    return (((t - 1) * int64_t(plan.tiles) + tile) * int(plan.problem.outputs) + output) * kRows + row;
 }
 
 }  // namespace capsroute::cuda

@@ -20,6 +20,14 @@
 
 namespace capsroute::cuda {
 
+// The same number, but the compiler does not know that: what is computed from it later is computed again, instead of
+// being kept in registers meanwhile.
+CAPSROUTE_DEVICE int forgotten(int value) {
+    int same;
+    asm volatile("mov.b32 %0, %1;" : "=r"(same) : "r"(value));
+    return same;
+}
+
 // Position of the calling thread. Blocks and grids have one dimension.
 CAPSROUTE_DEVICE int thread_index() {
     return int(threadIdx.x);
@@ -58,6 +66,10 @@ CAPSROUTE_DEVICE T shuffle(T value, int lane) {
 template <class T>
 CAPSROUTE_DEVICE T shuffle_xor(T value, int mask) {
     return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+// From lane 0 .. 3 of the four lanes of a warp that the caller belongs to: 0 .. 3, 4 .. 7, ...
+CAPSROUTE_DEVICE float shuffle_of_four(float value, int lane) {
+    return __shfl_sync(0xffffffffu, value, lane, 4);
 }
 CAPSROUTE_DEVICE bool any_in_warp(bool condition) {
     return __any_sync(0xffffffffu, condition);
@@ -145,7 +157,15 @@ class Shared {
     // The same part in the block of that rank of the cluster. Only between cluster barriers.
     CAPSROUTE_DEVICE Shared in_block(int rank) const {
 #if __CUDA_ARCH__ >= 900
-        return Shared(cooperative_groups::this_cluster().map_shared_rank(address_, rank), 0);
+        // As 32 bits until it is used: the 64 bits of the block's own address are not kept in registers for this.
+        const uint32_t own = uint32_t(__cvta_generic_to_shared(address_));
+        float* there;
+        asm volatile(
+            "{\n\t.reg .u32 mapped;\n\t.reg .u64 wide;\n\tmapa.shared::cluster.u32 mapped, %1, %2;\n\t"
+            "cvt.u64.u32 wide, mapped;\n\tcvta.shared::cluster.u64 %0, wide;\n\t}"
+            : "=l"(there)
+            : "r"(own), "r"(rank));
+        return Shared(there, 0);
 #else
         return *this;
 #endif

@@ -3,7 +3,7 @@
 
 namespace capsroute::cuda {
 
-template <Operand kOperand, int kTiles>
+template <int kTiles, bool kOverInputs>
 CAPSROUTE_KERNEL(kThreads, 1)
 forward_kernel(CAPSROUTE_PARAMETER ForwardParameters parameters) {
     const Plan& plan = parameters.plan;
@@ -12,10 +12,11 @@ forward_kernel(CAPSROUTE_PARAMETER ForwardParameters parameters) {
         const int t = phase / 3 + 1, kind = phase % 3;
         if (!forward_phase_exists(plan, t, kind)) continue;
         if (kind == kStep) {
-            run_forward_step<kTiles>(plan, parameters.buffers, t, memory.exchange);
+            run_forward_step<kTiles, kOverInputs>(plan, parameters.buffers, t, memory.exchange);
         } else {
-            const PassVectors vectors{t > 1 ? plan.query : nullptr, nullptr, plan.share, nullptr, nullptr};
-            run_phase<kOperand, kTiles, false>(plan, vectors, t, kind, memory, !plan.resident || t == 1);
+            memory.kept.put(Kept::phase, phase);
+            run_phase<kTiles, kOverInputs, false>(plan, t, kind, memory);
+            phase = memory.kept.get(Kept::phase);
         }
         // The last meeting keeps the shared memory of each block alive until all have read it.
         if (phase + 1 < parameters.end_phase || plan.cluster > 1) meet(plan);
@@ -26,9 +27,9 @@ namespace {
 
 template <int kTiles>
 Kernel choose(const Plan& plan) {
-    return needs_split(plan.problem)
-               ? kernel_of(forward_kernel<Operand::split, kTiles>, "forward, split", kThreads, 1)
-               : kernel_of(forward_kernel<Operand::exact, kTiles>, "forward, exact", kThreads, 1);
+    return plan.problem.softmax_over_inputs
+               ? kernel_of(forward_kernel<kTiles, true>, "forward, softmax over inputs", kThreads, 1)
+               : kernel_of(forward_kernel<kTiles, false>, "forward, softmax over outputs", kThreads, 1);
 }
 
 }  // namespace

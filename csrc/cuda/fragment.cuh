@@ -12,17 +12,23 @@
 
 namespace capsroute::cuda {
 
+// Unsigned divisions, or the compiler would keep the sign of each of these in a register of its own.
 CAPSROUTE_DEVICE int lane_index() {
-    return thread_index() % kWarp;
+    return int(unsigned(thread_index()) % kWarp);
 }
 CAPSROUTE_DEVICE int warp_index() {
-    return thread_index() / kWarp;
+    return int(unsigned(forgotten(thread_index())) / kWarp);
 }
 CAPSROUTE_DEVICE int lane_row() {
-    return lane_index() / 4;
+    return int(unsigned(lane_index()) / 4);
 }
 CAPSROUTE_DEVICE int lane_column() {
-    return lane_index() % 4 * 2;
+    return int(unsigned(lane_index()) % 4 * 2);
+}
+
+// Where a lane's four floats stand in a fragment in shared memory.
+CAPSROUTE_DEVICE int lane_offset() {
+    return int(unsigned(forgotten(thread_index())) % kWarp * 4);
 }
 
 // Sums over the four lanes that share a row; each of them gets it.
@@ -64,6 +70,10 @@ enum class Operand { exact, split };
 template <Operand kOperand, int kCount>
 struct Parts {
     float high[kCount];
+};
+template <int kCount>
+struct Parts<Operand::split, kCount> {
+    float high[kCount];
     float low[kCount];
 };
 
@@ -72,8 +82,14 @@ CAPSROUTE_DEVICE Parts<kOperand, kCount> parts_of(const float (&v)[kCount]) {
     Parts<kOperand, kCount> parts;
 #pragma unroll
     for (int k = 0; k < kCount; ++k) {
-        parts.high[k] = round_to_tf32(v[k]);
-        parts.low[k] = kOperand == Operand::split ? v[k] - parts.high[k] : 0.0f;
+        if constexpr (kOperand == Operand::split) {
+            // To the nearest, in two instructions where the conversion takes six. A NaN that this spoils, or a number
+            // so large that this makes it infinite, makes the low part a NaN.
+            parts.high[k] = float_of((bits_of(v[k]) + 0x1000) & 0xffffe000);
+            parts.low[k] = v[k] - parts.high[k];
+        } else {
+            parts.high[k] = round_to_tf32(v[k]);
+        }
     }
     return parts;
 }

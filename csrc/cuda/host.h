@@ -8,7 +8,7 @@ namespace capsroute::cuda {
 
 struct Device {
     int index;
-    int architecture;     // 90 for compute capability 9.0
+    int architecture;  // 90 for compute capability 9.0
     int multiprocessors;
     int shared_bytes;     // largest dynamic shared memory of a block
     bool cooperative;     // whether all blocks of a grid can meet

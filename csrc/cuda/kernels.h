@@ -24,16 +24,10 @@ struct LastParameters {
     RoutingBackward buffers;
 };
 
-// The instantiation for a plan: by the column tiles of an output, and by whether the votes of float32 are made from
-// split operands.
+// The instantiation for a plan: by the column tiles of an output and, but for the last pass, by the softmax axis.
 Kernel forward_kernel_for(const Plan& plan);
 Kernel backward_kernel_for(const Plan& plan);
 Kernel last_kernel_for(const Plan& plan);
 Kernel finish_kernel();
-
-// Whether operands have to be split for products that are faithful to float32.
-inline bool needs_split(const RoutingProblem& problem) {
-    return problem.dtype == DType::float32 && !problem.allow_tf32;
-}
 
 }  // namespace capsroute::cuda

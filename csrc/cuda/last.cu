@@ -4,7 +4,7 @@
 
 namespace capsroute::cuda {
 
-template <Operand kOperand, int kTiles>
+template <int kTiles>
 CAPSROUTE_KERNEL(kLastThreads, 2)
 last_kernel(CAPSROUTE_PARAMETER LastParameters parameters) {
     const Plan& plan = parameters.plan;
@@ -14,7 +14,7 @@ last_kernel(CAPSROUTE_PARAMETER LastParameters parameters) {
     const int64_t items = int64_t(plan.weights) * plan.repeat_parts * plan.tile_parts;
     const int64_t all_warps = int64_t(block_count()) * warps;
     for (int64_t item = int64_t(block_index()) * warps + warp_index(); item < items; item += all_warps) {
-        run_last<kOperand, kTiles>(plan, parameters.buffers, last_item_of(plan, item), memory);
+        run_last<kTiles>(plan, parameters.buffers, last_item_of(plan, item), memory);
     }
 }
 
@@ -23,22 +23,12 @@ finish_kernel_body(CAPSROUTE_PARAMETER LastParameters parameters) {
     run_finish(parameters.plan, parameters.buffers);
 }
 
-namespace {
-
-template <int kTiles>
-Kernel choose(const Plan& plan) {
-    return needs_split(plan.problem) ? kernel_of(last_kernel<Operand::split, kTiles>, "last, split", kLastThreads, 2)
-                                     : kernel_of(last_kernel<Operand::exact, kTiles>, "last, exact", kLastThreads, 2);
-}
-
-}  // namespace
-
 Kernel last_kernel_for(const Plan& plan) {
     switch (plan.output_tiles) {
-        case 1: return choose<1>(plan);
-        case 2: return choose<2>(plan);
-        case 4: return choose<4>(plan);
-        default: return choose<8>(plan);
+        case 1: return kernel_of(last_kernel<1>, "last", kLastThreads, 2);
+        case 2: return kernel_of(last_kernel<2>, "last", kLastThreads, 2);
+        case 4: return kernel_of(last_kernel<4>, "last", kLastThreads, 2);
+        default: return kernel_of(last_kernel<8>, "last", kLastThreads, 2);
     }
 }
 

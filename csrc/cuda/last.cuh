@@ -4,9 +4,9 @@
 // the inputs that use it. Of each output it makes the votes once more, then coefficients c^t and dl^t of all
 // iterations from the saved largest logits and sums, then the gradient of the votes
 //     du = sum over t of c^t a^t + dl^t V^{t-1},
-// 16 samples x D in registers. Its product with the weight is added to dx of the tile; its transpose times x to dW, both
-// in the warp's shared memory. Nothing is exchanged between warps: each input of a tile is one warp's, and the parts of
-// dW are added up by another kernel, in their order.
+// 16 samples x D in registers. Its product with the weight is added to dx of the tile; its transpose times x to dW,
+// both in the warp's shared memory. Nothing is exchanged between warps: each input of a tile is one warp's, and the
+// parts of dW are added up by another kernel, in their order.
 #pragma once
 
 #include "last_memory.h"
@@ -43,26 +43,24 @@ struct Coefficients {
 };
 
 template <int kTiles>
-CAPSROUTE_DEVICE Coefficients coefficients_of(const Plan& plan, const RoutingBackward& buffers, const Rows& rows,
-                                              const Shared& share, int input, int output, int t,
-                                              const bool (&there)[2], const float (&equal_share)[2], bool needs_gradient,
-                                              const float (&votes)[kTiles][4]) {
+CAPSROUTE_DEVICE Coefficients coefficients_of(const Plan& plan, const Rows& rows, const Shared& share, int input,
+                                              int output, int t, const bool (&there)[2], const float (&equal_share)[2],
+                                              bool needs_gradient, const float (&votes)[kTiles][4]) {
     const RoutingProblem& p = plan.problem;
-    const int64_t at = int64_t(rows.tile) * plan.width + output * kTiles;
+    const Iteration iteration = iteration_of(plan, Direction::backward, t);
+    const int at = rows.tile * plan.width + output * kTiles;
     const bool uniform = is_uniform(p, t);
     float logits[2] = {}, along[2] = {};
-    if (t > 1) products<kTiles>(votes, of_iteration(plan, plan.query, t - 1), at, logits);
-    if (needs_gradient) products<kTiles>(votes, of_iteration(plan, plan.slope, t), at, along);
+    if (t > 1) products<kTiles>(votes, plan.query, iteration.vectors + at, logits);
+    if (needs_gradient) products<kTiles>(votes, plan.slope, iteration.vectors + at, along);
     Coefficients result;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         float4 known;  // largest logit, 1 / sum, sum of c p
         if (p.softmax_over_inputs) {
-            const float* normaliser = static_cast<const float*>(buffers.normaliser);
-            const int64_t saved = ((t - 1) * p.batch + rows.sample(r)) * 2 * p.outputs + output;
-            const int64_t mean =
-                (((t - 1) * int64_t(plan.tiles) + rows.tile) * p.outputs + output) * kRows + lane_row() + 8 * r;
-            known = there[r] ? make_float4(normaliser[saved], normaliser[saved + p.outputs], plan.mean[mean], 0.0f)
+            const float* saved = plan.normaliser + normaliser_index(p, t, rows.sample(r), output);
+            const int64_t mean = mean_index(plan, t, rows.tile, output, lane_row() + 8 * r);
+            known = there[r] ? make_float4(saved[0], saved[p.outputs], plan.mean[mean], 0.0f)
                              : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         } else if (uniform) {
             known = make_float4(0.0f, equal_share[r], 0.0f, 0.0f);
@@ -77,8 +75,18 @@ CAPSROUTE_DEVICE Coefficients coefficients_of(const Plan& plan, const RoutingBac
     return result;
 }
 
+// c += a b for a gradient a, which is always split: it has more digits than bfloat16 or TF32 keep.
+CAPSROUTE_DEVICE void multiply_add_gradient(const Plan& plan, float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+    const Parts<Operand::split, 4> parts = parts_of<Operand::split>(a);
+    if (plan.split) {
+        multiply_add<Operand::split, Operand::split>(c, a, parts, b);
+    } else {
+        multiply_add<Operand::split, Operand::exact>(c, a, parts, b);
+    }
+}
+
 // dx of a tile += du W, for the rows of one output in `weight`.
-template <Operand kOperand, int kTiles>
+template <int kTiles>
 CAPSROUTE_DEVICE void add_grad_x(const Plan& plan, const Shared& weight, const Shared& grad_x,
                                  const float (&gradient)[kTiles][4]) {
     for (int step = 0; step < plan.k_steps; ++step) {
@@ -87,7 +95,7 @@ CAPSROUTE_DEVICE void add_grad_x(const Plan& plan, const Shared& weight, const S
         for (int n = 0; n < kTiles; ++n) {
             const int at = (n * kColumns + lane_column()) * plan.row_stride + step * kColumns + lane_row();
             const float right[2] = {weight.load(at), weight.load(at + plan.row_stride)};
-            multiply_add<Operand::split, kOperand>(sum, gradient[n], parts_of<Operand::split>(gradient[n]), right);
+            multiply_add_gradient(plan, sum, gradient[n], right);
         }
         const int at = lane_row() * plan.row_stride + step * kColumns + lane_column();
         const int below = at + 8 * plan.row_stride;
@@ -98,7 +106,7 @@ CAPSROUTE_DEVICE void add_grad_x(const Plan& plan, const Shared& weight, const S
 }
 
 // dW += du^T x, for the rows of one output in `grad_weight`.
-template <Operand kOperand, int kTiles>
+template <int kTiles>
 CAPSROUTE_DEVICE void add_grad_weight(const Plan& plan, const Shared& x, const Shared& grad_weight,
                                       const float (&gradient)[kTiles][4]) {
     constexpr int kPairs = (kTiles + 1) / 2;  // two column tiles are the 16 rows of one product
@@ -122,7 +130,7 @@ CAPSROUTE_DEVICE void add_grad_weight(const Plan& plan, const Shared& x, const S
             for (int half = 0; half < 2; ++half) {
                 const int at = (half * 8 + lane_column()) * plan.row_stride + step * kColumns + lane_row();
                 const float right[2] = {x.load(at), x.load(at + plan.row_stride)};
-                multiply_add<Operand::split, kOperand>(sum, left[half], parts_of<Operand::split>(left[half]), right);
+                multiply_add_gradient(plan, sum, left[half], right);
             }
             const int at = (2 * pair * kColumns + lane_row()) * plan.row_stride + step * kColumns + lane_column();
             const float2 first = grad_weight.load2(at);
@@ -145,12 +153,11 @@ CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows
     if (p.softmax_over_inputs) return;
     const int first = p.gradient_last ? int(p.iterations) : 1;
     for (int at = (first - 1) * kRows + lane_index(); at < p.iterations * kRows; at += kWarp) {
-        const int64_t t = at / kRows + 1, sample = rows.tile * kRows + at % kRows;
-        const bool known = sample < p.batch && !is_uniform(p, t);
-        const int64_t slot = p.gradient_last ? 0 : t - 1;
-        to.store4(at * 4, known ? *reinterpret_cast<const float4*>(
-                                     share_of(p, plan.share + slot * p.batch * p.inputs * 4, sample, input))
-                               : make_float4(0, 0, 0, 0));
+        const int t = at / kRows + 1, sample = rows.tile * kRows + at % kRows;
+        const bool known = sample < int(p.batch) && !is_uniform(p, t);
+        const int slot = iteration_of(plan, Direction::backward, t).slot;
+        to.store4(at * 4, known ? *reinterpret_cast<const float4*>(share_of(plan, slot, sample, input))
+                                : make_float4(0, 0, 0, 0));
     }
 }
 
@@ -162,9 +169,9 @@ CAPSROUTE_DEVICE void store_grad_x(const Plan& plan, const RoutingBackward& buff
     const bool whole = p.dtype == DType::float32;
     float* sums = whole ? static_cast<float*>(buffers.grad_x) : plan.part_x;
     for (int at = lane_index(); at < kRows * size; at += kWarp) {
-        const int64_t sample = rows.tile * kRows + at / size;
-        if (sample >= p.batch) continue;
-        const int64_t element = (sample * p.inputs + input) * size + at % size;
+        const int sample = rows.tile * kRows + at / size;
+        if (sample >= int(p.batch)) continue;
+        const int64_t element = input_index(p, sample, input) * size + at % size;
         float value = grad_x.load(at / size * plan.row_stride + at % size);
         if (!first) value += sums[element];
         if (whole || !last) {
@@ -196,8 +203,8 @@ CAPSROUTE_DEVICE void store_grad_weight(const Plan& plan, const RoutingBackward&
 }
 
 template <int kTiles>
-CAPSROUTE_DEVICE void store_grad_votes(const Plan& plan, const RoutingBackward& buffers, const Rows& rows,
-                                       int input, int output, const float (&gradient)[kTiles][4]) {
+CAPSROUTE_DEVICE void store_grad_votes(const Plan& plan, const RoutingBackward& buffers, const Rows& rows, int input,
+                                       int output, const float (&gradient)[kTiles][4]) {
     const RoutingProblem& p = plan.problem;
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
@@ -206,13 +213,13 @@ CAPSROUTE_DEVICE void store_grad_votes(const Plan& plan, const RoutingBackward& 
             const int component = n * kColumns + lane_column() + r % 2;
             if (rows.sample(r / 2) >= p.batch || component >= p.output_size) continue;
             const int64_t at =
-                ((rows.sample(r / 2) * p.inputs + input) * p.outputs + output) * p.output_size + component;
+                (input_index(p, rows.sample(r / 2), input) * p.outputs + output) * p.output_size + component;
             write_float(p.dtype, buffers.grad_votes, at, gradient[n][r]);
         }
     }
 }
 
-template <Operand kOperand, int kTiles>
+template <int kTiles>
 CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers, const LastItem& item,
                                const Shared& memory) {
     const RoutingProblem& p = plan.problem;
@@ -230,7 +237,8 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
         if (by_product) {
             load_weight<kTiles>(plan, memory.part(lie.weight, outputs * output_floats), item.weight, first_output,
                                 outputs, outputs * rows_of_output, lane_index(), kWarp);
-            if (wants_weight) fill_with_zeros(memory.part(lie.grad_weight, outputs * output_floats), outputs * output_floats);
+            if (wants_weight)
+                fill_with_zeros(memory.part(lie.grad_weight, outputs * output_floats), outputs * output_floats);
         }
         for (int repeat = item.first_repeat; repeat < item.end_repeat; ++repeat) {
             const int input = item.weight + repeat * plan.weights;
@@ -250,7 +258,7 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                 warp_sync();
                 load_shares(plan, share, rows, input);
                 if (by_product) {
-                    load_x(plan, memory.part(lie.x, tile_floats), input, int64_t(tile) * kRows, kRows, lane_index(), kWarp);
+                    load_x(plan, memory.part(lie.x, tile_floats), input, tile * kRows, kRows, lane_index(), kWarp);
                     fill_with_zeros(memory.part(lie.grad_x, tile_floats), tile_floats);
                 }
                 wait_for_copies();
@@ -261,15 +269,14 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                                            here[1] && output_is_there(p, rows.sample(1), output)};
                     float votes[kTiles][4], gradient[kTiles][4];
                     if (by_product) {
-                        votes_by_product<kOperand, kTiles, 1>(
-                            plan, memory.part(lie.weight + o * output_floats, output_floats),
-                            memory.part(lie.x, tile_floats), 1, votes);
+                        votes_by_product<kTiles, 1>(plan, memory.part(lie.weight + o * output_floats, output_floats),
+                                                    memory.part(lie.x, tile_floats), 1, votes);
                     } else {
                         constexpr int kColumnsHere = kTiles * kColumns, kStride = padded_stride(kColumnsHere);
                         const Shared given = memory.part(lie.x, kRows * kStride);
                         warp_sync();
-                        load_votes<kTiles>(plan, given, input, int64_t(tile) * kRows, kRows, output, 1, kColumnsHere,
-                                           kStride, lane_index(), kWarp);
+                        load_votes<kTiles>(plan, given, input, tile * kRows, kRows, output, 1, kColumnsHere, kStride,
+                                           lane_index(), kWarp);
                         warp_sync();
                         votes_from_rows<kTiles, 1>(given, kStride, 1, votes);
                     }
@@ -281,21 +288,20 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                     float logit_sums[2] = {0.0f, 0.0f};
                     for (int t = first_t; t <= p.iterations; ++t) {
                         const bool through_logits = t > 1 && !p.gradient_last;
-                        const Coefficients known = coefficients_of<kTiles>(
-                            plan, buffers, rows, share, input, output, t, there, equal_share,
-                            through_logits || wants_logits, votes);
-                        const int64_t at = int64_t(rows.tile) * plan.width + output * kTiles;
-                        const float* slope = of_iteration(plan, plan.slope, t);
-                        const float* query = through_logits ? of_iteration(plan, plan.query, t - 1) : nullptr;
+                        const Coefficients known =
+                            coefficients_of<kTiles>(plan, rows, share, input, output, t, there, equal_share,
+                                                    through_logits || wants_logits, votes);
+                        const Iteration iteration = iteration_of(plan, Direction::backward, t);
+                        const int at = rows.tile * plan.width + output * kTiles;
 #pragma unroll
                         for (int n = 0; n < kTiles; ++n) {
-                            const float4 a = load_fragment(slope, at + n);
+                            const float4 a = load_fragment(plan.slope, iteration.vectors + at + n);
                             gradient[n][0] += known.coupling[0] * a.x;
                             gradient[n][1] += known.coupling[0] * a.y;
                             gradient[n][2] += known.coupling[1] * a.z;
                             gradient[n][3] += known.coupling[1] * a.w;
-                            if (!query) continue;
-                            const float4 v = load_fragment(query, at + n);
+                            if (!through_logits) continue;
+                            const float4 v = load_fragment(plan.query, iteration.vectors + at + n);
                             gradient[n][0] += known.gradient[0] * v.x;
                             gradient[n][1] += known.gradient[0] * v.y;
                             gradient[n][2] += known.gradient[1] * v.z;
@@ -314,7 +320,7 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
 #pragma unroll
                         for (int r = 0; r < 2; ++r) {
                             if (rows.sample(r) >= p.batch || lane_column() != 0) continue;
-                            const int64_t at = (rows.sample(r) * p.inputs + input) * p.outputs + output;
+                            const int64_t at = input_index(p, rows.sample(r), input) * p.outputs + output;
                             write_float(p.dtype, buffers.grad_logits, at, logit_sums[r]);
                         }
                     } else if (wants_logits) {
@@ -326,13 +332,13 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                         continue;
                     }
                     if (wants_x) {
-                        add_grad_x<kOperand, kTiles>(plan, memory.part(lie.weight + o * output_floats, output_floats),
-                                                     memory.part(lie.grad_x, tile_floats), gradient);
+                        add_grad_x<kTiles>(plan, memory.part(lie.weight + o * output_floats, output_floats),
+                                           memory.part(lie.grad_x, tile_floats), gradient);
                     }
                     if (wants_weight) {
-                        add_grad_weight<kOperand, kTiles>(
-                            plan, memory.part(lie.x, tile_floats),
-                            memory.part(lie.grad_weight + o * output_floats, output_floats), gradient);
+                        add_grad_weight<kTiles>(plan, memory.part(lie.x, tile_floats),
+                                                memory.part(lie.grad_weight + o * output_floats, output_floats),
+                                                gradient);
                     }
                 }
                 warp_sync();
@@ -343,7 +349,8 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
             }
             warp_sync();
             for (int o = lane_index(); wants_logits && !p.logits_per_sample && o < outputs; o += kWarp) {
-                plan.part_logits[(item.tile_part * p.inputs + input) * p.outputs + first_output + o] = grad_logits.load(o);
+                plan.part_logits[(item.tile_part * p.inputs + input) * p.outputs + first_output + o] =
+                    grad_logits.load(o);
             }
         }
         warp_sync();

@@ -20,7 +20,8 @@ struct Exchange {
 };
 
 // Softmax over inputs, one input at a time: what a lane has added up is relative to the largest logit so far, and is
-// scaled down when that grows. Each lane keeps its owned outputs in shared memory, where only gather_warps looks at them.
+// scaled down when that grows. Each lane keeps its owned outputs in shared memory, where only gather_warps looks at
+// them.
 class Online {
    public:
     CAPSROUTE_DEVICE Online(const Shared& memory, int warp, int owned)
@@ -75,13 +76,13 @@ CAPSROUTE_DEVICE void online_softmax(const Online& online, const uint32_t (&take
 }
 
 // Adds what the other warps of a tile found to the sums of its first warp, in their order.
-template <int kTiles, int kOutputs>
-CAPSROUTE_DEVICE void gather_warps(const Plan& plan, const Exchange& exchange, int tile, int input_warp, int count,
-                                   bool online_used, float (&sums)[kOutputs * kTiles][4]) {
+template <int kTiles, int kOutputs, bool kOnline>
+CAPSROUTE_DEVICE void gather_warps(const Plan& plan, const Exchange& exchange, int count,
+                                   float (&sums)[kOutputs * kTiles][4]) {
     constexpr int kOwned = Owned<kOutputs>::kCount;
-    const int first = tile * kOutputs * kTiles * kFragment + lane_index() * 4;
+    const int first = tile_of_warp(plan) * kOutputs * kTiles * kFragment + lane_offset();
     for (int other = 1; other < plan.input_warps; ++other) {
-        if (input_warp == other) {
+        if (input_warp(plan) == other) {
             for_outputs<kTiles, kOutputs>(count, [&](int o) {
 #pragma unroll
                 for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
@@ -91,10 +92,10 @@ CAPSROUTE_DEVICE void gather_warps(const Plan& plan, const Exchange& exchange, i
             });
         }
         block_sync();
-        if (input_warp == 0) {
+        if (input_warp(plan) == 0) {
             Owned<kOutputs> theirs;
             theirs.fill(1.0f);
-            if (online_used) {
+            if constexpr (kOnline) {
                 const Online mine(exchange.online, warp_index(), kOwned);
                 const Online its(exchange.online, warp_index() + other * plan.tile_warps, kOwned);
                 Owned<kOutputs> own;
@@ -127,10 +128,10 @@ CAPSROUTE_DEVICE void gather_warps(const Plan& plan, const Exchange& exchange, i
 }
 
 // Where the sums of a chunk lie: in memory, or in the shared memory of the block that made them.
-template <int kTiles, int kOutputs>
+template <int kTiles, int kOutputs, bool kOnline>
 CAPSROUTE_DEVICE void store_sums(const Plan& plan, const Exchange& exchange, const Item& item, const Rows& rows,
-                                 bool online_used, const float (&sums)[kOutputs * kTiles][4]) {
-    const int tile = warp_index() % plan.tile_warps;
+                                 const float (&sums)[kOutputs * kTiles][4]) {
+    const int tile = tile_of_warp(plan);
     const int64_t chunk_tile = item.chunk * int64_t(plan.tiles) + rows.tile;
     for_outputs<kTiles, kOutputs>(item.outputs, [&](int o) {
         if (o >= item.outputs) return;
@@ -139,12 +140,12 @@ CAPSROUTE_DEVICE void store_sums(const Plan& plan, const Exchange& exchange, con
             if (plan.partial) {
                 store_fragment(plan.partial, chunk_tile * plan.width + item.first_output * kTiles + n, sums[n]);
             } else {
-                exchange.sums.store4((tile * kOutputs * kTiles + n) * kFragment + lane_index() * 4,
+                exchange.sums.store4((tile * kOutputs * kTiles + n) * kFragment + lane_offset(),
                                      make_float4(sums[n][0], sums[n][1], sums[n][2], sums[n][3]));
             }
         }
     });
-    if (!online_used) return;
+    if constexpr (!kOnline) return;
     const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
     for (int k = 0; owned_output(k) < item.outputs; ++k) {
         const int64_t at =
@@ -156,97 +157,96 @@ CAPSROUTE_DEVICE void store_sums(const Plan& plan, const Exchange& exchange, con
     }
 }
 
-// The vectors that a pass reads, as fragments [tiles, width].
-struct PassVectors {
-    const float* query;  // V of the iteration before; null = 0
-    const float* slope;  // a of this iteration; backward only
-    float* share;        // [B, I, 4] of this iteration
-    const float* mean;   // [tiles, J, 16] of this iteration; backward with softmax over inputs
-    const float* normaliser;  // [B, 2, J] of this iteration, as saved by forward; likewise
-};
-
-template <Operand kOperand, int kTiles, bool kBackward>
-CAPSROUTE_DEVICE void run_pass(const Plan& plan, const PassVectors& vectors, int t, const Item& item,
-                               const Shared& stages, const Exchange& exchange, bool load) {
+template <int kTiles, bool kOverInputs, bool kBackward>
+CAPSROUTE_DEVICE void run_pass(const Plan& plan, const Iteration& at, int index, const Kept& kept, const Shared& stages,
+                               const Exchange& exchange, bool load) {
     constexpr int kOutputs = outputs_per_warp(kTiles);
     const RoutingProblem& p = plan.problem;
-    const int tile = warp_index() % plan.tile_warps, input_warp = warp_index() / plan.tile_warps;
-    const Rows rows{item.batch_group * plan.tile_warps + tile};
-    const bool busy = rows.tile < plan.tiles;
-    const bool over_inputs = p.softmax_over_inputs, online_used = over_inputs && !kBackward;
-    const bool all_outputs = plan.column_blocks == 1, uniform = is_uniform(p, t);
+    const Item item = item_of(plan, index);
+    const int tile = tile_of_warp(plan);
+    kept.put(Kept::tile, item.batch_group * plan.tile_warps + tile);
+    constexpr bool kOnline = kOverInputs && !kBackward;
+    const bool all_outputs = plan.column_blocks == 1;
     const int count = item.outputs;
-    const int64_t first_tile = int64_t(rows.tile) * plan.width + item.first_output * kTiles;
 
-    uint32_t present[2] = {0, 0};
-    float equal_share[2] = {0.0f, 0.0f};
     float sums[kOutputs * kTiles][4] = {};
-    const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
+    [[maybe_unused]] const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        if (busy) present[r] = owned_outputs_there(p, rows.sample(r), item.first_output, count);
-        if (busy && uniform && !all_outputs && !over_inputs) {
-            equal_share[r] = reciprocal_or_zero(outputs_in_softmax(p, rows.sample(r)));
-        }
-        for (int k = 0; online_used && k < Owned<kOutputs>::kCount; ++k) online.store(k, r, kLowest, 0.0f);
+        for (int k = 0; kOnline && k < Owned<kOutputs>::kCount; ++k) online.store(k, r, kLowest, 0.0f);
     }
 
-    for_each_stage<kTiles>(plan, stages, item, load, [&](const Shared& stage, int first_input, int inputs) {
-        for (int i = input_warp; busy && i < inputs; i += plan.input_warps) {
-            const int input = first_input + i;
+    for_each_stage<kTiles>(plan, stages, kept, item, load, [&](const Shared& stage) {
+        const bool busy = kept.get(Kept::tile) < plan.tiles;
+        for (int i = input_warp(plan); busy && i < kept.get(Kept::inputs); i += plan.input_warps) {
+            const int input = kept.get(Kept::first) + i;
+            const Rows rows{kept.get(Kept::tile)};
+            const int first_tile = rows.tile * plan.width + item.first_output * kTiles;
             float votes[kOutputs * kTiles][4];
             if (p.votes) {
                 votes_from_rows<kTiles, kOutputs>(staged_votes(plan, stage, i, tile), plan.stage_stride, count, votes);
             } else {
-                votes_by_product<kOperand, kTiles, kOutputs>(plan, staged_weight(plan, stage, i), staged_x(plan, stage, i, tile),
-                                                             count, votes);
+                votes_by_product<kTiles, kOutputs>(plan, staged_weight(plan, stage, i), staged_x(plan, stage, i, tile),
+                                                   count, votes);
             }
             uint32_t takes_part[2];  // bits of the owned outputs, none for an absent input
 #pragma unroll
-            for (int r = 0; r < 2; ++r) takes_part[r] = input_is_there(p, rows.sample(r), input) ? present[r] : 0;
+            for (int r = 0; r < 2; ++r) {
+                const int sample = rows.sample(r);
+                takes_part[r] =
+                    input_is_there(p, sample, input) ? owned_outputs_there(p, sample, item.first_output, count) : 0;
+            }
             Owned<kOutputs> weights;  // logits, then coupling, then what the votes are weighted with
             weights.fill(0.0f);
-            if (vectors.query) owned_products<kTiles, kOutputs>(votes, vectors.query, first_tile, count, weights);
+            if (kept.get(Kept::iteration) > 1) {
+                owned_products<kTiles, kOutputs>(votes, plan.query, at.vectors + first_tile, count, weights);
+            }
             add_initial_logits<kOutputs>(p, rows, input, item.first_output, takes_part, weights);
-            if (online_used) {
+            if constexpr (kOnline) {
                 online_softmax<kTiles, kOutputs>(online, takes_part, count, weights, sums);
-            } else if (over_inputs) {
-                coupling_over_inputs<kOutputs>(p, vectors.normaliser, rows, takes_part, item.first_output, weights);
+            } else if constexpr (kOverInputs) {
+                coupling_over_inputs<kOutputs>(plan, at.t, rows, takes_part, item.first_output, weights);
             } else {
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
                     if (all_outputs) {
                         const float2 found = softmax_over_outputs<kOutputs>(p, r, takes_part[r], weights);
-                        if (kBackward) store_normaliser(p, vectors.share, rows.sample(r), input, found);
+                        if (kBackward) store_normaliser(plan, at.slot, rows.sample(r), input, found);
                         continue;
                     }
-                    const float2 known = uniform ? make_float2(0.0f, equal_share[r])
-                                                 : load_normaliser(p, vectors.share, rows.sample(r), input);
+                    float2 known = make_float2(0.0f, 0.0f);
+                    if (!kBackward && is_uniform(p, at.t)) {
+                        known.y = reciprocal_or_zero(outputs_in_softmax(p, rows.sample(r)));
+                    } else {
+                        known = load_normaliser(plan, at.slot, rows.sample(r), input);
+                    }
                     coupling_from<kOutputs>(known, r, takes_part[r], weights);
                 }
             }
             if constexpr (kBackward) {
                 Owned<kOutputs> along;  // p
                 along.fill(0.0f);
-                owned_products<kTiles, kOutputs>(votes, vectors.slope, first_tile, count, along);
+                owned_products<kTiles, kOutputs>(votes, plan.slope, at.vectors + first_tile, count, along);
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
                     float mean = 0.0f;
-                    if (!over_inputs && all_outputs) {
+                    if (!kOverInputs && all_outputs) {
 #pragma unroll
                         for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
                             if (takes_part[r] >> k & 1) mean += weights.of[k][r] * along.of[k][r];
                         }
                         mean = sum_over_columns(mean);
-                        store_mean(p, vectors.share, rows.sample(r), input, mean);
-                    } else if (!over_inputs) {
-                        mean = load_mean(p, vectors.share, rows.sample(r), input);
+                        store_mean(plan, at.slot, rows.sample(r), input, mean);
+                    } else if (!kOverInputs) {
+                        mean = load_mean(plan, at.slot, rows.sample(r), input);
                     }
-                    const int64_t means = (int64_t(rows.tile) * p.outputs + item.first_output) * kRows + lane_row();
 #pragma unroll
                     for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
                         if (!(takes_part[r] >> k & 1)) continue;  // its coefficient is 0 already
-                        if (over_inputs) mean = vectors.mean[means + owned_output(k) * kRows + 8 * r];
+                        if constexpr (kOverInputs) {
+                            const int output = forgotten(item.first_output + owned_output(k));
+                            mean = plan.mean[mean_index(plan, at.t, rows.tile, output, lane_row() + 8 * r)];
+                        }
                         weights.of[k][r] *= along.of[k][r] - mean;
                     }
                 }
@@ -263,9 +263,11 @@ CAPSROUTE_DEVICE void run_pass(const Plan& plan, const PassVectors& vectors, int
             });
         }
     });
-    gather_warps<kTiles, kOutputs>(plan, exchange, tile, input_warp, count, online_used, sums);
-    if (busy && input_warp == 0) {
-        store_sums<kTiles, kOutputs>(plan, exchange, item, rows, online_used, sums);
+    const Item done = item_of(plan, kept.get(Kept::item));
+    const Rows to{done.batch_group * plan.tile_warps + tile_of_warp(plan)};
+    gather_warps<kTiles, kOutputs, kOnline>(plan, exchange, done.outputs, sums);
+    if (to.tile < plan.tiles && input_warp(plan) == 0) {
+        store_sums<kTiles, kOutputs, kOnline>(plan, exchange, done, to, sums);
     }
 }
 

@@ -8,6 +8,7 @@
 namespace capsroute::cuda {
 
 struct BlockMemory {
+    Kept kept;
     Shared stages;
     Exchange exchange;
 
@@ -15,9 +16,10 @@ struct BlockMemory {
 
    private:
     CAPSROUTE_DEVICE BlockMemory(const Plan& plan, const Shared& all)
-        : stages(all.part(0, plan.slots * plan.stage_floats)),
-          exchange{all.part(plan.slots * plan.stage_floats, plan.exchange_floats),
-                   all.part(plan.slots * plan.stage_floats + plan.exchange_floats, plan.online_floats)} {}
+        : kept(all.part(0, kKeptFloats)),
+          stages(all.part(kKeptFloats, plan.slots * plan.stage_floats)),
+          exchange{all.part(kKeptFloats + plan.slots * plan.stage_floats, plan.exchange_floats),
+                   all.part(kKeptFloats + plan.slots * plan.stage_floats + plan.exchange_floats, plan.online_floats)} {}
 };
 
 // Between phases: everything that was written before is seen by all who share it.
@@ -43,18 +45,24 @@ CAPSROUTE_DEVICE void for_each_sweep(const Plan& plan, Work work) {
     }
 }
 
-template <Operand kOperand, int kTiles, bool kBackward>
-CAPSROUTE_DEVICE void run_phase(const Plan& plan, const PassVectors& vectors, int t, int phase,
-                                const BlockMemory& memory, bool load) {
+// The sweep or the pass of iteration t, by all blocks.
+template <int kTiles, bool kOverInputs, bool kBackward>
+CAPSROUTE_DEVICE void run_phase(const Plan& plan, int t, int phase, const BlockMemory& memory) {
+    constexpr Direction kDirection = kBackward ? Direction::backward : Direction::forward;
     if (phase == kSweep) {
-        for_each_sweep(plan, [&](int index) {
-            run_sweep<kOperand, kTiles, kBackward>(plan, vectors, index, memory.stages);
-        });
+        if constexpr (!kOverInputs) {
+            const Iteration at = iteration_of(plan, kDirection, t);
+            for_each_sweep(plan, [&](int index) { run_sweep<kTiles, kBackward>(plan, at, index, memory.stages); });
+        }
         return;
     }
+    memory.kept.put(Kept::iteration, t);
     for (int index = block_index(); index < plan.items; index += block_count()) {
-        run_pass<kOperand, kTiles, kBackward>(plan, vectors, t, item_of(plan, index), memory.stages, memory.exchange,
-                                              load);
+        memory.kept.put(Kept::item, index);
+        const Iteration at = iteration_of(plan, kDirection, memory.kept.get(Kept::iteration));
+        const bool load = !plan.resident || at.t == (kBackward ? int(plan.problem.iterations) : 1);
+        run_pass<kTiles, kOverInputs, kBackward>(plan, at, index, memory.kept, memory.stages, memory.exchange, load);
+        index = memory.kept.get(Kept::item);
     }
 }
 

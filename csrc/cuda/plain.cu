@@ -39,8 +39,9 @@ CAPSROUTE_DEVICE double x_at(const RoutingProblem& p, int64_t b, int64_t i, int6
 
 CAPSROUTE_DEVICE double vote(const RoutingProblem& p, int64_t b, int64_t i, int64_t j, int64_t k) {
     if (p.votes) {
-        return read<double>(p.dtype, p.votes, b * p.vote_strides[0] + i * p.vote_strides[1] + j * p.vote_strides[2] +
-                                                  k * p.vote_strides[3]);
+        return read<double>(
+            p.dtype, p.votes,
+            b * p.vote_strides[0] + i * p.vote_strides[1] + j * p.vote_strides[2] + k * p.vote_strides[3]);
     }
     double sum = 0;
     for (int64_t e = 0; e < p.input_size; ++e) {
@@ -194,7 +195,8 @@ plain_queries(CAPSROUTE_PARAMETER PlainParameters parameters) {
             const double factor = squash_of(p, s, squared);
             for (int64_t k = 0; k < p.output_size; ++k) {
                 const double before = t > 1 ? parameters.plan.query[(t - 1) * capsules(p) + first + k] : 0.0;
-                parameters.plan.query[t * capsules(p) + first + k] = before + (has_output(p, b, j) ? factor * s(k) : 0.0);
+                parameters.plan.query[t * capsules(p) + first + k] =
+                    before + (has_output(p, b, j) ? factor * s(k) : 0.0);
             }
         }
     });

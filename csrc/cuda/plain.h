@@ -9,11 +9,11 @@ namespace capsroute::cuda {
 
 struct PlainPlan {
     RoutingProblem problem;
-    double* query;      // V^t for t = 0 .. T: [T + 1, B, J, D]; V^0 is not written
-    double* sums;       // s of the present iteration, and in backward the gradient of V: [B, J, D]
-    double* coupling;   // c^t: [T, B, I, J]; forward: of the present iteration
-    double* gradient;   // dl^t: [T, B, I, J]
-    double* slope;      // a^t: [T, B, J, D]
+    double* query;     // V^t for t = 0 .. T: [T + 1, B, J, D]; V^0 is not written
+    double* sums;      // s of the present iteration, and in backward the gradient of V: [B, J, D]
+    double* coupling;  // c^t: [T, B, I, J]; forward: of the present iteration
+    double* gradient;  // dl^t: [T, B, I, J]
+    double* slope;     // a^t: [T, B, J, D]
 };
 
 int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace, PlainPlan& plan);

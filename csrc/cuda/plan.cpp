@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "last_memory.h"
 
@@ -9,15 +10,15 @@ namespace {
 
 // What the model of time counts in: cycles of a multiprocessor. The figures are of the order of an H100's and decide
 // between divisions only, never whether a result is right.
-constexpr double kCyclesPerTile = 8;        // of a warp's 16 x 8 votes of one input, all eight warps together
-constexpr double kCyclesPerStep = 3;        // more for each further 8 components of an input
-constexpr double kBytesPerCycle = 32;       // of a multiprocessor from the second-level cache
+constexpr double kCyclesPerTile = 8;   // of a warp's 16 x 8 votes of one input, all eight warps together
+constexpr double kCyclesPerStep = 3;   // more for each further 8 components of an input
+constexpr double kBytesPerCycle = 32;  // of a multiprocessor from the second-level cache
 constexpr double kGridMeetingCycles = 2500;
 constexpr double kClusterMeetingCycles = 500;
 constexpr double kLaunchCycles = 6000;
 
-constexpr int64_t kPartBytes = 16 << 20;     // of the parts of the weight gradient
-constexpr int kLastWarpBytes = 20 << 10;     // shared memory of a warp of the last pass, where outputs can be divided
+constexpr int64_t kPartBytes = 16 << 20;  // of the parts of the weight gradient
+constexpr int kLastWarpBytes = 20 << 10;  // shared memory of a warp of the last pass, where outputs can be divided
 constexpr int kLastWarpsPerMultiprocessor = 16;
 
 int divide_up(int a, int b) {
@@ -31,6 +32,7 @@ void set_sizes(Plan& plan) {
     plan.output_tiles = p.output_size <= 8 ? 1 : p.output_size <= 16 ? 2 : p.output_size <= 32 ? 4 : 8;
     plan.width = int(p.outputs) * plan.output_tiles;
     plan.k_steps = divide_up(size, kColumns);
+    plan.split = p.dtype == DType::float32 && !p.allow_tf32;
     plan.row_stride = padded_stride(plan.k_steps * kColumns);
     plan.column_blocks = divide_up(int(p.outputs), outputs_per_warp(plan.output_tiles));
     plan.block_outputs = divide_up(int(p.outputs), plan.column_blocks);
@@ -59,7 +61,7 @@ bool lay_out_stages(Plan& plan, const Device& device, Direction direction) {
     plan.online_floats = over_inputs ? warps * divide_up(outputs_per_warp(plan.output_tiles), 4) * 4 * kWarp : 0;
     plan.stage_stride = p.votes ? padded_stride(plan.stage_columns) : plan.row_stride;
     const int64_t input_floats = int64_t{p.votes ? rows : plan.stage_columns + rows} * plan.stage_stride;
-    const int64_t available = device.shared_bytes / 4 - plan.exchange_floats - plan.online_floats;
+    const int64_t available = device.shared_bytes / 4 - plan.exchange_floats - plan.online_floats - kKeptFloats;
     if (input_floats * std::min(plan.input_warps, plan.chunk_inputs) > available) return false;
     plan.input_floats = int(input_floats);
     const bool one_stage = input_floats * plan.chunk_inputs <= available;
@@ -73,10 +75,10 @@ bool lay_out_stages(Plan& plan, const Device& device, Direction direction) {
         plan.stage_inputs = rounds * plan.input_warps;
     }
     plan.stage_floats = plan.stage_inputs * plan.input_floats;
-    const bool keeps_blocks = plan.fusion == CudaFusion::cluster ||
-                              (plan.fusion == CudaFusion::grid && plan.items <= device.multiprocessors);
+    const bool keeps_blocks =
+        plan.fusion == CudaFusion::cluster || (plan.fusion == CudaFusion::grid && plan.items <= device.multiprocessors);
     plan.resident = one_stage && keeps_blocks && !sweeps(plan, direction);
-    plan.shared_bytes = 4 * (plan.slots * plan.stage_floats + plan.exchange_floats + plan.online_floats);
+    plan.shared_bytes = 4 * (plan.slots * plan.stage_floats + plan.exchange_floats + plan.online_floats + kKeptFloats);
     return true;
 }
 
@@ -93,7 +95,8 @@ double cost(const Plan& plan, const Device& device) {
     const double weight_bytes = double(plan.batch_groups) * p.inputs * plan.width * kColumns * row_bytes;
     const double x_bytes = double(plan.column_blocks) * plan.tiles * kRows * p.inputs * row_bytes;
     const double loads = (weight_bytes + x_bytes) * (plan.resident ? 1 / iterations : 1);
-    const double sums = plan.fusion == CudaFusion::cluster ? 0 : 2.0 * plan.chunks * plan.tiles * plan.width * kFragment * 4;
+    const double sums =
+        plan.fusion == CudaFusion::cluster ? 0 : 2.0 * plan.chunks * plan.tiles * plan.width * kFragment * 4;
     const double meeting = plan.fusion == CudaFusion::grid      ? kGridMeetingCycles
                            : plan.fusion == CudaFusion::cluster ? kClusterMeetingCycles
                                                                 : kLaunchCycles;
@@ -105,6 +108,7 @@ bool divide_passes(Plan& plan, const Device& device, Direction direction, CudaFu
     const int inputs = int(plan.problem.inputs);
     plan.fusion = fusion;
     plan.tile_warps = tile_warps;
+    plan.tile_warps_log2 = std::bit_width(unsigned(tile_warps)) - 1;
     plan.batch_groups = std::max(divide_up(plan.tiles, tile_warps), 1);
     plan.cluster = 1;
     const int cells = plan.batch_groups * plan.column_blocks;
@@ -181,7 +185,8 @@ bool divide_last(Plan& plan, const Device& device, Wanted wanted) {
 
 bool fused_takes(const RoutingProblem& p) {
     constexpr int64_t kMost = 1 << 30;  // of what the kernels count in 32 bits
-    const int64_t size = p.votes ? 1 : p.input_size;
+    const int64_t size = p.votes ? 1 : p.input_size, columns = capsroute::divide_up(p.output_size, kColumns);
+    if (capsroute::divide_up(p.batch, kRows) * p.outputs * columns > kMost / p.iterations) return false;
     return p.dtype != DType::float64 && p.output_size <= kLargestSize && p.batch < kMost && p.inputs < kMost &&
            p.outputs < kMost / 64 && size < (1 << 20) && p.iterations < (1 << 20);
 }
@@ -198,18 +203,19 @@ int64_t plan_fused(const RoutingProblem& problem, const Device& device, Directio
 
     const int64_t tiles = plan.tiles, width = plan.width, T = problem.iterations, outputs = problem.outputs;
     Arena arena(workspace);
-    plan.query = arena.take<float>(T > 1, {backward ? T - 1 : 1, tiles, width, kFragment});
+    plan.query = arena.take<float>(T > 1, {backward ? T : 1, tiles, width, kFragment});
     plan.partial = arena.take<float>(plan.fusion != CudaFusion::cluster, {plan.chunks, tiles, width, kFragment});
     plan.partial_max = arena.take<float>(over_inputs && !backward, {plan.chunks, tiles, outputs, kRows});
     plan.partial_sum = arena.take<float>(over_inputs && !backward, {plan.chunks, tiles, outputs, kRows});
     const bool shares = !over_inputs && (backward || sweeps(plan, direction));
-    plan.share = arena.take<float>(shares, {backward && !problem.gradient_last ? T : 1, problem.batch, problem.inputs, 4});
+    plan.share =
+        arena.take<float>(shares, {backward && !problem.gradient_last ? T : 1, problem.batch, problem.inputs, 4});
     plan.slope = arena.take<float>(backward, {T, tiles, width, kFragment});
     plan.carried = arena.take<float>(backward, {tiles, width, kFragment});
     plan.mean = arena.take<float>(backward && over_inputs, {T, tiles, outputs, kRows});
     const int64_t parts = int64_t{plan.repeat_parts} * plan.tile_parts;
-    plan.part_weight = arena.take<float>(wanted.weight && parts > 1,
-                                         {parts, problem.weight_inputs, outputs, problem.output_size, problem.input_size});
+    plan.part_weight = arena.take<float>(
+        wanted.weight && parts > 1, {parts, problem.weight_inputs, outputs, problem.output_size, problem.input_size});
     plan.part_logits =
         arena.take<float>(wanted.logits && !problem.logits_per_sample, {plan.tile_parts, problem.inputs, outputs});
     const bool x_in_parts = wanted.x && problem.dtype != DType::float32 && plan.last_outputs < outputs;

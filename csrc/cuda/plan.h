@@ -14,23 +14,24 @@ namespace capsroute::cuda {
 #endif
 
 constexpr int kWarp = 32;
-constexpr int kRows = 16;            // samples of a tile: the rows of a matrix instruction
-constexpr int kColumns = 8;          // vote components of a column tile: the columns of a matrix instruction
+constexpr int kRows = 16;    // samples of a tile: the rows of a matrix instruction
+constexpr int kColumns = 8;  // vote components of a column tile: the columns of a matrix instruction
 constexpr int kFragment = kRows * kColumns;
-constexpr int kThreads = 256;        // of a block of the passes
+constexpr int kThreads = 256;  // of a block of the passes
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kLastThreads = 128;    // of a block of the last pass, at most
-constexpr int kLargestSize = 64;     // D of the fused kernels
-constexpr int kChunksAlone = 8;      // so many chunks one warp adds up by itself
+constexpr int kKeptFloats = 8 * kThreads;  // shared memory for what threads put away, see stage.cuh
+constexpr int kLastThreads = 128;          // of a block of the last pass, at most
+constexpr int kLargestSize = 64;           // D of the fused kernels
+constexpr int kChunksAlone = 8;            // so many chunks one warp adds up by itself
 
 // The fused kernels are compiled for outputs of 1, 2, 4 and 8 column tiles (D up to 8, 16, 32, 64). A warp holds the
 // votes of one input and the running sums of so many outputs in registers.
 CAPSROUTE_BOTH constexpr int outputs_per_warp(int output_tiles) {
-    return output_tiles == 1 ? 16 : output_tiles == 2 ? 10 : output_tiles == 4 ? 5 : 2;
+    return output_tiles == 1 ? 16 : output_tiles == 2 ? 10 : output_tiles == 4 ? 4 : 2;
 }
 // They are computed in groups, and a group without outputs is skipped.
 CAPSROUTE_BOTH constexpr int outputs_per_group(int output_tiles) {
-    return output_tiles == 1 ? 8 : output_tiles == 2 ? 5 : output_tiles == 4 ? 5 : 1;
+    return output_tiles == 1 ? 8 : output_tiles == 2 ? 5 : output_tiles == 4 ? 2 : 1;
 }
 
 template <class T>
@@ -58,11 +59,13 @@ struct Plan {
     int output_tiles;  // column tiles of an output
     int width;         // column tiles of all outputs
     int k_steps;       // of 8 components of an input
+    bool split;        // operands go to the tensor cores in two parts: products faithful to float32
     int row_stride;    // floats between rows of x and of the weight in shared memory
 
     // A pass is divided into items (batch group, column block, chunk), numbered in this order, the chunks fastest.
-    int tile_warps;    // warps of a block that take tiles of their own: a batch group is so many tiles
-    int input_warps;   // warps of a block that share a tile and take every input_warps-th input
+    int tile_warps;  // warps of a block that take tiles of their own: a batch group is so many tiles; 1, 2, 4 or 8
+    int tile_warps_log2;
+    int input_warps;  // warps of a block that share a tile and take every input_warps-th input
     int batch_groups;
     int column_blocks;  // of block_outputs outputs
     int block_outputs;
@@ -81,11 +84,14 @@ struct Plan {
     int exchange_floats;
     int online_floats;  // softmax over inputs: largest logits and sums of each thread
 
-    float* query;        // V^t for t = 1 .. T-1 (forward: the present one): fragments [.., tiles, width]
+    float*
+        query;  // V^{t-1} for t = 1 .. T, but nothing at t = 1; forward: the present one; fragments [.., tiles, width]
     float* partial;      // fragments [chunks, tiles, width]; null where it stays in shared memory
     float* partial_max;  // [chunks, tiles, J, 16]; softmax over inputs: largest logit and sum of a chunk
     float* partial_sum;
     float* share;  // [.., B, I, 4]; softmax over outputs: largest logit, 1 / sum, and sum of c p (backward)
+
+    const float* normaliser;  // [T, B, 2, J] as saved by forward; backward with softmax over inputs
 
     float* slope;    // a^t for t = 1 .. T: fragments [T, tiles, width]
     float* carried;  // A: fragments [tiles, width]
@@ -120,6 +126,20 @@ bool fused_takes(const RoutingProblem& problem);
 // Status: no_kernel where the fused kernels cannot run it on this device. Depends on the sizes and on the device alone.
 int64_t plan_fused(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
                    void* workspace, Plan& plan);
+
+// Where iteration t finds its vectors: the first fragment of V^{t-1} among the queries and of a^t among the slopes, and
+// its place among the shares.
+struct Iteration {
+    int t;
+    int vectors;
+    int slot;
+};
+
+CAPSROUTE_BOTH inline Iteration iteration_of(const Plan& plan, Direction direction, int t) {
+    const int fragments = plan.tiles * plan.width;
+    if (direction == Direction::forward) return {t, 0, 0};
+    return {t, (t - 1) * fragments, plan.problem.gradient_last ? 0 : t - 1};
+}
 
 // Phases of the persistent kernels, three to an iteration.
 enum Phase : int { kSweep = 0, kPass = 1, kStep = 2 };

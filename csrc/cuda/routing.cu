@@ -72,7 +72,8 @@ Status fused_forward(const Plan& plan, const RoutingForward& buffers, const Devi
                          [&](int phase) { return forward_phase_exists(plan, phase / 3 + 1, phase % 3); });
 }
 
-Status fused_backward(const Plan& plan, const RoutingBackward& buffers, const Device& device, void* stream) {
+Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& device, void* stream) {
+    plan.normaliser = static_cast<const float*>(buffers.normaliser);
     const int iterations = int(plan.problem.iterations);
     const auto exists = [&](int phase) {
         return phase == 0 || backward_phase_exists(plan, iterations - (phase - 1) / 3, (phase - 1) % 3);
@@ -173,10 +174,10 @@ Status cuda_describe(const RoutingProblem& problem, int index, char* text, int t
         return Status::ok;
     }
     const cuda::Plan& plan = choice.plan;
-    const char* products = problem.votes                ? "given votes"
-                           : device.architecture < 80   ? "votes by multiply-adds"
-                           : cuda::needs_split(problem) ? "votes by 3xTF32 products"
-                                                        : "votes by TF32 products";
+    const char* products = problem.votes              ? "given votes"
+                           : device.architecture < 80 ? "votes by multiply-adds"
+                           : plan.split               ? "votes by 3xTF32 products"
+                                                      : "votes by TF32 products";
     snprintf(text, size_t(text_bytes),
              "fused kernels for D up to %d, %s, %d blocks of %d tiles of 16 samples and %d outputs and %d inputs%s, %s",
              plan.output_tiles * cuda::kColumns, products, plan.items, plan.tile_warps, plan.block_outputs,

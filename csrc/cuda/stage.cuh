@@ -38,14 +38,34 @@ CAPSROUTE_DEVICE Item item_of(const Plan& plan, int index) {
     return item_of(plan, index, index / plan.chunks % plan.column_blocks);
 }
 
-CAPSROUTE_DEVICE bool input_is_there(const RoutingProblem& problem, int64_t sample, int64_t input) {
-    if (sample >= problem.batch) return false;
-    return !problem.input_mask || problem.input_mask[sample * problem.inputs + input];
+// Which tile of the batch group a warp works on, and which of the warps with that tile it is.
+CAPSROUTE_DEVICE int tile_of_warp(const Plan& plan) {
+    return warp_index() & (plan.tile_warps - 1);
+}
+CAPSROUTE_DEVICE int input_warp(const Plan& plan) {
+    return warp_index() >> plan.tile_warps_log2;
 }
 
-CAPSROUTE_DEVICE bool output_is_there(const RoutingProblem& problem, int64_t sample, int64_t output) {
+// Sizes and indices of the fused kernels fit into 32 bits; products of them may not.
+CAPSROUTE_DEVICE int64_t input_index(const RoutingProblem& problem, int sample, int input) {
+    return int64_t(sample) * int(problem.inputs) + input;
+}
+CAPSROUTE_DEVICE int64_t output_index(const RoutingProblem& problem, int sample, int output) {
+    return int64_t(sample) * int(problem.outputs) + output;
+}
+// Of the largest logit in the tensor [T, B, 2, J] of normalisers; 1 / sum stands J further.
+CAPSROUTE_DEVICE int64_t normaliser_index(const RoutingProblem& problem, int t, int sample, int output) {
+    return (t - 1) * problem.batch * 2 * problem.outputs + output_index(problem, 2 * sample, output);
+}
+
+CAPSROUTE_DEVICE bool input_is_there(const RoutingProblem& problem, int sample, int input) {
+    if (sample >= int(problem.batch)) return false;
+    return !problem.input_mask || problem.input_mask[input_index(problem, sample, input)];
+}
+
+CAPSROUTE_DEVICE bool output_is_there(const RoutingProblem& problem, int sample, int output) {
     return !problem.output_mask ||
-           (sample < problem.batch && problem.output_mask[sample * problem.outputs + output]);
+           (sample < int(problem.batch) && problem.output_mask[output_index(problem, sample, output)]);
 }
 
 // Copies rows of d elements to shared memory as floats, `threads` threads together. offset_of(row) is where a row
@@ -57,8 +77,8 @@ CAPSROUTE_DEVICE void load_rows(const Plan& plan, const Shared& to, const void* 
     const DType dtype = plan.problem.dtype;
     const bool wide = dtype == DType::float32 && size % 4 == 0 && uint64_t(from) % 16 == 0;
     const int step = wide ? 4 : 1, pieces = padded / step;
-    int row = thread / pieces, piece = thread % pieces;
-    const int row_step = threads / pieces, piece_step = threads % pieces;
+    int row = int(unsigned(thread) / unsigned(pieces)), piece = thread - row * pieces;
+    const int row_step = int(unsigned(threads) / unsigned(pieces)), piece_step = threads - row_step * pieces;
     while (row < rows) {
         const int64_t offset = offset_of(row);
         const int element = piece * step, at = row * plan.row_stride + element;
@@ -92,25 +112,25 @@ CAPSROUTE_DEVICE void load_weight(const Plan& plan, const Shared& to, int input,
 }
 
 // Rows of x for samples from first_sample on; those that are absent are zeros whatever stands there.
-CAPSROUTE_DEVICE void load_x(const Plan& plan, const Shared& to, int input, int64_t first_sample, int rows,
-                             int thread, int threads) {
+CAPSROUTE_DEVICE void load_x(const Plan& plan, const Shared& to, int input, int first_sample, int rows, int thread,
+                             int threads) {
     const RoutingProblem& p = plan.problem;
     load_rows(plan, to, p.x, rows, thread, threads, [&](int row) -> int64_t {
-        const int64_t sample = first_sample + row;
-        return input_is_there(p, sample, input) ? (sample * p.inputs + input) * p.input_size : -1;
+        const int sample = first_sample + row;
+        return input_is_there(p, sample, input) ? input_index(p, sample, input) * p.input_size : -1;
     });
 }
 
 // Rows of given votes for samples from first_sample on, each of `columns` components (D padded to whole column tiles)
 // from an output on; zeros for absent inputs and past the `outputs` there are.
 template <int kTiles>
-CAPSROUTE_DEVICE void load_votes(const Plan& plan, const Shared& to, int input, int64_t first_sample, int rows,
+CAPSROUTE_DEVICE void load_votes(const Plan& plan, const Shared& to, int input, int first_sample, int rows,
                                  int first_output, int outputs, int columns, int stride, int thread, int threads) {
     const RoutingProblem& p = plan.problem;
     for (int at = thread; at < rows * columns; at += threads) {
         const int row = at / columns, column = at % columns;
         const int output = column / (kTiles * kColumns), component = column % (kTiles * kColumns);
-        const int64_t sample = first_sample + row;
+        const int sample = first_sample + row;
         const bool there = output < outputs && component < p.output_size && input_is_there(p, sample, input);
         const int64_t offset = sample * p.vote_strides[0] + input * p.vote_strides[1] +
                                (first_output + output) * p.vote_strides[2] + component * p.vote_strides[3];
@@ -131,10 +151,9 @@ CAPSROUTE_DEVICE Shared staged_votes(const Plan& plan, const Shared& stage, int 
 }
 
 template <int kTiles>
-CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, const Item& item, int first_input,
-                                 int inputs) {
+CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, const Item& item, int first_input, int inputs) {
     const int rows = plan.tile_warps * kRows, weight_floats = plan.stage_columns * plan.stage_stride;
-    const int64_t first_sample = int64_t(item.batch_group) * rows;
+    const int first_sample = int64_t(item.batch_group) * rows;
     for (int k = 0; k < inputs; ++k) {
         const int input = first_input + k;
         const Shared all = stage.part(k * plan.input_floats, plan.input_floats);
@@ -150,27 +169,55 @@ CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, const It
     }
 }
 
-// Calls work(stage, first input, inputs) for each stage of the item's chunk, loading one stage ahead. With a resident
+// Numbers that a thread does not need while votes and sums fill its registers, put away in shared memory.
+class Kept {
+   public:
+    enum Number { phase, iteration, item, tile, first, inputs, end, slot };
+
+    CAPSROUTE_DEVICE explicit Kept(const Shared& memory) : memory_(memory) {}
+
+    CAPSROUTE_DEVICE void put(Number number, int value) const {
+        memory_.store(number * kThreads + forgotten(thread_index()), float_of(uint32_t(value)));
+    }
+    CAPSROUTE_DEVICE int get(Number number) const {
+        return int(bits_of(memory_.load(number * kThreads + forgotten(thread_index()))));
+    }
+
+   private:
+    Shared memory_;
+};
+
+// Calls work(stage) for each stage of the item's chunk, with the first input and their number kept, loading one stage
+// ahead. With a resident
 // stage only the first call for an item loads.
 template <int kTiles, class Work>
-CAPSROUTE_DEVICE void for_each_stage(const Plan& plan, const Shared& memory, const Item& item, bool load, Work work) {
-    const int stages = (item.inputs + plan.stage_inputs - 1) / plan.stage_inputs;
-    const auto stage_at = [&](int stage) { return memory.part(stage % plan.slots * plan.stage_floats, plan.stage_floats); };
-    const auto inputs_of = [&](int stage) { return smaller(plan.stage_inputs, item.inputs - stage * plan.stage_inputs); };
-    const auto first_of = [&](int stage) { return item.first_input + stage * plan.stage_inputs; };
+CAPSROUTE_DEVICE void for_each_stage(const Plan& plan, const Shared& memory, const Kept& kept, const Item& item,
+                                     bool load, Work work) {
+    const auto stage_at = [&](int slot) { return memory.part(slot * plan.stage_floats, plan.stage_floats); };
+    int first = item.first_input, end = first + item.inputs, slot = 0;
     if (load) {
         block_sync();  // the slots are free
-        load_stage<kTiles>(plan, stage_at(0), item, first_of(0), inputs_of(0));
+        load_stage<kTiles>(plan, stage_at(0), item, first, smaller(plan.stage_inputs, end - first));
     }
-    for (int stage = 0; stage < stages; ++stage) {
-        if (load) {
+    kept.put(Kept::end, end);
+    bool loads = load;
+    while (first < end) {
+        const int next = first + plan.stage_inputs;
+        if (loads) {
             wait_for_copies();
             block_sync();
-            if (stage + 1 < stages) {
-                load_stage<kTiles>(plan, stage_at(stage + 1), item, first_of(stage + 1), inputs_of(stage + 1));
+            if (next < end) {
+                load_stage<kTiles>(plan, stage_at(slot ^ 1), item, next, smaller(plan.stage_inputs, end - next));
             }
         }
-        work(stage_at(stage), first_of(stage), inputs_of(stage));
+        kept.put(Kept::first, first);
+        kept.put(Kept::inputs, smaller(plan.stage_inputs, end - first));
+        kept.put(Kept::slot, slot ^ 1);
+        work(stage_at(slot));
+        first = kept.get(Kept::first) + plan.stage_inputs;
+        end = kept.get(Kept::end);
+        slot = kept.get(Kept::slot);
+        loads = true;  // a resident stage has no second
     }
 }
 

@@ -53,45 +53,54 @@ struct Total {
     }
 };
 
-// A tile of the sums of one chunk.
+// Where the sums of a chunk lie in shared memory: the block of that chunk has them, in a cluster or alone.
 template <int kTiles>
-CAPSROUTE_DEVICE float4 load_sums(const Plan& plan, const Exchange& exchange, int64_t tile, int output, int n,
-                                  int chunk) {
-    if (plan.partial) {
-        return load_fragment(plan.partial, (chunk * int64_t(plan.tiles) + tile) * plan.width + output * kTiles + n);
-    }
+CAPSROUTE_DEVICE void add_shared_chunk(const Plan& plan, const Exchange& exchange, int tile, int output, int chunk,
+                                       const float (&factor)[2], Total<kTiles>& total) {
     constexpr int kBlockTiles = outputs_per_warp(kTiles) * kTiles;
-    const int block = output / plan.block_outputs, within = output % plan.block_outputs * kTiles + n;
-    const int at = (int(tile % plan.tile_warps) * kBlockTiles + within) * kFragment + lane_index() * 4;
-    const int rank = block * plan.chunks + chunk;
-    return plan.cluster == 1 ? exchange.sums.load4(at) : exchange.sums.in_block(rank).load4(at);
+    const int block = output / plan.block_outputs, within = output % plan.block_outputs * kTiles;
+    const int at = ((tile & (plan.tile_warps - 1)) * kBlockTiles + within) * kFragment + lane_offset();
+    if (plan.cluster == 1) {
+#pragma unroll
+        for (int n = 0; n < kTiles; ++n) total.add(n, exchange.sums.load4(at + n * kFragment), factor);
+        return;
+    }
+    const Shared remote = exchange.sums.in_block(block * plan.chunks + chunk);
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) total.add(n, remote.load4(at + n * kFragment), factor);
 }
 
-template <int kTiles>
-CAPSROUTE_DEVICE void add_chunks(const Plan& plan, const Exchange& exchange, int64_t tile, int output, int first,
-                                 int end, bool online_used, Total<kTiles>& total) {
+template <int kTiles, bool kOnline>
+CAPSROUTE_DEVICE void add_chunks(const Plan& plan, const Exchange& exchange, int tile, int output, int first, int end,
+                                 Total<kTiles>& total) {
+    const int chunk_fragments = plan.tiles * plan.width;
+    const int64_t chunk_rows = int64_t(plan.tiles) * int(plan.problem.outputs) * kRows;
     float factor[2] = {1.0f, 1.0f};
-#pragma unroll(kTiles <= 2 ? 4 : 1)
-    for (int chunk = first; chunk < end; ++chunk) {
-        if (online_used) {
-            const int64_t at =
-                ((chunk * int64_t(plan.tiles) + tile) * plan.problem.outputs + output) * kRows + lane_row();
-            const float largest[2] = {plan.partial_max[at], plan.partial_max[at + 8]};
-            const float sum[2] = {plan.partial_sum[at], plan.partial_sum[at + 8]};
+    [[maybe_unused]] int64_t row =
+        first * chunk_rows + (int64_t(tile) * int(plan.problem.outputs) + output) * kRows + lane_row();
+    int64_t at = int64_t(first) * chunk_fragments + tile * plan.width + output * kTiles;
+#pragma unroll(kOnline || kTiles > 2 ? 1 : 4)
+    for (int chunk = first; chunk < end; ++chunk, at += chunk_fragments) {
+        if constexpr (kOnline) {
+            const float largest[2] = {plan.partial_max[row], plan.partial_max[row + 8]};
+            const float sum[2] = {plan.partial_sum[row], plan.partial_sum[row + 8]};
             total.meet(largest, sum, factor);
+            row += chunk_rows;
+        }
+        if (!plan.partial) {
+            add_shared_chunk<kTiles>(plan, exchange, tile, output, chunk, factor, total);
+            continue;
         }
 #pragma unroll
-        for (int n = 0; n < kTiles; ++n) {
-            total.add(n, load_sums<kTiles>(plan, exchange, tile, output, n, chunk), factor);
-        }
+        for (int n = 0; n < kTiles; ++n) total.add(n, load_fragment(plan.partial, at + n), factor);
     }
 }
 
 // Adds the totals of the other warps to that of the first, through shared memory. All threads of the block call it.
-template <int kTiles>
-CAPSROUTE_DEVICE void gather_totals(const Exchange& exchange, bool online_used, Total<kTiles>& total) {
+template <int kTiles, bool kOnline>
+CAPSROUTE_DEVICE void gather_totals(const Exchange& exchange, Total<kTiles>& total) {
     constexpr int kFloats = (kTiles + 1) * kFragment;
-    const int at = lane_index() * 4;
+    const int at = lane_offset();
     block_sync();
     if (warp_index() > 0) {
         const int first = (warp_index() - 1) * kFloats + at;
@@ -108,7 +117,7 @@ CAPSROUTE_DEVICE void gather_totals(const Exchange& exchange, bool online_used, 
     for (int other = 1; other < thread_count() / kWarp; ++other) {
         const int first = (other - 1) * kFloats + at;
         float factor[2] = {1.0f, 1.0f};
-        if (online_used) {
+        if constexpr (kOnline) {
             const float4 theirs = exchange.sums.load4(first + kTiles * kFragment);
             total.meet({theirs.x, theirs.y}, {theirs.z, theirs.w}, factor);
         }
@@ -118,8 +127,8 @@ CAPSROUTE_DEVICE void gather_totals(const Exchange& exchange, bool online_used, 
 }
 
 // Calls work(tile, output, total) by one warp for each output of the block's share of the tiles.
-template <int kTiles, class Work>
-CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange, bool online_used, Work work) {
+template <int kTiles, bool kOnline, class Work>
+CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange, Work work) {
     // A cluster has the tiles of its batch group to itself; otherwise the grid has them all.
     const bool cluster = plan.fusion == CudaFusion::cluster;
     const int first_tile = cluster ? block_index() / plan.cluster * plan.tile_warps : 0;
@@ -135,8 +144,8 @@ CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange,
         const int tile = first_tile + item / outputs, output = item % outputs;
         Total<kTiles> total;
         total.start();
-        add_chunks<kTiles>(plan, exchange, tile, output, first, smaller(first + range, plan.chunks), online_used, total);
-        if (together) gather_totals<kTiles>(exchange, online_used, total);
+        add_chunks<kTiles, kOnline>(plan, exchange, tile, output, first, smaller(first + range, plan.chunks), total);
+        if (together) gather_totals<kTiles, kOnline>(exchange, total);
         if (!together || warp_index() == 0) work(Rows{tile}, output, total);
     }
 }
@@ -144,8 +153,8 @@ CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange,
 // Element (row, component) of output j of a tensor [B, J, D]; below zero where there is none.
 CAPSROUTE_DEVICE int64_t element_of(const RoutingProblem& problem, const Rows& rows, int output, int n, int r) {
     const int component = n * kColumns + lane_column() + r % 2;
-    if (rows.sample(r / 2) >= problem.batch || component >= problem.output_size) return -1;
-    return (rows.sample(r / 2) * problem.outputs + output) * problem.output_size + component;
+    if (rows.sample(r / 2) >= int(problem.batch) || component >= int(problem.output_size)) return -1;
+    return output_index(problem, rows.sample(r / 2), output) * int(problem.output_size) + component;
 }
 
 // Reads an output of a tile from a tensor [B, J, D], zeros where there is none.
@@ -200,30 +209,29 @@ CAPSROUTE_DEVICE float squash_factor(float squared, float eps) {
     return squared / (1.0f + squared) * reciprocal_or_zero(sqrtf(squared + eps));
 }
 
-// V of the next iteration, V + factor s, from the fragments of V (null = 0); backward repeats it bit for bit.
+// V of the next iteration, V + factor s, from the fragments `before` on (negative: V = 0) to those from `next` on;
+// backward repeats it bit for bit.
 template <int kTiles>
-CAPSROUTE_DEVICE void next_query(const float* query, float* next, int64_t first_tile, const float (&s)[kTiles][4],
+CAPSROUTE_DEVICE void next_query(float* query, int before, int next, const float (&s)[kTiles][4],
                                  const float (&factor)[2], const bool (&there)[2]) {
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
-        const float4 before = query ? load_fragment(query, first_tile + n) : make_float4(0, 0, 0, 0);
-        const float v[4] = {there[0] ? fmaf(factor[0], s[n][0], before.x) : 0.0f,
-                            there[0] ? fmaf(factor[0], s[n][1], before.y) : 0.0f,
-                            there[1] ? fmaf(factor[1], s[n][2], before.z) : 0.0f,
-                            there[1] ? fmaf(factor[1], s[n][3], before.w) : 0.0f};
-        store_fragment(next, first_tile + n, v);
+        const float4 old = before >= 0 ? load_fragment(query, before + n) : make_float4(0, 0, 0, 0);
+        const float v[4] = {
+            there[0] ? fmaf(factor[0], s[n][0], old.x) : 0.0f, there[0] ? fmaf(factor[0], s[n][1], old.y) : 0.0f,
+            there[1] ? fmaf(factor[1], s[n][2], old.z) : 0.0f, there[1] ? fmaf(factor[1], s[n][3], old.w) : 0.0f};
+        store_fragment(query, next + n, v);
     }
 }
 
-template <int kTiles>
+template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& buffers, int t,
                                        const Exchange& exchange) {
     const RoutingProblem& p = plan.problem;
-    const bool over_inputs = p.softmax_over_inputs;
-    for_each_total<kTiles>(plan, exchange, over_inputs, [&](const Rows& rows, int output, Total<kTiles>& total) {
+    for_each_total<kTiles, kOverInputs>(plan, exchange, [&](const Rows& rows, int output, Total<kTiles>& total) {
         const bool there[2] = {output_is_there(p, rows.sample(0), output), output_is_there(p, rows.sample(1), output)};
         const int64_t saved = (t - 1) * p.batch;  // rows of the saved tensors before this iteration
-        if (over_inputs) {
+        if constexpr (kOverInputs) {
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
                 const float inverse = reciprocal_or_zero(total.sum[r]);
@@ -234,7 +242,7 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
                 }
                 if (buffers.normaliser && rows.sample(r) < p.batch && lane_column() == 0) {
                     float* normaliser = static_cast<float*>(buffers.normaliser);
-                    const int64_t at = (saved + rows.sample(r)) * 2 * p.outputs + output;
+                    const int64_t at = normaliser_index(p, t, rows.sample(r), output);
                     normaliser[at] = total.largest[r];
                     normaliser[at + p.outputs] = inverse;
                 }
@@ -254,8 +262,8 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
         add_bias<kTiles>(p, rows, output, total.s, squared);
         const float factor[2] = {squash_factor(squared[0], float(p.eps)), squash_factor(squared[1], float(p.eps))};
         if (t < p.iterations) {
-            next_query<kTiles>(t == 1 ? nullptr : plan.query, plan.query, int64_t(rows.tile) * plan.width + output * kTiles,
-                               total.s, factor, there);
+            const int at = rows.tile * plan.width + output * kTiles;
+            next_query<kTiles>(plan.query, t == 1 ? -1 : at, at, total.s, factor, there);
             return;
         }
 #pragma unroll
@@ -265,11 +273,6 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
         }
         write_output<kTiles>(p, p.dtype, buffers.output, rows, output, total.s);
     });
-}
-
-// Fragments of iteration t of one of the arrays that have T (or T - 1) of them.
-CAPSROUTE_DEVICE float* of_iteration(const Plan& plan, float* fragments, int64_t t) {
-    return fragments + (t - 1) * plan.tiles * plan.width * kFragment;
 }
 
 // a = squash'(s)^T gradient for one output of iteration t, kept as fragments; s is the saved one. Also the mean of c p
@@ -304,7 +307,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
         s_factor[r] = inverse * h * (inverse + inverse - ratio) * sum_over_columns(along[r]);
         there[r] = output_is_there(p, rows.sample(r), output);
     }
-    float* slope = of_iteration(plan, plan.slope, t);
+    const int slope = iteration_of(plan, Direction::backward, t).vectors + rows.tile * plan.width + output * kTiles;
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
         float a[4];
@@ -313,14 +316,13 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
             a[r] = there[r / 2] ? fmaf(factor[r / 2], gradient[n][r], s_factor[r / 2] * s[n][r]) : 0.0f;
             mean[r / 2] += without_bias[n][r] * a[r];
         }
-        store_fragment(slope, int64_t(rows.tile) * plan.width + output * kTiles + n, a);
+        store_fragment(plan.slope, slope + n, a);
     }
     if (!plan.mean) return;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const float sum = sum_over_columns(mean[r]);
-        const int64_t at = (((t - 1) * int64_t(plan.tiles) + rows.tile) * p.outputs + output) * kRows + lane_row();
-        if (lane_column() == 0) plan.mean[at + 8 * r] = sum;
+        if (lane_column() == 0) plan.mean[mean_index(plan, t, rows.tile, output, lane_row() + 8 * r)] = sum;
     }
 }
 
@@ -337,16 +339,18 @@ CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward
     for (int item = block * warps + warp_index(); item < items; item += blocks * warps) {
         const Rows rows{first_tile + item / outputs};
         const int output = item % outputs;
-        const int64_t at = int64_t(rows.tile) * plan.width + output * kTiles;
+        const int at = rows.tile * plan.width + output * kTiles;
         const bool there[2] = {output_is_there(p, rows.sample(0), output), output_is_there(p, rows.sample(1), output)};
         float v[kTiles][4], squared[2];
         for (int64_t t = 1; t < p.iterations; ++t) {
-            const float* saved = static_cast<const float*>(buffers.pre_squash) + (t - 1) * p.batch * p.outputs * p.output_size;
+            const float* saved =
+                static_cast<const float*>(buffers.pre_squash) + (t - 1) * p.batch * p.outputs * p.output_size;
             read_output<kTiles>(p, DType::float32, saved, rows, output, v);
             add_bias<kTiles>(p, rows, output, v, squared);
             const float factor[2] = {squash_factor(squared[0], float(p.eps)), squash_factor(squared[1], float(p.eps))};
-            next_query<kTiles>(t == 1 ? nullptr : of_iteration(plan, plan.query, t - 1),
-                               of_iteration(plan, plan.query, t), at, v, factor, there);
+            const int before = iteration_of(plan, Direction::backward, int(t)).vectors;
+            const int next = iteration_of(plan, Direction::backward, int(t) + 1).vectors;
+            next_query<kTiles>(plan.query, t == 1 ? -1 : before + at, next + at, v, factor, there);
         }
         read_output<kTiles>(p, p.dtype, buffers.grad_output, rows, output, v);
         squash_backward<kTiles>(plan, buffers, int(p.iterations), rows, output, v);
@@ -357,8 +361,8 @@ CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward
 template <int kTiles>
 CAPSROUTE_DEVICE void run_backward_step(const Plan& plan, const RoutingBackward& buffers, int t,
                                         const Exchange& exchange) {
-    for_each_total<kTiles>(plan, exchange, false, [&](const Rows& rows, int output, Total<kTiles>& total) {
-        const int64_t at = int64_t(rows.tile) * plan.width + output * kTiles;
+    for_each_total<kTiles, false>(plan, exchange, [&](const Rows& rows, int output, Total<kTiles>& total) {
+        const int at = rows.tile * plan.width + output * kTiles;
 #pragma unroll
         for (int n = 0; n < kTiles; ++n) {
             if (t < plan.problem.iterations) {

@@ -28,8 +28,7 @@ CAPSROUTE_DEVICE void write_float(DType dtype, void* to, int64_t at, float value
     if (dtype == DType::float32) {
         static_cast<float*>(to)[at] = value;
     } else {
-        static_cast<uint16_t*>(to)[at] =
-            dtype == DType::bfloat16 ? float_to_bfloat16(value) : float_to_float16(value);
+        static_cast<uint16_t*>(to)[at] = dtype == DType::bfloat16 ? float_to_bfloat16(value) : float_to_float16(value);
     }
 }
 

@@ -28,16 +28,16 @@ struct RunningSoftmax {
 };
 
 // Column blocks come one after another, so a warp takes one input of a stage and goes on with it in the next block.
-template <Operand kOperand, int kTiles, bool kBackward>
-CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const PassVectors& vectors, int index, const Shared& stages) {
+template <int kTiles, bool kBackward>
+CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const Iteration& at, int index, const Shared& stages) {
     const RoutingProblem& p = plan.problem;
-    const int tile = warp_index() % plan.tile_warps, input_warp = warp_index() / plan.tile_warps;
+    const int tile = tile_of_warp(plan), own = input_warp(plan);
     const Item all = item_of(plan, index, 0);
     const Rows rows{all.batch_group * plan.tile_warps + tile};
     for (int first = 0; first < all.inputs; first += plan.input_warps) {
         const int inputs = smaller(plan.input_warps, all.inputs - first);
-        const int first_input = all.first_input + first, input = first_input + input_warp;
-        const bool busy = rows.tile < plan.tiles && input_warp < inputs;
+        const int first_input = all.first_input + first, input = first_input + own;
+        const bool busy = rows.tile < plan.tiles && own < inputs;
         const bool there[2] = {busy && input_is_there(p, rows.sample(0), input),
                                busy && input_is_there(p, rows.sample(1), input)};
         RunningSoftmax softmax[2];
@@ -53,18 +53,18 @@ CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const PassVectors& vectors, in
                 const int output = item.first_output + o, columns = kTiles * kColumns;
                 float votes[kTiles][4], logit[2] = {}, along[2] = {};
                 if (p.votes) {
-                    const Shared given = staged_votes(plan, stages, input_warp, tile);
+                    const Shared given = staged_votes(plan, stages, own, tile);
                     votes_from_rows<kTiles, 1>(given.part(o * columns, kRows * plan.stage_stride - o * columns),
                                                plan.stage_stride, 1, votes);
                 } else {
-                    const Shared weight = staged_weight(plan, stages, input_warp);
-                    votes_by_product<kOperand, kTiles, 1>(
+                    const Shared weight = staged_weight(plan, stages, own);
+                    votes_by_product<kTiles, 1>(
                         plan, weight.part(o * columns * plan.stage_stride, columns * plan.stage_stride),
-                        staged_x(plan, stages, input_warp, tile), 1, votes);
+                        staged_x(plan, stages, own, tile), 1, votes);
                 }
-                const int64_t first_tile = int64_t(rows.tile) * plan.width + output * kTiles;
-                if (vectors.query) products<kTiles>(votes, vectors.query, first_tile, logit);
-                if constexpr (kBackward) products<kTiles>(votes, vectors.slope, first_tile, along);
+                const int first_tile = rows.tile * plan.width + output * kTiles;
+                if (at.t > 1) products<kTiles>(votes, plan.query, at.vectors + first_tile, logit);
+                if constexpr (kBackward) products<kTiles>(votes, plan.slope, at.vectors + first_tile, along);
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
                     if (!there[r] || !output_is_there(p, rows.sample(r), output)) continue;
@@ -76,8 +76,8 @@ CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const PassVectors& vectors, in
         for (int r = 0; r < 2; ++r) {
             const float inverse = reciprocal_or_zero(softmax[r].sum);
             if (!busy) continue;
-            store_normaliser(p, vectors.share, rows.sample(r), input, make_float2(softmax[r].largest, inverse));
-            if (kBackward) store_mean(p, vectors.share, rows.sample(r), input, softmax[r].weighted * inverse);
+            store_normaliser(plan, at.slot, rows.sample(r), input, make_float2(softmax[r].largest, inverse));
+            if (kBackward) store_mean(plan, at.slot, rows.sample(r), input, softmax[r].weighted * inverse);
         }
     }
 }

@@ -27,7 +27,9 @@ inline float4 make_float4(float x, float y, float z, float w) {
     return {x, y, z, w};
 }
 
-inline void keep_loads_behind() {}
+inline int forgotten(int value) {
+    return value;
+}
 
 inline int thread_index() {
     return emulation::current->index;
@@ -64,6 +66,9 @@ T shuffle(T value, int lane) {
 template <class T>
 T shuffle_xor(T value, int mask) {
     return emulation::shuffle(emulation::Activity::shuffle_xor, value, emulation::lane_of(*emulation::current) ^ mask);
+}
+inline float shuffle_of_four(float value, int lane) {
+    return shuffle(value, emulation::lane_of(*emulation::current) / 4 * 4 + lane % 4);
 }
 inline bool any_in_warp(bool condition) {
     return emulation::any_in_warp(condition);

@@ -29,7 +29,8 @@ enum class Status : int32_t {
 // One sentence, in static storage.
 const char* status_text(Status status);
 
-// Which CUDA kernels to take. "fused" runs all passes over tensor-core tiles, "plain" is the oracle that takes any size.
+// Which CUDA kernels to take. "fused" runs all passes over tensor-core tiles, "plain" is the oracle that takes any
+// size.
 enum class CudaKernel : int32_t { automatic = 0, plain, fused };
 
 // How the fused kernels get from one pass to the next: all blocks of a grid meet, the blocks of a cluster meet, or each
@@ -109,8 +110,8 @@ Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackwar
 Status cuda_usable(int device);
 // Which kernel a problem takes on a device and how its passes follow each other; one line into `text`.
 Status cuda_describe(const RoutingProblem& problem, int device, char* text, int text_bytes);
-int cuda_arch_count();       // architectures that were built; 0 without CUDA
-int cuda_arch(int index);    // 90 for sm_90
+int cuda_arch_count();     // architectures that were built; 0 without CUDA
+int cuda_arch(int index);  // 90 for sm_90
 // What the CUDA runtime or the emulation said to the last call of this thread that failed; one line.
 const char* cuda_error_detail();
 

@@ -136,7 +136,7 @@ def test_learns_a_batch_by_heart():
     assert torch.equal(model(images).lengths.argmax(dim=1), labels)
 
 
-@pytest.mark.parametrize(("name", "kernel"), [("conv_kernel", 10), ("primary_kernel", 8)])
-def test_a_kernel_that_does_not_fit(name, kernel):
-    with pytest.raises(ValueError, match=f"{name}={kernel} does not fit into the"):
-        CapsNet(**{**SMALL, name: kernel})
+@pytest.mark.parametrize(("name", "size"), [("conv_kernel", 10), ("primary_kernel", 8)])
+def test_a_kernel_that_does_not_fit(name, size):
+    with pytest.raises(ValueError, match=f"{name}={size} does not fit into the"):
+        CapsNet(**{**SMALL, name: size})

@@ -153,18 +153,21 @@ CAPSROUTE_DEVICE float sum_of_own(const float (&v)[4]) {
     return (odd ? odd_part : even_part) + shuffle_xor(odd ? even_part : odd_part, 1);
 }
 
-// The products of the votes of all outputs of a warp; numbers past `count` mean nothing.
-template <int kTiles, int kOutputs>
-CAPSROUTE_DEVICE void owned_products(const float (&votes)[kOutputs * kTiles][4], const float* vectors, int first_tile,
+// The products of the votes of outputs kFirst .. kFirst + kSome - 1 of those of a warp; numbers past `count` mean
+// nothing.
+template <int kTiles, int kFirst, int kSome, int kOutputs>
+CAPSROUTE_DEVICE void owned_products(const float (&votes)[kSome * kTiles][4], const float* vectors, int first_tile,
                                      int count, Owned<kOutputs>& result) {
+    static_assert(kFirst % 4 == 0);
 #pragma unroll
-    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
+    for (int k = kFirst / 4; k < (kFirst + kSome + 3) / 4; ++k) {
         if (4 * k >= count) break;
         float upper[4] = {}, lower[4] = {};
 #pragma unroll
-        for (int o = 4 * k; o < smaller(4 * k + 4, kOutputs); ++o) {
+        for (int o = 4 * k; o < smaller(4 * k + 4, kFirst + kSome); ++o) {
             if (o >= count) continue;  // outputs past the last have no fragments
-            add_products<kTiles>(votes + o * kTiles, vectors, first_tile + o * kTiles, upper[o % 4], lower[o % 4]);
+            add_products<kTiles>(votes + (o - kFirst) * kTiles, vectors, first_tile + o * kTiles, upper[o % 4],
+                                 lower[o % 4]);
         }
         result.of[k][0] = sum_of_own(upper);
         result.of[k][1] = sum_of_own(lower);

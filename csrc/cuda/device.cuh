@@ -28,6 +28,12 @@ CAPSROUTE_DEVICE int forgotten(int value) {
     return same;
 }
 
+CAPSROUTE_DEVICE float forgotten(float value) {
+    float same;
+    asm volatile("mov.b32 %0, %1;" : "=f"(same) : "f"(value));
+    return same;
+}
+
 // Position of the calling thread. Blocks and grids have one dimension.
 CAPSROUTE_DEVICE int thread_index() {
     return int(threadIdx.x);

@@ -97,14 +97,17 @@ CAPSROUTE_DEVICE Parts<kOperand, kCount> parts_of(const float (&v)[kCount]) {
 // The product without tensor cores: each lane fetches the operands of its four results from the others.
 CAPSROUTE_DEVICE void multiply_add_by_shuffles(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
     const int row = lane_row() * 4, column = lane_column() * 4;
+#pragma unroll 1  // eight times the code and the registers would not be faster: the shuffles are the limit
+    for (int pair = 0; pair < kColumns / 2; ++pair) {
 #pragma unroll
-    for (int k = 0; k < kColumns; ++k) {
-        const float a_upper = shuffle(a[k % 2], row + k / 2), a_lower = shuffle(a[2 + k % 2], row + k / 2);
-        const float b_left = shuffle(b[k % 2], column + k / 2), b_right = shuffle(b[k % 2], column + 4 + k / 2);
-        c[0] += a_upper * b_left;
-        c[1] += a_upper * b_right;
-        c[2] += a_lower * b_left;
-        c[3] += a_lower * b_right;
+        for (int k = 0; k < 2; ++k) {
+            const float a_upper = shuffle(a[k], row + pair), a_lower = shuffle(a[2 + k], row + pair);
+            const float b_left = shuffle(b[k], column + pair), b_right = shuffle(b[k], column + 4 + pair);
+            c[0] += a_upper * b_left;
+            c[1] += a_upper * b_right;
+            c[2] += a_lower * b_left;
+            c[3] += a_lower * b_right;
+        }
     }
 }
 

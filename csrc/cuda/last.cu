@@ -11,11 +11,9 @@ last_kernel(CAPSROUTE_PARAMETER LastParameters parameters) {
     const Shared all = shared_memory(plan.last_shared_bytes / 4);
     const int warps = thread_count() / kWarp, per_warp = plan.last_shared_bytes / 4 / warps;
     const Shared memory = all.part(warp_index() * per_warp, per_warp);
-    const int64_t items = int64_t(plan.weights) * plan.repeat_parts * plan.tile_parts;
-    const int64_t all_warps = int64_t(block_count()) * warps;
-    for (int64_t item = int64_t(block_index()) * warps + warp_index(); item < items; item += all_warps) {
-        run_last<kTiles>(plan, parameters.buffers, last_item_of(plan, item), memory);
-    }
+    const int index = block_index() * warps + warp_index();
+    if (index >= plan.weights * plan.repeat_parts * plan.tile_parts) return;  // no warp waits for another
+    run_last<kTiles>(plan, parameters.buffers, index, memory);
 }
 
 CAPSROUTE_KERNEL(kThreads, 1)

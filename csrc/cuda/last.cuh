@@ -19,17 +19,16 @@ struct LastItem {
     int weight;
     int first_repeat, end_repeat;
     int first_tile, end_tile;
-    int64_t weight_part;
-    int tile_part;
+    int part;       // of the gradient of the weight
+    int tile_part;  // of that of the logits
 };
 
-CAPSROUTE_DEVICE LastItem last_item_of(const Plan& plan, int64_t index) {
+CAPSROUTE_DEVICE LastItem last_item_of(const Plan& plan, int index) {
     LastItem item;
-    item.weight = int(index % plan.weights);
-    const int64_t part = index / plan.weights;
-    item.tile_part = int(part / plan.repeat_parts);
-    item.weight_part = part;
-    item.first_repeat = int(part % plan.repeat_parts) * plan.part_repeats;
+    item.weight = index % plan.weights;
+    item.part = index / plan.weights;
+    item.tile_part = item.part / plan.repeat_parts;
+    item.first_repeat = item.part % plan.repeat_parts * plan.part_repeats;
     item.end_repeat = smaller(item.first_repeat + plan.part_repeats, int(plan.problem.inputs) / plan.weights);
     item.first_tile = item.tile_part * plan.part_tiles;
     item.end_tile = smaller(item.first_tile + plan.part_tiles, plan.tiles);
@@ -75,13 +74,29 @@ CAPSROUTE_DEVICE Coefficients coefficients_of(const Plan& plan, const Rows& rows
     return result;
 }
 
+// gradient += a factor for each row times vectors given as fragments.
+template <int kTiles>
+CAPSROUTE_DEVICE void add_multiples(const float* vectors, int first, const float (&factor)[2],
+                                    float (&gradient)[kTiles][4]) {
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+        const float4 vector = load_fragment(vectors, first + n);
+        gradient[n][0] += factor[0] * vector.x;
+        gradient[n][1] += factor[0] * vector.y;
+        gradient[n][2] += factor[1] * vector.z;
+        gradient[n][3] += factor[1] * vector.w;
+    }
+}
+
 // c += a b for a gradient a, which is always split: it has more digits than bfloat16 or TF32 keep.
 CAPSROUTE_DEVICE void multiply_add_gradient(const Plan& plan, float (&c)[4], const float (&a)[4], const float (&b)[2]) {
-    const Parts<Operand::split, 4> parts = parts_of<Operand::split>(a);
+    // Split here and now: for all steps of d, the parts of a gradient would fill twice its registers.
+    const float now[4] = {forgotten(a[0]), forgotten(a[1]), forgotten(a[2]), forgotten(a[3])};
+    const Parts<Operand::split, 4> parts = parts_of<Operand::split>(now);
     if (plan.split) {
-        multiply_add<Operand::split, Operand::split>(c, a, parts, b);
+        multiply_add<Operand::split, Operand::split>(c, now, parts, b);
     } else {
-        multiply_add<Operand::split, Operand::exact>(c, a, parts, b);
+        multiply_add<Operand::split, Operand::exact>(c, now, parts, b);
     }
 }
 
@@ -194,7 +209,7 @@ CAPSROUTE_DEVICE void store_grad_weight(const Plan& plan, const RoutingBackward&
             const int row = o * kTiles * kColumns + at / size;
             const float value = grad_weight.load(row * plan.row_stride + at % size);
             if (plan.part_weight) {
-                plan.part_weight[item.weight_part * p.weight_inputs * p.outputs * per_output + start + at] = value;
+                plan.part_weight[item.part * p.weight_inputs * p.outputs * per_output + start + at] = value;
             } else {
                 write_float(p.dtype, buffers.grad_weight, start + at, value);
             }
@@ -210,7 +225,7 @@ CAPSROUTE_DEVICE void store_grad_votes(const Plan& plan, const RoutingBackward& 
     for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-            const int component = n * kColumns + lane_column() + r % 2;
+            const int component = component_of(n, r);
             if (rows.sample(r / 2) >= p.batch || component >= p.output_size) continue;
             const int64_t at =
                 (input_index(p, rows.sample(r / 2), input) * p.outputs + output) * p.output_size + component;
@@ -220,8 +235,8 @@ CAPSROUTE_DEVICE void store_grad_votes(const Plan& plan, const RoutingBackward& 
 }
 
 template <int kTiles>
-CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers, const LastItem& item,
-                               const Shared& memory) {
+CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers, int index, const Shared& memory) {
+    const LastItem item = last_item_of(plan, index);
     const RoutingProblem& p = plan.problem;
     const bool by_product = !p.votes, wants_logits = buffers.grad_logits != nullptr;
     const bool wants_weight = buffers.grad_weight != nullptr, wants_x = buffers.grad_x != nullptr;
@@ -293,19 +308,9 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                                                     through_logits || wants_logits, votes);
                         const Iteration iteration = iteration_of(plan, Direction::backward, t);
                         const int at = rows.tile * plan.width + output * kTiles;
-#pragma unroll
-                        for (int n = 0; n < kTiles; ++n) {
-                            const float4 a = load_fragment(plan.slope, iteration.vectors + at + n);
-                            gradient[n][0] += known.coupling[0] * a.x;
-                            gradient[n][1] += known.coupling[0] * a.y;
-                            gradient[n][2] += known.coupling[1] * a.z;
-                            gradient[n][3] += known.coupling[1] * a.w;
-                            if (!through_logits) continue;
-                            const float4 v = load_fragment(plan.query, iteration.vectors + at + n);
-                            gradient[n][0] += known.gradient[0] * v.x;
-                            gradient[n][1] += known.gradient[0] * v.y;
-                            gradient[n][2] += known.gradient[1] * v.z;
-                            gradient[n][3] += known.gradient[1] * v.w;
+                        add_multiples<kTiles>(plan.slope, iteration.vectors + at, known.coupling, gradient);
+                        if (through_logits) {
+                            add_multiples<kTiles>(plan.query, iteration.vectors + at, known.gradient, gradient);
                         }
                         logit_sums[0] += known.gradient[0];
                         logit_sums[1] += known.gradient[1];
@@ -355,8 +360,8 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
         }
         warp_sync();
         if (by_product && wants_weight) {
-            store_grad_weight<kTiles>(plan, buffers, memory.part(lie.grad_weight, outputs * output_floats), item,
-                                      first_output, outputs);
+            store_grad_weight<kTiles>(plan, buffers, memory.part(lie.grad_weight, outputs * output_floats),
+                                      last_item_of(plan, forgotten(index)), first_output, outputs);
         }
     }
 }

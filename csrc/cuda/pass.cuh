@@ -157,110 +157,156 @@ CAPSROUTE_DEVICE void store_sums(const Plan& plan, const Exchange& exchange, con
     }
 }
 
-template <int kTiles, bool kOverInputs, bool kBackward>
-CAPSROUTE_DEVICE void run_pass(const Plan& plan, const Iteration& at, int index, const Kept& kept, const Shared& stages,
-                               const Exchange& exchange, bool load) {
-    constexpr int kOutputs = outputs_per_warp(kTiles);
-    const RoutingProblem& p = plan.problem;
-    const Item item = item_of(plan, index);
-    const int tile = tile_of_warp(plan);
-    kept.put(Kept::tile, item.batch_group * plan.tile_warps + tile);
-    constexpr bool kOnline = kOverInputs && !kBackward;
-    const bool all_outputs = plan.column_blocks == 1;
-    const int count = item.outputs;
+// The votes of outputs kFirst .. kFirst + kSome - 1 of a warp's, for input number `input` of a stage.
+template <int kTiles, int kFirst, int kSome>
+CAPSROUTE_DEVICE void make_votes(const Plan& plan, const Shared& stage, int input, int count,
+                                 float (&votes)[kSome * kTiles][4]) {
+    constexpr int kColumn = kFirst * kTiles * kColumns;
+    const int stride = plan.stage_stride, tile = tile_of_warp(plan);
+    if (plan.problem.votes) {
+        const Shared given = staged_votes(plan, stage, input, tile).part(kColumn, kRows * stride - kColumn);
+        votes_from_rows<kTiles, kSome>(given, stride, count - kFirst, votes);
+    } else {
+        const Shared weight =
+            staged_weight(plan, stage, input).part(kColumn * stride, (plan.stage_columns - kColumn) * stride);
+        votes_by_product<kTiles, kSome>(plan, weight, staged_x(plan, stage, input, tile), count - kFirst, votes);
+    }
+}
 
-    float sums[kOutputs * kTiles][4] = {};
-    [[maybe_unused]] const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
+// sums += weights times votes, for the same outputs.
+template <int kTiles, int kFirst, int kSome, int kOutputs>
+CAPSROUTE_DEVICE void add_weighted(const float (&votes)[kSome * kTiles][4], const Owned<kOutputs>& weights, int count,
+                                   float (&sums)[kOutputs * kTiles][4]) {
+    for_outputs<kTiles, kSome>(count - kFirst, [&](int some) {
+        const float upper = weights.output(kFirst + some, 0), lower = weights.output(kFirst + some, 1);
+#pragma unroll
+        for (int n = some * kTiles; n < (some + 1) * kTiles; ++n) {
+            sums[kFirst * kTiles + n][0] += upper * votes[n][0];
+            sums[kFirst * kTiles + n][1] += upper * votes[n][1];
+            sums[kFirst * kTiles + n][2] += lower * votes[n][2];
+            sums[kFirst * kTiles + n][3] += lower * votes[n][3];
+        }
+    });
+}
+
+// Routes one input of a stage: its votes, what they are weighted with, and their share of the sums. Everything but the
+// sums is found anew for each input, from what the thread has put away.
+template <int kTiles, bool kOverInputs, bool kBackward>
+CAPSROUTE_DEVICE void route_input(const Plan& plan, const Kept& kept, const Shared& stage, int number,
+                                  const Exchange& exchange, float (&sums)[outputs_per_warp(kTiles) * kTiles][4]) {
+    constexpr int kOutputs = outputs_per_warp(kTiles), kOwned = Owned<kOutputs>::kCount;
+    constexpr int kHeld = outputs_held(kTiles), kOthers = kOutputs - kHeld;
+    constexpr bool kOnline = kOverInputs && !kBackward;
+    const RoutingProblem& p = plan.problem;
+    const bool all_outputs = plan.column_blocks == 1;
+    const int input = kept.get(Kept::first) + number;
+    const int count = outputs_of_block(plan, kept.get(Kept::first_output));
+    const Iteration at =
+        iteration_of(plan, kBackward ? Direction::backward : Direction::forward, kept.get(Kept::iteration));
+    const Rows rows{kept.get(Kept::tile)};
+    const int vectors = at.vectors + rows.tile * plan.width + kept.get(Kept::first_output) * kTiles;
+
+    Owned<kOutputs> weights;                 // logits, then coupling, then what the votes are weighted with
+    [[maybe_unused]] Owned<kOutputs> along;  // p
+    weights.fill(0.0f);
+    if constexpr (kBackward) along.fill(0.0f);
+    const auto multiply = [&]<int kFirst, int kSome>(const float (&some)[kSome* kTiles][4]) {
+        if (at.t > 1) owned_products<kTiles, kFirst, kSome>(some, plan.query, vectors, count, weights);
+        if constexpr (kBackward) owned_products<kTiles, kFirst, kSome>(some, plan.slope, vectors, count, along);
+    };
+    if constexpr (kHeld < kOutputs) {
+        if (count > kHeld) {
+            float others[kOthers * kTiles][4];
+            make_votes<kTiles, kHeld, kOthers>(plan, stage, number, count, others);
+            multiply.template operator()<kHeld, kOthers>(others);
+        }
+    }
+    float votes[kHeld * kTiles][4];
+    make_votes<kTiles, 0, kHeld>(plan, stage, number, count, votes);
+    multiply.template operator()<0, kHeld>(votes);
+
+    uint32_t takes_part[2];  // bits of the owned outputs, none for an absent input
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        for (int k = 0; kOnline && k < Owned<kOutputs>::kCount; ++k) online.store(k, r, kLowest, 0.0f);
+        const bool there = input_is_there(p, rows.sample(r), input);
+        takes_part[r] = there ? owned_outputs_there(p, rows.sample(r), kept.get(Kept::first_output), count) : 0;
     }
+    add_initial_logits<kOutputs>(p, rows, input, kept.get(Kept::first_output), takes_part, weights);
+    if constexpr (kOnline) {
+        const Online online(exchange.online, warp_index(), kOwned);
+        online_softmax<kTiles, kOutputs>(online, takes_part, count, weights, sums);
+    } else if constexpr (kOverInputs) {
+        coupling_over_inputs<kOutputs>(plan, at.t, rows, takes_part, kept.get(Kept::first_output), weights);
+    } else {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            if (all_outputs) {
+                const float2 found = softmax_over_outputs<kOutputs>(p, r, takes_part[r], weights);
+                if (kBackward) store_normaliser(plan, at.slot, rows.sample(r), input, found);
+                continue;
+            }
+            float2 known = make_float2(0.0f, 0.0f);
+            if (!kBackward && is_uniform(p, at.t)) {
+                known.y = reciprocal_or_zero(outputs_in_softmax(p, rows.sample(r)));
+            } else {
+                known = load_normaliser(plan, at.slot, rows.sample(r), input);
+            }
+            coupling_from<kOutputs>(known, r, takes_part[r], weights);
+        }
+    }
+    if constexpr (kBackward) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            float mean = 0.0f;
+            if (!kOverInputs && all_outputs) {
+#pragma unroll
+                for (int k = 0; k < kOwned; ++k) {
+                    if (takes_part[r] >> k & 1) mean += weights.of[k][r] * along.of[k][r];
+                }
+                mean = sum_over_columns(mean);
+                store_mean(plan, at.slot, rows.sample(r), input, mean);
+            } else if (!kOverInputs) {
+                mean = load_mean(plan, at.slot, rows.sample(r), input);
+            }
+#pragma unroll
+            for (int k = 0; k < kOwned; ++k) {
+                if (!(takes_part[r] >> k & 1)) continue;  // its coefficient is 0 already
+                if constexpr (kOverInputs) {
+                    const int output = kept.get(Kept::first_output) + owned_output(k);
+                    mean = plan.mean[mean_index(plan, at.t, rows.tile, output, lane_row() + 8 * r)];
+                }
+                weights.of[k][r] *= along.of[k][r] - mean;
+            }
+        }
+    }
+    add_weighted<kTiles, 0, kHeld>(votes, weights, count, sums);
+    if constexpr (kHeld < kOutputs) {
+        if (count > kHeld) {
+            float others[kOthers * kTiles][4];
+            make_votes<kTiles, kHeld, kOthers>(plan, stage, number, count, others);
+            add_weighted<kTiles, kHeld, kOthers>(others, weights, count, sums);
+        }
+    }
+}
 
+// One item of a pass, by all warps of a block.
+template <int kTiles, bool kOverInputs, bool kBackward>
+CAPSROUTE_DEVICE void run_pass(const Plan& plan, int index, const Kept& kept, const Shared& stages,
+                               const Exchange& exchange, bool load) {
+    constexpr int kOutputs = outputs_per_warp(kTiles);
+    constexpr bool kOnline = kOverInputs && !kBackward;
+    const Item item = item_of(plan, index);
+    kept.put(Kept::tile, item.batch_group * plan.tile_warps + tile_of_warp(plan));
+    kept.put(Kept::first_output, item.first_output);
+    if constexpr (kOnline) {
+        const Online online(exchange.online, warp_index(), Owned<kOutputs>::kCount);
+        for (int k = 0; k < 2 * Owned<kOutputs>::kCount; ++k) online.store(k / 2, k % 2, kLowest, 0.0f);
+    }
+    float sums[kOutputs * kTiles][4] = {};
     for_each_stage<kTiles>(plan, stages, kept, item, load, [&](const Shared& stage) {
         const bool busy = kept.get(Kept::tile) < plan.tiles;
-        for (int i = input_warp(plan); busy && i < kept.get(Kept::inputs); i += plan.input_warps) {
-            const int input = kept.get(Kept::first) + i;
-            const Rows rows{kept.get(Kept::tile)};
-            const int first_tile = rows.tile * plan.width + item.first_output * kTiles;
-            float votes[kOutputs * kTiles][4];
-            if (p.votes) {
-                votes_from_rows<kTiles, kOutputs>(staged_votes(plan, stage, i, tile), plan.stage_stride, count, votes);
-            } else {
-                votes_by_product<kTiles, kOutputs>(plan, staged_weight(plan, stage, i), staged_x(plan, stage, i, tile),
-                                                   count, votes);
-            }
-            uint32_t takes_part[2];  // bits of the owned outputs, none for an absent input
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-                const int sample = rows.sample(r);
-                takes_part[r] =
-                    input_is_there(p, sample, input) ? owned_outputs_there(p, sample, item.first_output, count) : 0;
-            }
-            Owned<kOutputs> weights;  // logits, then coupling, then what the votes are weighted with
-            weights.fill(0.0f);
-            if (kept.get(Kept::iteration) > 1) {
-                owned_products<kTiles, kOutputs>(votes, plan.query, at.vectors + first_tile, count, weights);
-            }
-            add_initial_logits<kOutputs>(p, rows, input, item.first_output, takes_part, weights);
-            if constexpr (kOnline) {
-                online_softmax<kTiles, kOutputs>(online, takes_part, count, weights, sums);
-            } else if constexpr (kOverInputs) {
-                coupling_over_inputs<kOutputs>(plan, at.t, rows, takes_part, item.first_output, weights);
-            } else {
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    if (all_outputs) {
-                        const float2 found = softmax_over_outputs<kOutputs>(p, r, takes_part[r], weights);
-                        if (kBackward) store_normaliser(plan, at.slot, rows.sample(r), input, found);
-                        continue;
-                    }
-                    float2 known = make_float2(0.0f, 0.0f);
-                    if (!kBackward && is_uniform(p, at.t)) {
-                        known.y = reciprocal_or_zero(outputs_in_softmax(p, rows.sample(r)));
-                    } else {
-                        known = load_normaliser(plan, at.slot, rows.sample(r), input);
-                    }
-                    coupling_from<kOutputs>(known, r, takes_part[r], weights);
-                }
-            }
-            if constexpr (kBackward) {
-                Owned<kOutputs> along;  // p
-                along.fill(0.0f);
-                owned_products<kTiles, kOutputs>(votes, plan.slope, at.vectors + first_tile, count, along);
-#pragma unroll
-                for (int r = 0; r < 2; ++r) {
-                    float mean = 0.0f;
-                    if (!kOverInputs && all_outputs) {
-#pragma unroll
-                        for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
-                            if (takes_part[r] >> k & 1) mean += weights.of[k][r] * along.of[k][r];
-                        }
-                        mean = sum_over_columns(mean);
-                        store_mean(plan, at.slot, rows.sample(r), input, mean);
-                    } else if (!kOverInputs) {
-                        mean = load_mean(plan, at.slot, rows.sample(r), input);
-                    }
-#pragma unroll
-                    for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
-                        if (!(takes_part[r] >> k & 1)) continue;  // its coefficient is 0 already
-                        if constexpr (kOverInputs) {
-                            const int output = forgotten(item.first_output + owned_output(k));
-                            mean = plan.mean[mean_index(plan, at.t, rows.tile, output, lane_row() + 8 * r)];
-                        }
-                        weights.of[k][r] *= along.of[k][r] - mean;
-                    }
-                }
-            }
-            for_outputs<kTiles, kOutputs>(count, [&](int o) {
-                const float upper = weights.output(o, 0), lower = weights.output(o, 1);
-#pragma unroll
-                for (int n = o * kTiles; n < (o + 1) * kTiles; ++n) {
-                    sums[n][0] += upper * votes[n][0];
-                    sums[n][1] += upper * votes[n][1];
-                    sums[n][2] += lower * votes[n][2];
-                    sums[n][3] += lower * votes[n][3];
-                }
-            });
+        for (int number = input_warp(plan); busy && number < kept.get(Kept::inputs); number += plan.input_warps) {
+            route_input<kTiles, kOverInputs, kBackward>(plan, kept, stage, number, exchange, sums);
         }
     });
     const Item done = item_of(plan, kept.get(Kept::item));

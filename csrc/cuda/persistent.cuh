@@ -48,10 +48,9 @@ CAPSROUTE_DEVICE void for_each_sweep(const Plan& plan, Work work) {
 // The sweep or the pass of iteration t, by all blocks.
 template <int kTiles, bool kOverInputs, bool kBackward>
 CAPSROUTE_DEVICE void run_phase(const Plan& plan, int t, int phase, const BlockMemory& memory) {
-    constexpr Direction kDirection = kBackward ? Direction::backward : Direction::forward;
     if (phase == kSweep) {
         if constexpr (!kOverInputs) {
-            const Iteration at = iteration_of(plan, kDirection, t);
+            const Iteration at = iteration_of(plan, kBackward ? Direction::backward : Direction::forward, t);
             for_each_sweep(plan, [&](int index) { run_sweep<kTiles, kBackward>(plan, at, index, memory.stages); });
         }
         return;
@@ -59,9 +58,9 @@ CAPSROUTE_DEVICE void run_phase(const Plan& plan, int t, int phase, const BlockM
     memory.kept.put(Kept::iteration, t);
     for (int index = block_index(); index < plan.items; index += block_count()) {
         memory.kept.put(Kept::item, index);
-        const Iteration at = iteration_of(plan, kDirection, memory.kept.get(Kept::iteration));
-        const bool load = !plan.resident || at.t == (kBackward ? int(plan.problem.iterations) : 1);
-        run_pass<kTiles, kOverInputs, kBackward>(plan, at, index, memory.kept, memory.stages, memory.exchange, load);
+        const bool load =
+            !plan.resident || memory.kept.get(Kept::iteration) == (kBackward ? int(plan.problem.iterations) : 1);
+        run_pass<kTiles, kOverInputs, kBackward>(plan, index, memory.kept, memory.stages, memory.exchange, load);
         index = memory.kept.get(Kept::item);
     }
 }

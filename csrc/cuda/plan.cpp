@@ -38,7 +38,8 @@ void set_sizes(Plan& plan) {
     plan.block_outputs = divide_up(int(p.outputs), plan.column_blocks);
     plan.column_blocks = divide_up(int(p.outputs), plan.block_outputs);
     const int group = outputs_per_group(plan.output_tiles);
-    plan.stage_columns = divide_up(plan.block_outputs, group) * group * plan.output_tiles * kColumns;
+    const int staged = std::min(divide_up(plan.block_outputs, group) * group, outputs_per_warp(plan.output_tiles));
+    plan.stage_columns = staged * plan.output_tiles * kColumns;
 }
 
 // Whether passes are preceded by sweeps, which use the shared memory of the stages.
@@ -177,7 +178,8 @@ bool divide_last(Plan& plan, const Device& device, Wanted wanted) {
     plan.part_repeats = divide_up(repeats, std::min(std::max(parts / plan.tile_parts, 1), repeats));
     plan.repeat_parts = divide_up(repeats, plan.part_repeats);
     const int64_t items = int64_t{plan.weights} * plan.repeat_parts * plan.tile_parts;
-    plan.last_blocks = int(std::min<int64_t>(capsroute::divide_up(items, plan.last_warps), 1 << 20));
+    if (items >= int64_t{1} << 30) return false;
+    plan.last_blocks = int(capsroute::divide_up(items, plan.last_warps));
     return true;
 }
 

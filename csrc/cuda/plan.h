@@ -19,7 +19,7 @@ constexpr int kColumns = 8;  // vote components of a column tile: the columns of
 constexpr int kFragment = kRows * kColumns;
 constexpr int kThreads = 256;  // of a block of the passes
 constexpr int kWarps = kThreads / kWarp;
-constexpr int kKeptFloats = 8 * kThreads;  // shared memory for what threads put away, see stage.cuh
+constexpr int kKeptFloats = 9 * kThreads;  // shared memory for what threads put away, see stage.cuh
 constexpr int kLastThreads = 128;          // of a block of the last pass, at most
 constexpr int kLargestSize = 64;           // D of the fused kernels
 constexpr int kChunksAlone = 8;            // so many chunks one warp adds up by itself
@@ -29,9 +29,14 @@ constexpr int kChunksAlone = 8;            // so many chunks one warp adds up by
 CAPSROUTE_BOTH constexpr int outputs_per_warp(int output_tiles) {
     return output_tiles == 1 ? 16 : output_tiles == 2 ? 10 : output_tiles == 4 ? 4 : 2;
 }
+// The votes of so many of them are held from the logits to the sum; those of the others are made twice, because there
+// are no registers left for them. A multiple of 4, or all.
+CAPSROUTE_BOTH constexpr int outputs_held(int output_tiles) {
+    return output_tiles == 2 ? 8 : outputs_per_warp(output_tiles);
+}
 // They are computed in groups, and a group without outputs is skipped.
 CAPSROUTE_BOTH constexpr int outputs_per_group(int output_tiles) {
-    return output_tiles == 1 ? 8 : output_tiles == 2 ? 5 : output_tiles == 4 ? 2 : 1;
+    return output_tiles == 1 ? 8 : output_tiles == 2 ? 4 : output_tiles == 4 ? 2 : 1;
 }
 
 template <class T>

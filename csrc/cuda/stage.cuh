@@ -22,13 +22,18 @@ struct Item {
     int inputs;
 };
 
+// How many outputs the column block from first_output on has.
+CAPSROUTE_DEVICE int outputs_of_block(const Plan& plan, int first_output) {
+    return smaller(plan.block_outputs, int(plan.problem.outputs) - first_output);
+}
+
 CAPSROUTE_DEVICE Item item_of(const Plan& plan, int index, int column_block) {
     Item item;
     item.chunk = index % plan.chunks;
     item.batch_group = index / plan.chunks / plan.column_blocks;
     item.column_block = column_block;
     item.first_output = column_block * plan.block_outputs;
-    item.outputs = smaller(plan.block_outputs, int(plan.problem.outputs) - item.first_output);
+    item.outputs = outputs_of_block(plan, item.first_output);
     item.first_input = item.chunk * plan.chunk_inputs;
     item.inputs = smaller(plan.chunk_inputs, int(plan.problem.inputs) - item.first_input);
     return item;
@@ -151,19 +156,20 @@ CAPSROUTE_DEVICE Shared staged_votes(const Plan& plan, const Shared& stage, int 
 }
 
 template <int kTiles>
-CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, const Item& item, int first_input, int inputs) {
+CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, int first_tile, int first_output,
+                                 int first_input, int inputs) {
     const int rows = plan.tile_warps * kRows, weight_floats = plan.stage_columns * plan.stage_stride;
-    const int first_sample = int64_t(item.batch_group) * rows;
+    const int first_sample = first_tile * kRows, outputs = outputs_of_block(plan, first_output);
     for (int k = 0; k < inputs; ++k) {
         const int input = first_input + k;
         const Shared all = stage.part(k * plan.input_floats, plan.input_floats);
         if (plan.problem.votes) {
-            load_votes<kTiles>(plan, all, input, first_sample, rows, item.first_output, item.outputs,
-                               plan.stage_columns, plan.stage_stride, thread_index(), thread_count());
+            load_votes<kTiles>(plan, all, input, first_sample, rows, first_output, outputs, plan.stage_columns,
+                               plan.stage_stride, thread_index(), thread_count());
             continue;
         }
-        load_weight<kTiles>(plan, all.part(0, weight_floats), input, item.first_output, item.outputs,
-                            plan.stage_columns, thread_index(), thread_count());
+        load_weight<kTiles>(plan, all.part(0, weight_floats), input, first_output, outputs, plan.stage_columns,
+                            thread_index(), thread_count());
         load_x(plan, all.part(weight_floats, rows * plan.stage_stride), input, first_sample, rows, thread_index(),
                thread_count());
     }
@@ -172,7 +178,7 @@ CAPSROUTE_DEVICE void load_stage(const Plan& plan, const Shared& stage, const It
 // Numbers that a thread does not need while votes and sums fill its registers, put away in shared memory.
 class Kept {
    public:
-    enum Number { phase, iteration, item, tile, first, inputs, end, slot };
+    enum Number { phase, iteration, item, tile, first_output, first, inputs, end, slot };
 
     CAPSROUTE_DEVICE explicit Kept(const Shared& memory) : memory_(memory) {}
 
@@ -187,17 +193,18 @@ class Kept {
     Shared memory_;
 };
 
-// Calls work(stage) for each stage of the item's chunk, with the first input and their number kept, loading one stage
-// ahead. With a resident
-// stage only the first call for an item loads.
+// Calls work(stage) for each stage of the item's chunk, whose tile and first output are kept, with the first input and
+// their number kept, loading one stage ahead. With a resident stage only the first call for an item loads.
 template <int kTiles, class Work>
 CAPSROUTE_DEVICE void for_each_stage(const Plan& plan, const Shared& memory, const Kept& kept, const Item& item,
                                      bool load, Work work) {
     const auto stage_at = [&](int slot) { return memory.part(slot * plan.stage_floats, plan.stage_floats); };
+    const auto first_tile = [&] { return kept.get(Kept::tile) - tile_of_warp(plan); };
     int first = item.first_input, end = first + item.inputs, slot = 0;
     if (load) {
         block_sync();  // the slots are free
-        load_stage<kTiles>(plan, stage_at(0), item, first, smaller(plan.stage_inputs, end - first));
+        load_stage<kTiles>(plan, stage_at(0), first_tile(), kept.get(Kept::first_output), first,
+                           smaller(plan.stage_inputs, end - first));
     }
     kept.put(Kept::end, end);
     bool loads = load;
@@ -207,7 +214,8 @@ CAPSROUTE_DEVICE void for_each_stage(const Plan& plan, const Shared& memory, con
             wait_for_copies();
             block_sync();
             if (next < end) {
-                load_stage<kTiles>(plan, stage_at(slot ^ 1), item, next, smaller(plan.stage_inputs, end - next));
+                load_stage<kTiles>(plan, stage_at(slot ^ 1), first_tile(), kept.get(Kept::first_output), next,
+                                   smaller(plan.stage_inputs, end - next));
             }
         }
         kept.put(Kept::first, first);

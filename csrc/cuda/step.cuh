@@ -150,9 +150,15 @@ CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange,
     }
 }
 
+// Which component of its output number r of a lane's four of column tile n is. Steps are rare: what follows from it is
+// not to be kept in registers during the passes.
+CAPSROUTE_DEVICE int component_of(int n, int r) {
+    return forgotten(n * kColumns + lane_column() + r % 2);
+}
+
 // Element (row, component) of output j of a tensor [B, J, D]; below zero where there is none.
 CAPSROUTE_DEVICE int64_t element_of(const RoutingProblem& problem, const Rows& rows, int output, int n, int r) {
-    const int component = n * kColumns + lane_column() + r % 2;
+    const int component = component_of(n, r);
     if (rows.sample(r / 2) >= int(problem.batch) || component >= int(problem.output_size)) return -1;
     return output_index(problem, rows.sample(r / 2), output) * int(problem.output_size) + component;
 }
@@ -193,7 +199,7 @@ CAPSROUTE_DEVICE void add_bias(const RoutingProblem& problem, const Rows& rows, 
     for (int n = 0; n < kTiles; ++n) {
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-            const int component = n * kColumns + lane_column() + r % 2;
+            const int component = component_of(n, r);
             if (problem.bias && component < problem.output_size && rows.sample(r / 2) < problem.batch) {
                 s[n][r] += read_float(problem.dtype, problem.bias, output * problem.output_size + component);
             }

@@ -46,7 +46,7 @@ CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const Iteration& at, int index
         for (int block = 0; block < plan.column_blocks; ++block) {
             const Item item = item_of(plan, index, block);
             block_sync();
-            load_stage<kTiles>(plan, stages, item, first_input, inputs);
+            load_stage<kTiles>(plan, stages, all.batch_group * plan.tile_warps, item.first_output, first_input, inputs);
             wait_for_copies();
             block_sync();
             for (int o = 0; busy && o < item.outputs; ++o) {

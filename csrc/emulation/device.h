@@ -30,6 +30,9 @@ inline float4 make_float4(float x, float y, float z, float w) {
 inline int forgotten(int value) {
     return value;
 }
+inline float forgotten(float value) {
+    return value;
+}
 
 inline int thread_index() {
     return emulation::current->index;

@@ -200,8 +200,8 @@ CAPSROUTE_DEVICE void add_bias(const RoutingProblem& problem, const Rows& rows, 
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
             const int component = component_of(n, r);
-            if (problem.bias && component < problem.output_size && rows.sample(r / 2) < problem.batch) {
-                s[n][r] += read_float(problem.dtype, problem.bias, output * problem.output_size + component);
+            if (problem.bias && component < int(problem.output_size) && rows.sample(r / 2) < int(problem.batch)) {
+                s[n][r] += read_float(problem.dtype, problem.bias, output * int(problem.output_size) + component);
             }
             squared[r / 2] += s[n][r] * s[n][r];
         }

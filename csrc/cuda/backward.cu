@@ -12,12 +12,12 @@ backward_kernel(CAPSROUTE_PARAMETER BackwardParameters parameters) {
     const BlockMemory memory(plan);
     for (int phase = parameters.first_phase; phase < parameters.end_phase; ++phase) {
         if (phase == 0) {
-            run_backward_start<kTiles>(plan, buffers);
+            run_backward_start<kTiles, kOverInputs>(plan, buffers);
         } else {
             const int t = int(p.iterations) - (phase - 1) / 3, kind = (phase - 1) % 3;
             if (!backward_phase_exists(plan, t, kind)) continue;
             if (kind == kStep) {
-                run_backward_step<kTiles>(plan, buffers, t, memory.exchange);
+                run_backward_step<kTiles, kOverInputs>(plan, buffers, t, memory.exchange);
             } else {
                 memory.kept.put(Kept::phase, phase);
                 run_phase<kTiles, kOverInputs, true>(plan, t, kind, memory);

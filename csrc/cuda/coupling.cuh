@@ -258,7 +258,7 @@ CAPSROUTE_DEVICE void coupling_over_inputs(const Plan& plan, int t, const Rows& 
 // Largest logit, 1 / sum and sum of c p of a sample and input in iteration number `slot` of those kept.
 CAPSROUTE_DEVICE float* share_of(const Plan& plan, int slot, int sample, int input) {
     return plan.share +
-           (slot * plan.problem.batch * plan.problem.inputs + input_index(plan.problem, sample, input)) * 4;
+           (forgotten(slot) * plan.problem.batch * plan.problem.inputs + input_index(plan.problem, sample, input)) * 4;
 }
 
 CAPSROUTE_DEVICE float2 load_normaliser(const Plan& plan, int slot, int sample, int input) {

@@ -135,9 +135,11 @@ CAPSROUTE_DEVICE void for_each_total(const Plan& plan, const Exchange& exchange,
     const int tiles = cluster ? smaller(plan.tile_warps, plan.tiles - first_tile) : plan.tiles;
     const int block = cluster ? block_index() % plan.cluster : block_index();
     const int blocks = cluster ? plan.cluster : block_count();
-    const int outputs = int(plan.problem.outputs), items = tiles * outputs, warps = thread_count() / kWarp;
+    const int outputs = int(plan.problem.outputs), items = tiles * outputs;
+    const int warps = int(unsigned(thread_count()) / kWarp);
     const bool together = plan.chunks > kChunksAlone;
-    const int worker = together ? block : block * warps + warp_index(), workers = together ? blocks : blocks * warps;
+    const int worker = together ? block : block * warps + warp_index();
+    const int workers = together ? blocks : blocks * warps;
     const int range = together ? (plan.chunks + warps - 1) / warps : plan.chunks;
     const int first = together ? smaller(warp_index() * range, plan.chunks) : 0;
     for (int item = worker; item < items; item += workers) {
@@ -283,7 +285,7 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
 
 // a = squash'(s)^T gradient for one output of iteration t, kept as fragments; s is the saved one. Also the mean of c p
 // under a softmax over inputs, which is (s without the bias) . a.
-template <int kTiles>
+template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& buffers, int t, const Rows& rows,
                                       int output, const float (&gradient)[kTiles][4]) {
     const RoutingProblem& p = plan.problem;
@@ -324,7 +326,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
         }
         store_fragment(plan.slope, slope + n, a);
     }
-    if (!plan.mean) return;
+    if constexpr (!kOverInputs) return;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         const float sum = sum_over_columns(mean[r]);
@@ -333,7 +335,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
 }
 
 // V of all iterations from the saved s, and a of the last iteration, by all warps of the grid.
-template <int kTiles>
+template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward& buffers) {
     const RoutingProblem& p = plan.problem;
     const bool cluster = plan.fusion == CudaFusion::cluster;
@@ -359,12 +361,12 @@ CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward
             next_query<kTiles>(plan.query, t == 1 ? -1 : before + at, next + at, v, factor, there);
         }
         read_output<kTiles>(p, p.dtype, buffers.grad_output, rows, output, v);
-        squash_backward<kTiles>(plan, buffers, int(p.iterations), rows, output, v);
+        squash_backward<kTiles, kOverInputs>(plan, buffers, int(p.iterations), rows, output, v);
     }
 }
 
 // Adds the gradient of V^{t-1} to what later iterations asked of v^{t-1}, and goes through its squash.
-template <int kTiles>
+template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void run_backward_step(const Plan& plan, const RoutingBackward& buffers, int t,
                                         const Exchange& exchange) {
     for_each_total<kTiles, false>(plan, exchange, [&](const Rows& rows, int output, Total<kTiles>& total) {
@@ -380,7 +382,7 @@ CAPSROUTE_DEVICE void run_backward_step(const Plan& plan, const RoutingBackward&
             }
             store_fragment(plan.carried, at + n, total.s[n]);
         }
-        squash_backward<kTiles>(plan, buffers, t - 1, rows, output, total.s);
+        squash_backward<kTiles, kOverInputs>(plan, buffers, t - 1, rows, output, total.s);
     });
 }
 

@@ -49,6 +49,7 @@ CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const Iteration& at, int index
             load_stage<kTiles>(plan, stages, all.batch_group * plan.tile_warps, item.first_output, first_input, inputs);
             wait_for_copies();
             block_sync();
+#pragma unroll 1  // one output at a time is what fits into the registers
             for (int o = 0; busy && o < item.outputs; ++o) {
                 const int output = item.first_output + o, columns = kTiles * kColumns;
                 float votes[kTiles][4], logit[2] = {}, along[2] = {};

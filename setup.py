@@ -1,6 +1,6 @@
 """Builds the compiled modules by CMake; everything else about the package stands in ``pyproject.toml``.
 
-``capsroute._native`` is always built, and ``capsroute._emulated``, which only tests need, with ``CAPSROUTE_EMULATION=1``.
+``capsroute._native`` is always built; ``capsroute._emulated``, which only tests need, with ``CAPSROUTE_EMULATION=1``.
 
 Environment variables: ``CAPSROUTE_CUDA`` (auto, 0, 1), ``CAPSROUTE_CUDA_ARCHS`` (native, all, or a list),
 ``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1) and ``MAX_JOBS``; see docs/install.md.

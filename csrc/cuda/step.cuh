@@ -326,11 +326,12 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
         }
         store_fragment(plan.slope, slope + n, a);
     }
-    if constexpr (!kOverInputs) return;
+    if constexpr (kOverInputs) {
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        const float sum = sum_over_columns(mean[r]);
-        if (lane_column() == 0) plan.mean[mean_index(plan, t, rows.tile, output, lane_row() + 8 * r)] = sum;
+        for (int r = 0; r < 2; ++r) {
+            const float sum = sum_over_columns(mean[r]);
+            if (lane_column() == 0) plan.mean[mean_index(plan, t, rows.tile, output, lane_row() + 8 * r)] = sum;
+        }
     }
 }
 

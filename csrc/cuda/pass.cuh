@@ -1,12 +1,11 @@
 // The heavy part of an iteration: for every input of a chunk the votes, their logits, the softmax, and the weighted sum
 // of the votes. In backward the weights are the gradients of the logits, and the sum is the gradient of V.
 //
-// A warp has a tile of 16 samples and the outputs of a column block: at most 20 column tiles of 16 x 8, whose votes
-// (of one input) and sums stay in registers. Weights and x come through shared memory (stage.cuh); the vectors V and a
-// are read as fragments, 16 bytes per lane, from the first-level cache: 10 KiB for 160 components. Of each input and
-// tile that is per warp 20 x (2 + 4) passes of 128 bytes through shared memory and cache, 3 x 20 matrix instructions in
-// float32 (1 x 20 otherwise) and about 450 others. The sums are added up over the warps that share the tile, and leave
-// the block as fragments, one set per chunk.
+// A warp has a tile of 16 samples and the outputs of a column block: at most 20 column tiles of 16 x 8, whose sums stay
+// in registers, as do the votes of one input for the first 16 of them; the others are made twice. Weights and x come
+// through shared memory (stage.cuh); the vectors V and a are read as fragments, 16 bytes per lane, from the first-level
+// cache: 10 KiB for 160 components. docs/kernels.md counts what that costs. The sums are added up over the warps that
+// share the tile, and leave the block as fragments, one set per chunk.
 #pragma once
 
 #include "coupling.cuh"

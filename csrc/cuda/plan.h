@@ -112,7 +112,7 @@ struct Plan {
     int last_warps;    // of a block
     int last_blocks;
     int last_shared_bytes;
-    float* part_weight;  // [repeat_parts * tile_parts, I_w, J, D, d]; null with one part in float32
+    float* part_weight;  // [repeat_parts * tile_parts, I_w, J, D, d]; null with one part
     float* part_logits;  // [tile_parts, I, J]; only for logits [I, J]
     float* part_x;       // [B, I, d]; sums over column blocks; null where grad_x serves
 };

@@ -14,7 +14,6 @@ namespace capsroute::cuda {
 // Position of a block's work in a pass.
 struct Item {
     int batch_group;
-    int column_block;
     int first_output;
     int outputs;
     int chunk;
@@ -31,7 +30,6 @@ CAPSROUTE_DEVICE Item item_of(const Plan& plan, int index, int column_block) {
     Item item;
     item.chunk = index % plan.chunks;
     item.batch_group = index / plan.chunks / plan.column_blocks;
-    item.column_block = column_block;
     item.first_output = column_block * plan.block_outputs;
     item.outputs = outputs_of_block(plan, item.first_output);
     item.first_input = item.chunk * plan.chunk_inputs;

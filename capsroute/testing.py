@@ -92,3 +92,24 @@ def cpu_isa(name: str) -> Iterator[None]:
         yield
     finally:
         _native.choose_cpu_isa(before)
+
+
+@contextmanager
+def cpu_votes(name: str) -> Iterator[None]:
+    """Context in which the CPU kernels of all threads get at their votes in one way, wherever a problem can.
+
+    Forward and backward of one call must run under the same name.
+
+    Args:
+        name: ``"made"`` (in every pass again), ``"tile"`` (kept in the cache of a core), ``"wave"`` (kept in the caches
+            of all cores, input capsules in the lanes) or ``"automatic"``.
+
+    Raises:
+        ValueError: An unknown name.
+    """
+    before = _native.cpu_votes()
+    _native.choose_cpu_votes(name)
+    try:
+        yield
+    finally:
+        _native.choose_cpu_votes(before)

@@ -50,6 +50,15 @@ std::vector<std::string> isa_names(bool usable_only) {
     return names;
 }
 
+void choose_votes(const std::string& name) {
+    if (capsroute::cpu_votes_choose(name.c_str())) return;
+    std::string known;
+    for (int votes = 0; capsroute::cpu_votes_name(votes); ++votes) {
+        known += (known.empty() ? "'" : ", '") + std::string(capsroute::cpu_votes_name(votes)) + "'";
+    }
+    throw std::invalid_argument("votes must be one of " + known + ", got '" + name + "'");
+}
+
 void choose_isa(const std::string& name) {
     if (capsroute::cpu_isa_choose(name.c_str())) return;
     std::string known;
@@ -78,6 +87,8 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
     m.def("cpu_isa", &capsroute::cpu_isa);
     m.def("usable_cpu_isas", [] { return isa_names(true); });
     m.def("choose_cpu_isa", &choose_isa, "name"_a);
+    m.def("cpu_votes", &capsroute::cpu_votes);
+    m.def("choose_cpu_votes", &choose_votes, "name"_a);
 
     // A forced instruction set that cannot be had is an error here, not a silent other choice.
     if (const char* forced = std::getenv("CAPSROUTE_CPU_ISA"); forced && *forced) {

@@ -37,6 +37,10 @@ enum class CudaKernel : int32_t { automatic = 0, plain, fused };
 // phase is a launch of its own.
 enum class CudaFusion : int32_t { automatic = 0, grid, cluster, launches };
 
+// How the CPU kernels get at the votes in each pass: made again, kept in the cache of a core for a tile of samples, or
+// kept in the caches of all cores for a wave of samples. Results agree within rounding.
+enum class CpuVotes : int32_t { automatic = 0, made, tile, wave };
+
 // What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
 struct RoutingProblem {
     int64_t batch;          // B >= 0
@@ -122,5 +126,11 @@ bool cpu_isa_usable(int isa);           // by the CPU that runs this
 const char* cpu_isa();                  // the chosen one: the widest usable, or CAPSROUTE_CPU_ISA
 bool cpu_isa_choose(const char* name);  // false, and nothing changed, when unknown or not usable
 bool built_with_openmp();
+
+// For tests and measurements: the CpuVotes that all problems take which can, by name; "automatic" is the start.
+const char* cpu_votes_name(int votes);                     // null when out of range
+const char* cpu_votes();                                   // the chosen one
+bool cpu_votes_choose(const char* name);                   // false, and nothing changed, when unknown
+const char* cpu_votes_of(const RoutingProblem& problem);  // what a problem takes; null for a bad problem
 
 }  // namespace capsroute

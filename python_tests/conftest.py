@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import torch
 
-from .kernels import cuda_backends, usable_cpu_isas
+from .kernels import cpu_kernels, cuda_backends, usable_cpu_isas
 
 # What a test that asks for the fixture runs once with each of.
 _PARAMETERS = {
     "cpu_isa": usable_cpu_isas,
     "cuda_backend": cuda_backends,
     "backend": lambda: ["cpu", *cuda_backends()],
-    "kernel": lambda: [*usable_cpu_isas(), *cuda_backends()],
+    "kernel": lambda: [*cpu_kernels(), *cuda_backends()],
 }
 
 
@@ -50,7 +51,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An instruction set of the CPU kernels or a backend with CUDA kernels, in force during the test."""
+    """An instruction set of the CPU kernels with a way to its votes, or a backend with CUDA kernels, in force."""
     yield from _in_force(request.param)
 
 
@@ -60,7 +61,13 @@ def _in_force(name: str) -> Iterator[str]:
 
     if name == "cuda":
         torch.set_default_device("cuda")
-    with testing.backend(name) if name in BACKENDS else testing.cpu_isa(name):
+    with ExitStack() as stack:
+        if name in BACKENDS:
+            stack.enter_context(testing.backend(name))
+        else:
+            isa, _, votes = name.partition("-")
+            stack.enter_context(testing.cpu_isa(isa))
+            stack.enter_context(testing.cpu_votes(votes or "automatic"))
         yield name
     torch.set_default_device(None)
 

@@ -13,6 +13,13 @@ def usable_cpu_isas() -> list[str]:
     return testing.usable_cpu_isas()
 
 
+def cpu_kernels() -> list[str]:
+    """The instruction sets, each making its votes in every pass, and the widest and plainest with votes kept."""
+    isas = usable_cpu_isas()
+    kept = dict.fromkeys((isas[-1], isas[0]))
+    return [*(f"{isa}-made" for isa in isas), *(f"{isa}-{votes}" for isa in kept for votes in ("tile", "wave"))]
+
+
 def cuda_backends() -> list[str]:
     """The backends with the CUDA kernels: emulated where that module was built, real where there is a GPU."""
     import capsroute

@@ -135,12 +135,15 @@ void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int6
     T* c = scratch.terms;
     T* gradient = c + problem.outputs * kLanes<T>;
     const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
-    const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
+    const bool first_pass = iteration == problem.iterations;
+    const bool makes = first_pass || !state.keeps_votes;
+    const T* x = makes ? pack_x(state, tile, begin, end - begin, scratch.x) : scratch.x;
     for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
         if (problem.input_mask && !any_input_present(state, tile, i)) continue;
-        make_votes<2>(state, tile, i, x, scratch, query, slope, c, gradient);
+        const Scratch<T> own = scratch_of_input(state, scratch, i);
+        votes_of_pass<2>(state, first_pass, tile, i, x, own, query, slope, c, gradient);
         logit_gradients(state, iteration, tile, i, c, gradient);
-        add_weighted(problem, gradient, scratch.votes, sums);
+        add_weighted(problem, gradient, own.votes, sums);
     }
 }
 

@@ -87,10 +87,11 @@ inline void vote_sums_from(const State<T>& state, int64_t begin, int64_t end, co
 // The uniform first pass: all votes have the same coupling, which the step multiplies in.
 template <class T>
 inline void uniform_pass(const State<T>& state, int64_t chunk, int64_t tile, const Scratch<T>& scratch, T* sums) {
+    const RoutingProblem& problem = state.problem;
     const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
-    if (!state.problem.votes) {
-        const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
-        if (state.problem.input_size == 8) {
+    const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
+    if (!problem.votes && !state.keeps_votes) {
+        if (problem.input_size == 8) {
             vote_sums_from<kVoteBlock, 8>(state, begin, end, x, 0, scratch.row, sums);
         } else {
             vote_sums_from<kVoteBlock, 0>(state, begin, end, x, 0, scratch.row, sums);
@@ -98,10 +99,11 @@ inline void uniform_pass(const State<T>& state, int64_t chunk, int64_t tile, con
         return;
     }
     for (int64_t k = 0; k < state.votes_per_input; ++k) store(sums + k * kLanes<T>, splat(T(0)));
-    for (int64_t i = begin; i < end; ++i) {
-        votes_from_tensor(state, tile, i, scratch);
+    for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
+        const Scratch<T> own = scratch_of_input(state, scratch, i);
+        make_votes<0>(state, tile, i, x, own, sums, sums, sums, sums);
         for (int64_t k = 0; k < state.votes_per_input; ++k) {
-            store(sums + k * kLanes<T>, load(sums + k * kLanes<T>) + load(scratch.votes + k * kLanes<T>));
+            store(sums + k * kLanes<T>, load(sums + k * kLanes<T>) + load(own.votes + k * kLanes<T>));
         }
     }
 }
@@ -168,14 +170,16 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
     const T* none = query;
     T* no_dots = logits;
     const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
-    const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
+    const bool makes = iteration == 1 || !state.keeps_votes;
+    const T* x = makes ? pack_x(state, tile, begin, end - begin, scratch.x) : scratch.x;
     for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
         if (problem.input_mask && !any_input_present(state, tile, i)) continue;
+        const Scratch<T> own = scratch_of_input(state, scratch, i);
         if (iteration == 1) {
-            make_votes<0>(state, tile, i, x, scratch, none, none, no_dots, no_dots);
+            make_votes<0>(state, tile, i, x, own, none, none, no_dots, no_dots);
             for (int64_t j = 0; j < outputs; ++j) store(logits + j * kLanes<T>, splat(T(0)));
         } else {
-            make_votes<1>(state, tile, i, x, scratch, query, none, logits, no_dots);
+            votes_of_pass<1>(state, false, tile, i, x, own, query, none, logits, no_dots);
         }
         add_initial_logits(state, tile, i, logits);
         if (problem.softmax_over_inputs) {
@@ -183,7 +187,7 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
         } else {
             softmax_over_outputs(state, tile, i, logits);
         }
-        add_weighted(problem, logits, scratch.votes, sums);
+        add_weighted(problem, logits, own.votes, sums);
     }
 }
 

@@ -2,6 +2,7 @@
 // only headers whose code has internal linkage, or the linker could hand one set's instructions to another.
 #include "backward.h"
 #include "forward.h"
+#include "kept_backward.h"
 #include "state.h"
 
 #define CAPSROUTE_JOIN(a, b) a##b
@@ -15,7 +16,14 @@ static constexpr Kernels<T> kernels_of() {
             backward_step<T>, last_pass<T>,    finish_weight<T>, finish_logits<T>,  finish_bias<T>};
 }
 
+template <class T>
+static constexpr KeptKernels<T> kept_kernels_of() {
+    return {kept_make<T>,          kept_forward_pass<T>,  kept_forward_step<T>, kept_backward_start<T>,
+            kept_backward_pass<T>, kept_backward_step<T>, kept_last_pass<T>,    kept_finish_bias<T>};
+}
+
 extern const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA);
-const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA) = {kernels_of<float>(), kernels_of<double>()};
+const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA) = {kernels_of<float>(), kernels_of<double>(), kept_kernels_of<float>(),
+                                                      kept_kernels_of<double>()};
 
 }  // namespace capsroute::cpu

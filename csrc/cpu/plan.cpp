@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "choice.h"
+
 namespace capsroute::cpu {
 namespace {
 
@@ -14,6 +16,11 @@ constexpr int64_t kPartWeightBytes = 8 << 20;     // of all parts of the weight 
 template <class T>
 void divide_inputs(State<T>& state) {
     const RoutingProblem& p = state.problem;
+    if (state.keeps_votes) {
+        state.chunk_inputs = p.inputs;
+        state.chunks = 1;
+        return;
+    }
     const int64_t lanes = kTileBytes / int64_t(sizeof(T)), tiles = std::max<int64_t>(state.tiles, 1);
     const int64_t size = p.votes ? 1 : p.input_size;
     const int64_t for_threads = divide_up(kTargetItems, tiles);
@@ -57,6 +64,7 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.problem = p;
     state.votes_per_input = p.outputs * p.output_size;
     state.tiles = divide_up(p.batch, lanes);
+    state.keeps_votes = votes_for(p) == CpuVotes::tile;
     divide_inputs(state);
     divide_weights(state);
 

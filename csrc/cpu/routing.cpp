@@ -5,7 +5,9 @@
 #include <omp.h>
 #endif
 
+#include "choice.h"
 #include "dispatch.h"
+#include "kept_plan.h"
 #include "plan.h"
 
 namespace capsroute {
@@ -14,13 +16,13 @@ namespace {
 
 // Calls work(item, scratch) for each item and waits for all. To be called by every thread of a team, or by one thread
 // outside of any. Which thread takes an item has no influence on its result.
-template <class T, class Work>
-void for_each(const State<T>& state, int64_t items, Work work) {
+template <class AnyState, class Work>
+void for_each(const AnyState& state, int64_t items, Work work) {
 #if defined(_OPENMP)
-    T* scratch = state.scratch + omp_get_thread_num() * state.scratch_size;
+    auto* scratch = state.scratch + omp_get_thread_num() * state.scratch_size;
 #pragma omp for schedule(dynamic, 1)
 #else
-    T* scratch = state.scratch;
+    auto* scratch = state.scratch;
 #endif
     for (int64_t item = 0; item < items; ++item) work(item, scratch);
 }
@@ -35,9 +37,28 @@ const Kernels<T>& kernels_for() {
 }
 
 template <class T>
+const KeptKernels<T>& kept_kernels_for() {
+    if constexpr (sizeof(T) == 4) {
+        return kernels().kept_of_float;
+    } else {
+        return kernels().kept_of_double;
+    }
+}
+
+template <class T>
 void run_forward(const State<T>& state, const RoutingForward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const int64_t tiles = state.tiles;
+    if (state.keeps_votes) {
+        for_each(state, tiles, [&](int64_t tile, T* scratch) {
+            k.prepare(state, tile);
+            for (int64_t t = 1; t <= state.problem.iterations; ++t) {
+                k.forward_pass(state, t, 0, tile, scratch);
+                k.forward_step(state, buffers, t, tile);
+            }
+        });
+        return;
+    }
     for_each(state, tiles, [&](int64_t tile, T*) { k.prepare(state, tile); });
     for (int64_t t = 1; t <= state.problem.iterations; ++t) {
         // Neighbouring items share a chunk, so that its weights are still in a cache.
@@ -52,11 +73,16 @@ void run_backward(const State<T>& state, const RoutingBackward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const int64_t tiles = state.tiles;
-    for_each(state, tiles, [&](int64_t tile, T*) {
+    const int64_t last_of_passes = p.gradient_last ? p.iterations + 1 : 2;
+    for_each(state, tiles, [&](int64_t tile, T* scratch) {
         k.prepare(state, tile);
         k.backward_start(state, buffers, tile);
+        for (int64_t t = p.iterations; state.keeps_votes && t >= last_of_passes; --t) {
+            k.backward_pass(state, t, 0, tile, scratch);
+            k.backward_step(state, buffers, t, tile);
+        }
     });
-    for (int64_t t = p.iterations; t >= 2 && !p.gradient_last; --t) {
+    for (int64_t t = p.iterations; !state.keeps_votes && t >= last_of_passes; --t) {
         for_each(state, state.chunks * tiles,
                  [&](int64_t item, T* scratch) { k.backward_pass(state, t, item / tiles, item % tiles, scratch); });
         for_each(state, tiles, [&](int64_t tile, T*) { k.backward_step(state, buffers, t, tile); });
@@ -77,6 +103,58 @@ void run_backward(const State<T>& state, const RoutingBackward& buffers) {
     }
 }
 
+// Calls work(wave) for the waves of a batch, one after the other.
+template <class T, class Work>
+void for_each_wave(const KeptState<T>& state, Work work) {
+    const int64_t batch = state.problem.batch;
+    for (int64_t first = 0; first < batch; first += state.wave) {
+        const int64_t left = batch - first;
+        work(Wave{first, std::min(left, state.wave), left <= state.wave});
+    }
+}
+
+template <class T>
+void run_forward(const KeptState<T>& state, const RoutingForward& buffers) {
+    const KeptKernels<T>& k = kept_kernels_for<T>();
+    const RoutingProblem& p = state.problem;
+    const bool uniform_start = !p.logits;
+    for_each_wave(state, [&](const Wave& wave) {
+        const int64_t samples = wave.samples, items = state.chunks * samples;
+        for_each(state, state.chunks, [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, uniform_start, scratch); });
+        for (int64_t t = 1; t <= p.iterations; ++t) {
+            if (t > 1 || !uniform_start) {
+                for_each(state, items, [&](int64_t item, T* scratch) {
+                    k.forward_pass(state, wave, t, item / samples, item % samples, scratch);
+                });
+            }
+            for_each(state, samples, [&](int64_t s, T*) { k.forward_step(state, buffers, wave, t, s); });
+        }
+    });
+}
+
+template <class T>
+void run_backward(const KeptState<T>& state, const RoutingBackward& buffers) {
+    const KeptKernels<T>& k = kept_kernels_for<T>();
+    const RoutingProblem& p = state.problem;
+    const bool from_votes = buffers.grad_x || buffers.grad_weight || buffers.grad_logits;
+    for_each_wave(state, [&](const Wave& wave) {
+        const int64_t samples = wave.samples, items = state.chunks * samples;
+        for_each(state, samples, [&](int64_t s, T*) { k.backward_start(state, buffers, wave, s); });
+        for_each(state, state.chunks, [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, false, scratch); });
+        for (int64_t t = p.iterations; t >= 2 && !p.gradient_last; --t) {
+            for_each(state, items, [&](int64_t item, T* scratch) {
+                k.backward_pass(state, buffers, wave, t, item / samples, item % samples, scratch);
+            });
+            for_each(state, samples, [&](int64_t s, T*) { k.backward_step(state, buffers, wave, t, s); });
+        }
+        if (from_votes) {
+            for_each(state, state.blocks,
+                     [&](int64_t block, T* scratch) { k.last_pass(state, buffers, wave, block, scratch); });
+        }
+        if (buffers.grad_bias) for_each(state, 1, [&](int64_t, T*) { k.finish_bias(state, buffers, wave); });
+    });
+}
+
 // Runs `body` on a team of the problem's threads; one thread needs no team.
 template <class Body>
 void on_team(int threads, Body body) {
@@ -95,9 +173,9 @@ Wanted wanted_of(const RoutingBackward& buffers) {
     return {buffers.grad_weight != nullptr, buffers.grad_logits != nullptr};
 }
 
-template <class T>
+template <class AnyState>
 Status forward(const RoutingProblem& problem, const RoutingForward& buffers) {
-    State<T> state;
+    AnyState state;
     const int64_t bytes = plan(problem, Direction::forward, {}, buffers.workspace, state);
     if (bytes < 0) return Status(-bytes);
     if (bytes > buffers.workspace_bytes) return Status::small_workspace;
@@ -105,9 +183,9 @@ Status forward(const RoutingProblem& problem, const RoutingForward& buffers) {
     return Status::ok;
 }
 
-template <class T>
+template <class AnyState>
 Status backward(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    State<T> state;
+    AnyState state;
     const int64_t bytes = plan(problem, Direction::backward, wanted_of(buffers), buffers.workspace, state);
     if (bytes < 0) return Status(-bytes);
     if (bytes > buffers.workspace_bytes) return Status::small_workspace;
@@ -115,15 +193,18 @@ Status backward(const RoutingProblem& problem, const RoutingBackward& buffers) {
     return Status::ok;
 }
 
+// Calls work with an empty state of the kind that the problem takes.
+template <class Work>
+auto with_state(const RoutingProblem& problem, Work work) {
+    const bool keep = votes_for(problem) == CpuVotes::wave;
+    if (problem.dtype == DType::float64) return keep ? work(KeptState<double>{}) : work(State<double>{});
+    return keep ? work(KeptState<float>{}) : work(State<float>{});
+}
+
 int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted) {
     const Status status = check(problem);
     if (status != Status::ok) return -int64_t(status);
-    if (problem.dtype == DType::float64) {
-        State<double> state;
-        return plan(problem, direction, wanted, nullptr, state);
-    }
-    State<float> state;
-    return plan(problem, direction, wanted, nullptr, state);
+    return with_state(problem, [&](auto state) { return plan(problem, direction, wanted, nullptr, state); });
 }
 
 }  // namespace
@@ -140,15 +221,13 @@ int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const Rout
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers) {
     const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
-    return problem.dtype == DType::float64 ? cpu::forward<double>(problem, buffers)
-                                           : cpu::forward<float>(problem, buffers);
+    return cpu::with_state(problem, [&](auto state) { return cpu::forward<decltype(state)>(problem, buffers); });
 }
 
 Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers) {
     const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
-    return problem.dtype == DType::float64 ? cpu::backward<double>(problem, buffers)
-                                           : cpu::backward<float>(problem, buffers);
+    return cpu::with_state(problem, [&](auto state) { return cpu::backward<decltype(state)>(problem, buffers); });
 }
 
 bool built_with_openmp() {

@@ -219,6 +219,48 @@ CAPSROUTE_INLINE void transpose_registers(V* row) {
     }
 }
 
+// Interleave the parts of `group` values, within each 128 bits, of a and b: their first halves, then their second.
+template <int group, class V, int... lane>
+CAPSROUTE_INLINE void interleave(V& a, V& b, Indices<lane...>) {
+    constexpr int width = sizeof...(lane), half = 2 / group;  // parts taken from either of them
+    const auto from = [](int n, int second) constexpr {
+        const int part = n % 4 / group;  // a and b by turns
+        return n / 4 * 4 + (part / 2 + second * half) * group + n % group + (part % 2) * width;
+    };
+    const V first = __builtin_shufflevector(a, b, from(lane, 0)...);
+    b = __builtin_shufflevector(a, b, from(lane, 1)...);
+    a = first;
+}
+
+// Sixteen registers of sixteen floats: two steps within 128 bits and two of whole 128 bits, whose shuffles take one
+// register index less than those of transpose_registers and twice as many of which are done at a time.
+template <class V>
+CAPSROUTE_INLINE void transpose_floats(V (&row)[16]) {
+    using All = typename MakeIndices<16>::type;
+    _Pragma("GCC unroll 8") for (int n = 0; n < 16; n += 2) interleave<1>(row[n], row[n + 1], All{});
+    _Pragma("GCC unroll 4") for (int n = 0; n < 16; n += 4) {
+        interleave<2>(row[n], row[n + 2], All{});      // columns 0 and 1 of each 128 bits
+        interleave<2>(row[n + 1], row[n + 3], All{});  // columns 2 and 3
+    }
+    V out[16];
+    _Pragma("GCC unroll 4") for (int c = 0; c < 4; ++c) {
+        constexpr int kFrom[4] = {0, 2, 1, 3};  // where column c of each four rows stands
+        const V a = row[kFrom[c]], b = row[4 + kFrom[c]], d = row[8 + kFrom[c]], e = row[12 + kFrom[c]];
+        const V ab_low = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const V ab_high = __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        const V de_low = __builtin_shufflevector(d, e, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+        const V de_high = __builtin_shufflevector(d, e, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+        out[c] = __builtin_shufflevector(ab_low, de_low, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+        out[4 + c] =
+            __builtin_shufflevector(ab_low, de_low, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+        out[8 + c] =
+            __builtin_shufflevector(ab_high, de_high, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+        out[12 + c] =
+            __builtin_shufflevector(ab_high, de_high, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    }
+    _Pragma("GCC unroll 16") for (int n = 0; n < 16; ++n) row[n] = out[n];
+}
+
 // Transpose a square of kLanes x kLanes values.
 template <class T>
 CAPSROUTE_INLINE void transpose(Pack<T> (&rows)[kLanes<T>]) {
@@ -228,7 +270,11 @@ CAPSROUTE_INLINE void transpose(Pack<T> (&rows)[kLanes<T>]) {
         _Pragma("GCC unroll 4") for (int q = 0; q < kRegisters; ++q) {
             typename Pack<T>::V block[width];
             _Pragma("GCC unroll 16") for (int n = 0; n < width; ++n) block[n] = rows[p * width + n].v[q];
-            transpose_registers<1, width>(block);
+            if constexpr (width == 16) {
+                transpose_floats(block);
+            } else {
+                transpose_registers<1, width>(block);
+            }
             _Pragma("GCC unroll 16") for (int n = 0; n < width; ++n) out[q * width + n].v[p] = block[n];
         }
     }

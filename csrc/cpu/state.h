@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../capsroute.h"
+#include "kept.h"
 
 namespace capsroute::cpu {
 
@@ -16,6 +17,7 @@ struct State {
     int64_t tiles;            // of N samples
     int64_t chunks;           // of inputs; follows from the sizes alone, as does everything that orders a sum
     int64_t chunk_inputs;
+    bool keeps_votes;  // a thread takes a tile through all passes and keeps its votes; then there is one chunk
 
     T* present;  // [tiles, J, N]; 1 or 0; null without an output mask
     T* uniform;  // [tiles, J, N]; coupling of the first iteration without initial logits
@@ -63,6 +65,8 @@ struct Kernels {
 struct KernelTable {
     Kernels<float> of_float;
     Kernels<double> of_double;
+    KeptKernels<float> kept_of_float;
+    KeptKernels<double> kept_of_double;
 };
 
 // What one call may use of a thread's scratch.
@@ -74,6 +78,7 @@ struct Scratch {
     T* row;     // [J, D, d]; one input's weight in the accumulation type, where it is stored in another
     T* update;  // [J*D rounded up to N, d]; gradient of one input's weight, in blocks of [d, N]
     T* pose;    // [d, N]; gradient of one input for a tile
+    T* kept;    // [I, J*D, N]; the votes of a tile, where they are kept
     int64_t size;
 };
 
@@ -98,6 +103,8 @@ static inline Scratch<T> divide_scratch(const State<T>& state, T* from) {
     used += votes * size;
     out.pose = from + used;
     used += size * lanes;
+    out.kept = from + used;
+    used += state.keeps_votes ? problem.inputs * state.votes_per_input * lanes : 0;
     out.size = (used + lanes - 1) / lanes * lanes;
     return out;
 }

@@ -76,10 +76,17 @@ inline void transpose_out(capsroute::DType dtype, const T* from, int64_t samples
         transpose(block);
         for (int n = 0; n < samples; ++n) store_as(dtype, to, offset + n * stride + column, block[n]);
     }
-    for (; column < columns; ++column) {
-        for (int n = 0; n < samples; ++n) {
-            write(dtype, to, offset + n * stride + column, from[column * kLanes<T> + n]);
-        }
+    if (column == columns) return;
+    const int64_t left = columns - column;
+    Pack<T> block[kLanes<T>];
+    for (int64_t n = 0; n < kLanes<T>; ++n) {
+        block[n] = n < left ? load(from + (column + n) * kLanes<T>) : splat(T(0));
+    }
+    transpose(block);
+    for (int64_t n = 0; n < samples; ++n) {
+        alignas(64) T values[kLanes<T>];
+        store(values, block[n]);
+        for (int64_t c = 0; c < left; ++c) write(dtype, to, offset + n * stride + column + c, values[c]);
     }
 }
 
@@ -249,6 +256,14 @@ inline const T* pack_x(const State<T>& state, int64_t tile, int64_t first_input,
     return to;
 }
 
+// The scratch of one input: its votes stand at their place among the kept ones where votes are kept.
+template <class T>
+inline Scratch<T> scratch_of_input(const State<T>& state, const Scratch<T>& scratch, int64_t input) {
+    Scratch<T> own = scratch;
+    if (state.keeps_votes) own.votes = scratch.kept + input * state.votes_per_input * kLanes<T>;
+    return own;
+}
+
 // scratch.votes = the votes of one input, packed in x, for a tile; dots (and second_dots) their products with the
 // queries.
 template <int kQueries, class T>
@@ -269,6 +284,17 @@ inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const
         votes_from_weight<kQueries, 16>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
     } else {
         votes_from_weight<kQueries, 0>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
+    }
+}
+
+// The same for a pass: votes that were kept by the pass before are not made again.
+template <int kQueries, class T>
+inline void votes_of_pass(const State<T>& state, bool first_pass, int64_t tile, int64_t input, const T* x,
+                          const Scratch<T>& scratch, const T* query, const T* second_query, T* dots, T* second_dots) {
+    if (first_pass || !state.keeps_votes) {
+        make_votes<kQueries>(state, tile, input, x, scratch, query, second_query, dots, second_dots);
+    } else if constexpr (kQueries > 0) {
+        dot_products<kQueries>(state.problem, scratch.votes, query, second_query, dots, second_dots);
     }
 }
 

@@ -59,6 +59,13 @@ void choose_votes(const std::string& name) {
     throw std::invalid_argument("votes must be one of " + known + ", got '" + name + "'");
 }
 
+// How the CPU kernels get at the votes of a problem.
+std::string votes_of(const PlacedProblem& placed) {
+    const char* name = capsroute::cpu_votes_of(placed.problem);
+    if (!name) throw std::runtime_error("capsroute core: not a problem that can be routed");
+    return name;
+}
+
 void choose_isa(const std::string& name) {
     if (capsroute::cpu_isa_choose(name.c_str())) return;
     std::string known;

@@ -7,6 +7,8 @@
 namespace {
 
 using capsroute::RoutingBackward;
+using capsroute::cpu::kLastInputs;
+using capsroute::cpu::scratch_of_last;
 
 // a = squash'(s)^T gradient for output j of a tile; s includes the bias. Also the mean of c p under a softmax over
 // inputs, which is (s without the bias) . a.
@@ -205,32 +207,55 @@ inline void votes_of_last_iteration(const State<T>& state, const VoteGradient<T>
     }
 }
 
-// votes[k] .. = sum over the iterations of c a + (gradient of the logit) V, for kBlock votes of output j.
-template <int kBlock, class T>
-CAPSROUTE_INLINE void combine_terms(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t j,
-                                    int64_t k, T* votes) {
+// The gradient of kBlock votes of output j of kInputs inputs: sum over the iterations of c a + (gradient of the logit) V.
+// a and V, which outgrow the nearest cache, are read once for all these inputs.
+template <int kBlock, int kInputs, class T>
+CAPSROUTE_INLINE void combine_terms(const State<T>& state, const VoteGradient<T> (&terms)[kLastInputs],
+                                    T* const (&votes)[kLastInputs], int64_t tile, int64_t j, int64_t k) {
     const int64_t row = state.problem.outputs * kLanes<T>;
-    Pack<T> sum[kBlock];
-    _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = splat(T(0));
-    for (int64_t t = terms.first_iteration; t <= state.problem.iterations; ++t) {
-        const Pack<T> c = load(terms.coupling + (t - 1) * row + j * kLanes<T>);
-        const T* slope = slope_of(state, t, tile) + k * kLanes<T>;
-        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = fma(c, load(slope + b * kLanes<T>), sum[b]);
-        if (!terms.passes_through_logits(t)) continue;
-        const Pack<T> g = load(terms.logit_gradient + (t - 1) * row + j * kLanes<T>);
-        const T* query = tile_of(state.query, state, t - 1, tile, state.votes_per_input) + k * kLanes<T>;
-        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[b] = fma(g, load(query + b * kLanes<T>), sum[b]);
+    Pack<T> sum[kInputs][kBlock];
+    _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) {
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[n][b] = splat(T(0));
     }
-    _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) store(votes + (k + b) * kLanes<T>, sum[b]);
+    const auto add = [&](const T* from, T* VoteGradient<T>::*coefficients, int64_t t) __attribute__((always_inline)) {
+        Pack<T> c[kInputs];
+        _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) {
+            c[n] = load(terms[n].*coefficients + (t - 1) * row + j * kLanes<T>);
+        }
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) {
+            const Pack<T> value = load(from + (k + b) * kLanes<T>);
+            _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) sum[n][b] = fma(c[n], value, sum[n][b]);
+        }
+    };
+    for (int64_t t = terms[0].first_iteration; t <= state.problem.iterations; ++t) {
+        add(slope_of(state, t, tile), &VoteGradient<T>::coupling, t);
+        if (!terms[0].passes_through_logits(t)) continue;
+        add(tile_of(state.query, state, t - 1, tile, state.votes_per_input), &VoteGradient<T>::logit_gradient, t);
+    }
+    _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) {
+        _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) store(votes[n] + (k + b) * kLanes<T>, sum[n][b]);
+    }
 }
 
-// Fills the terms of one input, whose votes and products of the last iteration are there, then replaces scratch.votes
-// by the gradient of the votes.
+// Replaces the votes of kInputs inputs, whose terms are filled, by their gradient.
+template <int kInputs, class T>
+inline void vote_gradients(const State<T>& state, const VoteGradient<T> (&terms)[kLastInputs],
+                           T* const (&votes)[kLastInputs], int64_t tile) {
+    const int64_t size = state.problem.output_size;
+    constexpr int kBlock = 8;
+    for (int64_t j = 0; j < state.problem.outputs; ++j) {
+        int64_t k = j * size;
+        for (; k + kBlock <= (j + 1) * size; k += kBlock) combine_terms<kBlock, kInputs>(state, terms, votes, tile, j, k);
+        for (; k < (j + 1) * size; ++k) combine_terms<1, kInputs>(state, terms, votes, tile, j, k);
+    }
+}
+
+// Fills the terms of one input, whose votes and products of the last iteration are there.
 template <class T>
-inline void vote_gradient(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
+inline void fill_terms(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
                           const Scratch<T>& scratch) {
     const RoutingProblem& problem = state.problem;
-    const int64_t outputs = problem.outputs, size = problem.output_size, row = outputs * kLanes<T>;
+    const int64_t row = problem.outputs * kLanes<T>;
     for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) store(terms.initial_logits + k, splat(T(0)));
     for (int64_t t = terms.first_iteration; t <= problem.iterations; ++t) {
         T* c = terms.coupling + (t - 1) * row;
@@ -254,11 +279,6 @@ inline void vote_gradient(const State<T>& state, const VoteGradient<T>& terms, i
         for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) {
             store(terms.initial_logits + k, load(terms.initial_logits + k) + load(gradient + k));
         }
-    }
-    for (int64_t j = 0; j < outputs; ++j) {
-        int64_t k = j * size;
-        for (; k + 8 <= (j + 1) * size; k += 8) combine_terms<8>(state, terms, tile, j, k, scratch.votes);
-        for (; k < (j + 1) * size; ++k) combine_terms<1>(state, terms, tile, j, k, scratch.votes);
     }
 }
 
@@ -327,60 +347,93 @@ inline void store_logit_gradient(const State<T>& state, const RoutingBackward& b
     }
 }
 
+// Gradients of `inputs` inputs from `input` on, which share weights from `weight` on, for one tile; those of the weights
+// are added to scratch.update.
+template <class T>
+inline void last_pass_of_tile(const State<T>& state, const RoutingBackward& buffers, int64_t part, int64_t tile,
+                              int64_t input, int64_t inputs, const T* weight, const Scratch<T>& scratch) {
+    static_assert(kLastInputs == 2);
+    const RoutingProblem& problem = state.problem;
+    const int64_t count = state.votes_per_input, blocks = (count + kLanes<T> - 1) / kLanes<T>, size = problem.input_size;
+    const Scratch<T> own[] = {scratch, scratch_of_last(state, scratch, 1)};
+    const VoteGradient<T> terms[] = {{state, buffers, own[0]}, {state, buffers, own[1]}};
+    T* const votes[] = {own[0].votes, own[1].votes};
+    pack_x(state, tile, input, inputs, scratch.x);
+    for (int64_t n = 0; n < inputs; ++n) {
+        votes_of_last_iteration(state, terms[n], tile, input + n, own[n].x, own[n]);
+        fill_terms(state, terms[n], tile, input + n, own[n]);
+        if (terms[n].logits_wanted) store_logit_gradient(state, buffers, terms[n], part, tile, input + n);
+    }
+    if (inputs == 2) {
+        vote_gradients<2>(state, terms, votes, tile);
+    } else {
+        vote_gradients<1>(state, terms, votes, tile);
+    }
+    const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T> * problem.inputs + input;
+    for (int64_t n = 0; n < inputs; ++n) {
+        if (buffers.grad_votes) {
+            transpose_out(problem.dtype, votes[n], samples, count, buffers.grad_votes, (first + n) * count,
+                          problem.inputs * count);
+        }
+        if (buffers.grad_x) pose_blocks<8>(weight + n * count * size, size, 0, votes[n], count, own[n].pose);
+        if (buffers.grad_weight) add_outer_product(votes[n], blocks, own[n].x, size, own[n].update);
+    }
+    if (buffers.grad_x) {
+        transpose_out(problem.dtype, scratch.pose, samples, inputs * size, buffers.grad_x, first * size,
+                      problem.inputs * size);
+    }
+}
+
+// Stores the gradient of one input's weight, or its part.
+template <class T>
+inline void store_weight_gradient(const State<T>& state, const RoutingBackward& buffers, int64_t part,
+                                  int64_t weight_input, const T* update) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t count = state.votes_per_input, size = problem.input_size, to = weight_input * count * size;
+    for (int64_t k = 0; k < count; ++k) {
+        const T* of_block = update + k / kLanes<T> * size * kLanes<T> + k % kLanes<T>;
+        for (int64_t e = 0; e < size; ++e) {
+            const T value = of_block[e * kLanes<T>];
+            if (state.part_weight) {
+                state.part_weight[part * problem.weight_inputs * count * size + to + k * size + e] = value;
+            } else {
+                write(problem.dtype, buffers.grad_weight, to + k * size + e, value);
+            }
+        }
+    }
+}
+
 template <class T>
 void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t group, int64_t part, T* scratch_memory) {
     const RoutingProblem& problem = state.problem;
     const Scratch<T> scratch = capsroute::cpu::divide_scratch(state, scratch_memory);
-    const VoteGradient<T> terms(state, buffers, scratch);
-    const int64_t count = state.votes_per_input, blocks = (count + kLanes<T> - 1) / kLanes<T>;
-    const int64_t size = problem.input_size;
+    const int64_t count = state.votes_per_input, padded = (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
     const int64_t repeats = problem.inputs / state.weight_inputs, pairs = repeats * state.tiles;
     const int64_t first_pair = part * state.part_pairs;
     const int64_t end_pair = first_pair + state.part_pairs < pairs ? first_pair + state.part_pairs : pairs;
     const int64_t first_input = group * state.group_inputs;
     const int64_t end_input =
         first_input + state.group_inputs < state.weight_inputs ? first_input + state.group_inputs : state.weight_inputs;
-    for (int64_t k = count * kLanes<T>; k < blocks * kLanes<T> * kLanes<T>; ++k) scratch.votes[k] = 0;
-    for (int64_t weight_input = first_input; weight_input < end_input; ++weight_input) {
-        const int64_t update_size = blocks * kLanes<T> * size;
+    for (int64_t n = 0; n < kLastInputs; ++n) {  // votes that fill up the last register
+        T* votes = scratch_of_last(state, scratch, n).votes;
+        for (int64_t k = count * kLanes<T>; k < padded * kLanes<T>; ++k) votes[k] = 0;
+    }
+    for (int64_t w = first_input; w < end_input; w += kLastInputs) {
+        const int64_t inputs = end_input - w < kLastInputs ? end_input - w : kLastInputs;
+        const int64_t update_size = inputs * padded * problem.input_size;
         for (int64_t k = 0; buffers.grad_weight && k < update_size; ++k) scratch.update[k] = 0;
         for (int64_t repeat = 0; state.part_logits && repeat < repeats; ++repeat) {
-            const int64_t input = repeat * state.weight_inputs + weight_input;
+            const int64_t input = repeat * state.weight_inputs + w;
             T* sums = state.part_logits + (part * problem.inputs + input) * problem.outputs;
-            for (int64_t j = 0; j < problem.outputs; ++j) sums[j] = 0;
+            for (int64_t j = 0; j < inputs * problem.outputs; ++j) sums[j] = 0;
         }
-        const T* weight = problem.votes ? nullptr : weight_of(problem, weight_input, scratch.row);
+        const T* weight = problem.votes ? nullptr : weights_of(problem, w, inputs, scratch.row);
         for (int64_t pair = first_pair; pair < end_pair; ++pair) {
-            const int64_t input = pair / state.tiles * state.weight_inputs + weight_input, tile = pair % state.tiles;
-            const T* x = pack_x(state, tile, input, 1, scratch.x);
-            votes_of_last_iteration(state, terms, tile, input, x, scratch);
-            vote_gradient(state, terms, tile, input, scratch);
-            if (terms.logits_wanted) store_logit_gradient(state, buffers, terms, part, tile, input);
-            const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T> * problem.inputs + input;
-            if (buffers.grad_votes) {
-                transpose_out(problem.dtype, scratch.votes, samples, count, buffers.grad_votes, first * count,
-                              problem.inputs * count);
-            }
-            if (buffers.grad_x) {
-                pose_blocks<8>(weight, size, 0, scratch.votes, count, scratch.pose);
-                transpose_out(problem.dtype, scratch.pose, samples, size, buffers.grad_x, first * size,
-                              problem.inputs * size);
-            }
-            if (buffers.grad_weight) {
-                add_outer_product(scratch.votes, blocks, x, size, scratch.update);
-            }
+            const int64_t input = pair / state.tiles * state.weight_inputs + w, tile = pair % state.tiles;
+            last_pass_of_tile(state, buffers, part, tile, input, inputs, weight, scratch);
         }
-        if (!buffers.grad_weight) continue;
-        for (int64_t k = 0; k < count; ++k) {
-            const T* of_block = scratch.update + k / kLanes<T> * size * kLanes<T> + k % kLanes<T>;
-            const int64_t to = (weight_input * count + k) * size;
-            for (int64_t e = 0; e < size; ++e) {
-                if (state.part_weight) {
-                    state.part_weight[part * problem.weight_inputs * count * size + to + e] = of_block[e * kLanes<T>];
-                } else {
-                    write(problem.dtype, buffers.grad_weight, to + e, of_block[e * kLanes<T>]);
-                }
-            }
+        for (int64_t n = 0; buffers.grad_weight && n < inputs; ++n) {
+            store_weight_gradient(state, buffers, part, w + n, scratch_of_last(state, scratch, n).update);
         }
     }
 }

@@ -69,10 +69,13 @@ struct KernelTable {
     KeptKernels<double> kept_of_double;
 };
 
-// What one call may use of a thread's scratch.
+constexpr int64_t kLastInputs = 2;  // the last pass takes so many inputs at once
+
+// What one call may use of a thread's scratch. The last pass has room for kLastInputs inputs, one after the other, in
+// all but `kept`.
 template <class T>
 struct Scratch {
-    T* x;       // [chunk_inputs, d, N]; the inputs of a chunk for a tile
+    T* x;       // [max(chunk_inputs, kLastInputs), d, N]; the inputs of a chunk for a tile
     T* votes;   // [J*D rounded up to N, N]; the votes of one input for a tile, then their gradient
     T* terms;   // [2 T + 1, J, N]; per iteration coupling coefficients and logit gradients, and the sum of the latter
     T* row;     // [J, D, d]; one input's weight in the accumulation type, where it is stored in another
@@ -86,27 +89,42 @@ template <class T>
 static inline Scratch<T> divide_scratch(const State<T>& state, T* from) {
     const RoutingProblem& problem = state.problem;
     const int64_t lanes = kTileBytes / int64_t(sizeof(T));
-    const int64_t votes = (problem.outputs * problem.output_size + lanes - 1) / lanes * lanes;
+    const int64_t votes = (state.votes_per_input + lanes - 1) / lanes * lanes;
     const int64_t size = problem.votes ? 1 : problem.input_size;
     const bool converted = problem.dtype == DType::bfloat16 || problem.dtype == DType::float16;
-    Scratch<T> out;
+    const int64_t inputs = state.chunk_inputs > kLastInputs ? state.chunk_inputs : kLastInputs;
     int64_t used = 0;
-    out.x = from + used;
-    used += problem.votes ? 0 : state.chunk_inputs * size * lanes;
-    out.votes = from + used;
-    used += votes * lanes;
-    out.terms = from + used;
-    used += (2 * problem.iterations + 1) * problem.outputs * lanes;
-    out.row = from + used;
-    used += converted ? votes * size : 0;
-    out.update = from + used;
-    used += votes * size;
-    out.pose = from + used;
-    used += size * lanes;
-    out.kept = from + used;
-    used += state.keeps_votes ? problem.inputs * state.votes_per_input * lanes : 0;
-    out.size = (used + lanes - 1) / lanes * lanes;
+    const auto take = [&](int64_t count) {
+        T* piece = from + used;
+        used += (count + lanes - 1) / lanes * lanes;
+        return piece;
+    };
+    Scratch<T> out;
+    out.x = take(problem.votes ? 0 : inputs * size * lanes);
+    out.votes = take(kLastInputs * votes * lanes);
+    out.terms = take(kLastInputs * (2 * problem.iterations + 1) * problem.outputs * lanes);
+    out.row = take(converted ? kLastInputs * state.votes_per_input * size : 0);
+    out.update = take(kLastInputs * votes * size);
+    out.pose = take(kLastInputs * size * lanes);
+    out.kept = take(state.keeps_votes ? problem.inputs * state.votes_per_input * lanes : 0);
+    out.size = used;
     return out;
+}
+
+// The scratch of the n-th input of those that the last pass takes at once.
+template <class T>
+static inline Scratch<T> scratch_of_last(const State<T>& state, Scratch<T> scratch, int64_t n) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t lanes = kTileBytes / int64_t(sizeof(T));
+    const int64_t votes = (state.votes_per_input + lanes - 1) / lanes * lanes;
+    const int64_t size = problem.votes ? 1 : problem.input_size;
+    scratch.x += n * size * lanes;
+    scratch.votes += n * votes * lanes;
+    scratch.terms += n * (2 * problem.iterations + 1) * problem.outputs * lanes;
+    scratch.row += n * state.votes_per_input * size;
+    scratch.update += n * votes * size;
+    scratch.pose += n * size * lanes;
+    return scratch;
 }
 
 }  // namespace capsroute::cpu

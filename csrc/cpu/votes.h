@@ -37,32 +37,29 @@ CAPSROUTE_INLINE void store_as(capsroute::DType dtype, void* to, int64_t index, 
     for (int n = 0; n < kLanes<T>; ++n) write(dtype, to, index + n, values[n]);
 }
 
-// to[column][lane] = from[offset + lane * stride + column], 0 for lanes that have no sample.
+// to[column][lane] = from[offset + lane * stride + column], 0 for lanes that have no sample. Elements from `end` on are
+// not read.
 template <class T>
 inline void transpose_in(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples,
-                         int64_t columns, T* to) {
-    int64_t column = 0;
-    for (; column + kLanes<T> <= columns; column += kLanes<T>) {
+                         int64_t columns, int64_t end, T* to) {
+    for (int64_t column = 0; column < columns; column += kLanes<T>) {
+        const int64_t left = columns - column < kLanes<T> ? columns - column : kLanes<T>;
         Pack<T> block[kLanes<T>];
         for (int n = 0; n < kLanes<T>; ++n) {
-            block[n] = n < samples ? load_as<T>(dtype, from, offset + n * stride + column) : splat(T(0));
+            const int64_t at = offset + n * stride + column;
+            if (n >= samples) {
+                block[n] = splat(T(0));
+            } else if (at + kLanes<T> <= end) {  // columns beyond the last are read, and dropped below
+                block[n] = load_as<T>(dtype, from, at);
+            } else {
+                alignas(64) T values[kLanes<T>] = {};
+                for (int64_t c = 0; c < left; ++c) values[c] = read<T>(dtype, from, at + c);
+                block[n] = load(values);
+            }
         }
         transpose(block);
-        for (int n = 0; n < kLanes<T>; ++n) store(to + (column + n) * kLanes<T>, block[n]);
+        for (int64_t n = 0; n < left; ++n) store(to + (column + n) * kLanes<T>, block[n]);
     }
-    if (column == columns) return;
-    // The last columns, from rows padded with zeros.
-    const int64_t left = columns - column;
-    Pack<T> block[kLanes<T>];
-    for (int n = 0; n < kLanes<T>; ++n) {
-        alignas(64) T values[kLanes<T>] = {};
-        for (int64_t c = 0; n < samples && c < left; ++c) {
-            values[c] = read<T>(dtype, from, offset + n * stride + column + c);
-        }
-        block[n] = load(values);
-    }
-    transpose(block);
-    for (int64_t n = 0; n < left; ++n) store(to + (column + n) * kLanes<T>, block[n]);
 }
 
 // to[offset + lane * stride + column] = from[column][lane] for the samples of a tile.
@@ -209,7 +206,8 @@ inline void votes_from_tensor(const State<T>& state, int64_t tile, int64_t input
     const int64_t offset = tile * kLanes<T> * stride[0] + input * stride[1];
     T* votes = scratch.votes;
     if (stride[3] == 1 && (stride[2] == problem.output_size || problem.outputs == 1)) {
-        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, state.votes_per_input, votes);
+        const int64_t end = offset + (samples - 1) * stride[0] + state.votes_per_input;  // nothing is known of the rest
+        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, state.votes_per_input, end, votes);
     } else {
         for (int64_t j = 0; j < problem.outputs; ++j) {
             for (int64_t k = 0; k < problem.output_size; ++k, votes += kLanes<T>) {
@@ -233,11 +231,11 @@ inline void votes_from_tensor(const State<T>& state, int64_t tile, int64_t input
     }
 }
 
-// The weight of an input, [J*D, d], in the accumulation type.
+// The weights [inputs, J*D, d] from that of an input on, in the accumulation type.
 template <class T>
-inline const T* weight_of(const RoutingProblem& problem, int64_t input, T* buffer) {
+inline const T* weights_of(const RoutingProblem& problem, int64_t input, int64_t inputs, T* buffer) {
     const int64_t count = problem.outputs * problem.output_size * problem.input_size;
-    return row(problem.dtype, problem.weight, input % problem.weight_inputs * count, count, buffer);
+    return row(problem.dtype, problem.weight, input % problem.weight_inputs * count, inputs * count, buffer);
 }
 
 // x of some inputs for a tile, [inputs, d, N], in `to`; 0 where the input is absent or the lane has no sample.
@@ -247,7 +245,7 @@ inline const T* pack_x(const State<T>& state, int64_t tile, int64_t first_input,
     if (problem.votes) return to;  // there is no x
     const int64_t size = problem.input_size, per_sample = problem.inputs * size;
     transpose_in(problem.dtype, problem.x, tile * kLanes<T> * per_sample + first_input * size, per_sample,
-                 samples_in_tile(state, tile), inputs * size, to);
+                 samples_in_tile(state, tile), inputs * size, problem.batch * per_sample, to);
     T* x = to;
     for (int64_t i = 0; problem.input_mask && i < inputs; ++i) {
         const Pack<T> there = input_present(state, tile, first_input + i);
@@ -277,7 +275,7 @@ inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const
         }
         return;
     }
-    const T* weight = weight_of(problem, input, scratch.row);
+    const T* weight = weights_of(problem, input, 1, scratch.row);
     if (problem.input_size == 8) {
         votes_from_weight<kQueries, 8>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
     } else if (problem.input_size == 16) {

@@ -54,9 +54,13 @@ def test_dynamic_routing(case: Case, backward: bool, kernel: str) -> None:
 @pytest.mark.parametrize("case", [Case((1, 4096, 8, 32, 16))], ids=str)
 @pytest.mark.parametrize("backward", [False, True])
 def test_one_sample(case: Case, backward: bool, kernel: str) -> None:
-    """Kernels may work on several lanes where there is one sample, and yet not take as much as its votes."""
+    """Kernels may work on several lanes where there is one sample, and yet not take as much as its votes.
+
+    But for those that keep the votes of a sample: they take these once, and half as much beside them.
+    """
     tensors = case.tensors(torch.float32)
-    assert extra(tensors, case, "dynamic_routing", backward) < bytes_of(votes_of(tensors)["votes"])
+    share = 1.5 if kernel.endswith("-wave") else 1.0
+    assert extra(tensors, case, "dynamic_routing", backward) < share * bytes_of(votes_of(tensors)["votes"])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -58,6 +58,12 @@ void choose_isa(const std::string& name) {
                                 ", got '" + name + "'");
 }
 
+int64_t multiply_adds(int64_t rounds, int threads, bool float64) {
+    if (rounds < 1 || threads < 1) throw std::invalid_argument("rounds and threads must be at least 1");
+    py::gil_scoped_release unlocked;
+    return capsroute::cpu_multiply_adds(rounds, threads, float64);
+}
+
 py::dict build_info() {
     py::dict info;
     info["version"] = CAPSROUTE_VERSION;
@@ -78,6 +84,7 @@ PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
     m.def("cpu_isa", &capsroute::cpu_isa);
     m.def("usable_cpu_isas", [] { return isa_names(true); });
     m.def("choose_cpu_isa", &choose_isa, "name"_a);
+    m.def("cpu_multiply_adds", &multiply_adds, "rounds"_a, "threads"_a, "float64"_a);
 
     // A forced instruction set that cannot be had is an error here, not a silent other choice.
     if (const char* forced = std::getenv("CAPSROUTE_CPU_ISA"); forced && *forced) {

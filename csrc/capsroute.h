@@ -123,4 +123,8 @@ const char* cpu_isa();                  // the chosen one: the widest usable, or
 bool cpu_isa_choose(const char* name);  // false, and nothing changed, when unknown or not usable
 bool built_with_openmp();
 
+// Runs `rounds` >= 1 rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of
+// `threads` >= 1 threads. Returns the operations done, two per multiply-add; with the time taken, they are the peak.
+int64_t cpu_multiply_adds(int64_t rounds, int threads, bool float64);
+
 }  // namespace capsroute

@@ -47,7 +47,7 @@ class LiveReport:
         """Print the machine and its limits."""
         self.console.print(text, highlight=False)
         self.console.print(
-            f"measured limits: {ceilings.flops / 1e9:.0f} GFLOP/s (matrix product), "
+            f"measured limits: {ceilings.flops / 1e9:.0f} GFLOP/s (multiply-adds), "
             f"{ceilings.bandwidth / 1e9:.1f} GB/s (copy)",
             highlight=False,
         )

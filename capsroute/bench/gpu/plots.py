@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from capsroute.bench.compare import fastest
 from capsroute.bench.workload import OURS
 
 from .plan import FIRST, is_swept, passes_of
 from .timings import Row
-from .views import Contenders, by_shape, fastest, speedup
+from .views import Contenders, by_shape, speedup
 
 _PASSES = (None, "all")
 _FAMILIES = (OURS, "compile", "eager")  # in the order of their colours

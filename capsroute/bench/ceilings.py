@@ -27,6 +27,13 @@ class Ceilings:
     flops: float
     bandwidth: float
 
+    @property
+    def headline(self) -> str:
+        """Both in one line, for the head of a table."""
+        return (
+            f"measured limits: {self.flops / 1e9:.0f} GFLOP/s (multiply-adds), {self.bandwidth / 1e9:.1f} GB/s (copy)"
+        )
+
     def seconds(self, flops: int, traffic: int) -> float:
         """The limit: no less time for so many operations and bytes, done at once."""
         return max(flops / self.flops, traffic / self.bandwidth)

@@ -29,6 +29,10 @@ def test_the_limit_is_the_larger_time() -> None:
     assert limits.seconds(200, 30) == 3.0
 
 
+def test_headline() -> None:
+    assert Ceilings(1e11, 2.5e10).headline == "measured limits: 100 GFLOP/s (multiply-adds), 25.0 GB/s (copy)"
+
+
 def test_operations_are_those_of_all_rounds_and_threads(cpu_isa: str) -> None:
     one = _native.cpu_multiply_adds(1, 1, False)
     assert one % 2 == 0

@@ -67,6 +67,7 @@ def draw_speedups(axes: Any, shapes: Mapping[str, Sequence[Timed]]) -> bool:
     name_bars(axes, shapes)
     axes.axvline(1.0, color="black", linewidth=1)
     axes.set_xscale("log")
+    write_numbers(axes.xaxis)
     axes.set_xlabel("times faster")
     return found
 
@@ -76,3 +77,12 @@ def name_bars(axes: Any, names: Iterable[str]) -> None:
     names = list(names)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
+
+
+def write_numbers(axis: Any) -> None:
+    """Write plain numbers on a logarithmic axis, which would have powers of ten, at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

@@ -100,6 +100,7 @@ def _lines(axes: Any, swept: Swept, number: Callable[[Row], float | None]) -> bo
     values = sorted(_by_value(swept))
     axes.set_xticks(values, map(str, values))
     axes.minorticks_off()
+    panels.write_numbers(axes.yaxis)
     axes.set_xlabel(_SIZES[swept[0][0].axis])
     return found
 

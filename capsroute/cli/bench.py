@@ -125,7 +125,7 @@ def _measure(args: argparse.Namespace, plan: Plan, axes: Sequence[str]) -> Recor
     limits = ceilings.measure(suite.DTYPES[plan.dtype])
     record = Record(environment.describe(), limits)
     with LiveReport(Console()) as report:
-        report.headline(f"{record.headline}, {plan.dtype}")
+        report.headline(f"{plan.dtype} on {record.headline}")
         for shape, rows in suite.run(plan, limits, report.tell):
             report.add(shape, rows)
             record.rows += rows

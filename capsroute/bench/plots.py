@@ -65,7 +65,7 @@ def _shares(axes: Any, shapes: Shapes) -> bool:
             axes.barh(*zip(*bars, strict=True), height=0.27, label=family, color=panels.colour(family))
             found = True
     panels.name_bars(axes, shapes)
-    axes.set_xlim(0, 100)
+    axes.axvline(100, color="black", linewidth=1)  # beyond it is who makes the votes once: see flops.py
     axes.set_xlabel("% of the limit by operations and bytes")
     return found
 

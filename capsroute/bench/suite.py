@@ -67,7 +67,7 @@ class Row:
 
     @property
     def limit_share(self) -> float | None:
-        """How much of the time the limit takes; above 1 only for who does fewer operations than :mod:`.flops` counts."""
+        """The limit in parts of the time; above 1 only for who does fewer operations than :mod:`.flops` counts."""
         return None if self.seconds is None or self.limit_seconds is None else self.limit_seconds / self.seconds
 
 

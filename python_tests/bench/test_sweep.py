@@ -45,12 +45,13 @@ def test_threads_have_limits_of_their_own_and_are_given_back(monkeypatch: pytest
         return Ceilings(1e9 * measured[-1], 1e12)
 
     monkeypatch.setattr(ceilings, "measure", measure)
+    monkeypatch.setattr(sweep, "points", lambda axis: [Point(axis, 2), Point(axis, 1)])
     monkeypatch.setattr(shapes, "SHAPES", (Shape("mnist", 2, 3, 4, 5, 6, 2, ""),))
     rows: list[Row] = []
     for point, shape, finished in sweep.run(["threads"], Plan([], compare=[], gradients=[], rounds=1), LIMITS):
         assert torch.get_num_threads() == point.value
         assert shape == point.shape
         rows += finished
-    assert measured == [1, 2]
-    assert rows[0].limit_seconds == 2 * rows[1].limit_seconds
+    assert measured == [2, 1]
+    assert 2 * rows[0].limit_seconds == rows[1].limit_seconds
     assert torch.get_num_threads() == 2

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from capsroute.bench.compare import fastest
-from capsroute.bench.texts import markdown_table, number
+from capsroute.bench.texts import markdown_table, number, significant
 from capsroute.bench.workload import OURS
 
 from . import variants
@@ -167,8 +167,4 @@ def _section(title: str, lines: list[str], level: int = 2) -> list[str]:
 
 
 def _micro(seconds: float | None) -> str:
-    """Microseconds with three digits or all before the point."""
-    if seconds is None:
-        return "-"
-    value = seconds * 1e6
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return significant(seconds, 1e6)

@@ -114,12 +114,12 @@ def test_rows(convolutions: str) -> None:
 
 # torch.compile looks at the gradients of its arguments itself; x comes out of the convolutions and has none.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-def test_compiled_routing_runs() -> None:
-    ours, *compiled = training_suite.run(Plan(3, "bfloat16", ["compile"], 1, DIGITS))
-    assert [row.contender for row in compiled] == ["compile einsum", "compile bmm"]
-    assert [row.problem for row in compiled] == [None, None]
+def test_compiled_routing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "FORMULATIONS", {"bmm": peers.bmm})  # one is enough, and takes seconds to compile
+    ours, compiled = training_suite.run(Plan(3, "bfloat16", ["compile"], 1, DIGITS))
+    assert (compiled.contender, compiled.problem) == ("compile bmm", None)
     assert ours.x_eager is None
-    assert ours.x_compile == pytest.approx(min(row.seconds for row in compiled) / ours.seconds)
+    assert ours.x_compile == pytest.approx(compiled.seconds / ours.seconds)
 
 
 def test_memory_of_the_votes_shows() -> None:

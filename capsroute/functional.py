@@ -187,8 +187,8 @@ def _run(call: _Call) -> Tensor:
 
 def _for_kernels(call: _Call) -> RoutingOptions:
     """The options with what the backend needs beside them."""
-    if call.choice.name == "cpu":
-        return call.options._replace(backend="cpu")
+    if call.choice.name == call.options.backend:  # "cpu", the default, which needs nothing
+        return call.options
     kernel, fusion = backends.forced_cuda_kernel()
     # A compiled program asks torch's switch each time it runs, and does not keep what it said when it was traced.
     tf32 = None if torch.compiler.is_compiling() else backends.tf32_allowed()

@@ -7,6 +7,9 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 DEMO_OUT ?= runs/demo
 PYTEST_FLAGS ?=
+# The ratios that `make bench-check` compares with; `capsroute bench --write-baseline FILE` writes them.
+BASELINE ?= docs/results/cpu/baseline.json
+BENCH_FLAGS ?= --benchmark-group-by=group --benchmark-sort=min --benchmark-columns=median,iqr,rounds,iterations
 # Where `make cuda-check` writes what the kernels use.
 RESOURCES ?= build/cuda/kernel-resources.md
 
@@ -25,7 +28,7 @@ WITH_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format build core-tests leaks cross cuda-check bench clean distclean
+.PHONY: help demo test lint format build core-tests leaks cross cuda-check bench bench-check figures clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -67,9 +70,14 @@ cross: ## the core's tests on 64-bit Arm and on older x86-64 processors, under Q
 cuda-check: $(STAMPS)/dev ## the CUDA kernels for all architectures, by nvcc: warnings, spills, size
 	$(WITH_VENV) scripts/cuda-check $(abspath $(PY)) $(RESOURCES)
 
-bench: $(STAMPS)/dev build ## every shape, capsroute beside plain PyTorch and torch.compile (long)
-	$(VENV)/bin/capsroute bench
-	$(PY) -m pytest python_tests/benchmarks
+bench: $(STAMPS)/dev build ## both ops on every shape beside plain PyTorch and torch.compile (long)
+	$(PY) -m pytest python_tests/benchmarks $(BENCH_FLAGS) --benchmark-json=build/bench.json
+
+bench-check: $(STAMPS)/dev build ## fail where capsroute lost over 20 % of its lead over plain PyTorch or torch.compile (long)
+	$(VENV)/bin/capsroute bench --baseline $(BASELINE)
+
+figures: $(STAMPS)/dev ## tables and figures of the documents, from the results in docs/results/cpu
+	$(PY) scripts/figures.py
 
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache capsroute/_native*.so capsroute/_emulated*.so

@@ -1,14 +1,15 @@
-"""The thin autograd wrapper around the registered ops."""
+"""The thin autograd wrapper around the ops."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from .ops import SOURCES
+from . import ops
 from .options import RoutingOptions
 
 
@@ -37,38 +38,44 @@ class _DifferentiableOnce(Function):
         )
 
 
+def _refusing_a_second_derivative(
+    gradients: Sequence[Tensor | None], tensors: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients, whose own backward is an error and which depend on ``tensors``."""
+    present = [gradient for gradient in gradients if gradient is not None]
+    connected = iter(_DifferentiableOnce.apply(len(present), *present, *tensors))
+    return [None if gradient is None else next(connected) for gradient in gradients]
+
+
 def _functions(name: str) -> tuple[type[Function], type[Function]]:
     """The Function of one routing op, and its twin for functorch.
 
     torch.func transforms need the style with setup_context, which costs several times the rest of a call in eager
     mode; so there are two classes with one backward.
     """
-    forward_op = getattr(torch.ops.capsroute, f"{name}_forward").default
-    backward_op = getattr(torch.ops.capsroute, f"{name}_backward").default
-    sources = len(SOURCES[name])
+    sources = len(ops.SOURCES[name])
 
-    def save(ctx: Any, inputs: Any, outputs: Any) -> None:
-        options, values, *tensors = inputs
-        _, pre_squash, normaliser = outputs
-        ctx.save_for_backward(*tensors, pre_squash, normaliser)
-        ctx.packed = (options, values)
+    def computed(ctx: Any, grad_output: Tensor, saved: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        needed = ctx.needs_input_grad[1 : 1 + sources + 2]
+        return ops.backward(name, grad_output, saved[:-2], saved[-2:], ctx.options, needed)
 
     def gradients_of(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, pre_squash, normaliser = ctx.saved_tensors
-        needed = list(ctx.needs_input_grad[2 : 2 + sources + 2])
-        with torch.no_grad():
-            gradients = backward_op(grad_output, *tensors, pre_squash, normaliser, *ctx.packed, needed)
-        if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
-            gradients = _DifferentiableOnce.apply(len(gradients), *gradients, grad_output, *tensors)
-        wanted = [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]
-        return None, None, *wanted, None, None
+        saved = ctx.saved_tensors
+        if not torch.is_grad_enabled():
+            return None, *computed(ctx, grad_output, saved), None, None
+        with torch.no_grad():  # create_graph=True
+            gradients = computed(ctx, grad_output, saved)
+        if not torch.compiler.is_compiling():
+            gradients = _refusing_a_second_derivative(gradients, (grad_output, *saved[:-2]))
+        return None, *gradients, None, None
 
     class Routing(Function):
         @staticmethod
-        def forward(ctx: Any, options: list[int], values: list[float], *tensors: Tensor | None) -> Tensor:
-            outputs = forward_op(*tensors, options, values, True)
-            save(ctx, (options, values, *tensors), outputs)
-            return outputs[0]
+        def forward(ctx: Any, options: RoutingOptions, *tensors: Tensor | None) -> Tensor:
+            output, pre_squash, normaliser = ops.forward(name, tensors, options, True)
+            ctx.save_for_backward(*tensors, pre_squash, normaliser)
+            ctx.options = options
+            return output
 
         backward = staticmethod(gradients_of)
 
@@ -76,13 +83,15 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
         generate_vmap_rule = True
 
         @staticmethod
-        def forward(options: list[int], values: list[float], *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-            return forward_op(*tensors, options, values, True)
+        def forward(options: RoutingOptions, *tensors: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+            return ops.FORWARD_OPS[name](*tensors, options.integers(), options.floats(), True)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.mark_non_differentiable(output[1], output[2])
-            save(ctx, inputs, output)
+            ctx.options, *tensors = inputs
+            _, pre_squash, normaliser = output
+            ctx.mark_non_differentiable(pre_squash, normaliser)
+            ctx.save_for_backward(*tensors, pre_squash, normaliser)
 
         backward = staticmethod(gradients_of)
 
@@ -91,15 +100,15 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
     return Routing, FunctorchRouting
 
 
-_FUNCTIONS = {name: _functions(name) for name in SOURCES}
-_FORWARD = {name: getattr(torch.ops.capsroute, f"{name}_forward").default for name in SOURCES}
+_FUNCTIONS = {name: _functions(name) for name in ops.SOURCES}
 
 
 def route(name: str, options: RoutingOptions, *tensors: Tensor | None) -> Tensor:
     """Call the op ``name`` with its sources, bias, logits, input_mask and output_mask."""
-    integers, floats = options.integers(), options.floats()
     if torch._C._are_functorch_transforms_active():
-        return _FUNCTIONS[name][1].apply(integers, floats, *tensors)[0]
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        return _FUNCTIONS[name][0].apply(integers, floats, *tensors)
-    return _FORWARD[name](*tensors, integers, floats, False)[0]
+        return _FUNCTIONS[name][1].apply(options, *tensors)[0]
+    if torch.is_grad_enabled():
+        for tensor in tensors:
+            if tensor is not None and tensor.requires_grad:
+                return _FUNCTIONS[name][0].apply(options, *tensors)
+    return ops.forward(name, tensors, options, False)[0]

@@ -31,6 +31,9 @@ class _Forced(threading.local):
 
 
 _forced = _Forced()
+
+_CPU = Choice("cpu", "tensors on 'cpu' take the CPU kernels")
+_CUDA = Choice("cuda", "tensors on 'cuda' take the CUDA kernels")
 _warned: set[str] = set()
 
 
@@ -149,22 +152,18 @@ def choose(device: torch.device) -> Choice:
     Raises:
         ValueError: A backend is forced that has no kernel for this device.
     """
-    kind, index = device.type, device.index or 0
-    name = forced()
+    kind = device.type
+    name = _forced.name
     if name is not None:
-        problem = _unusable(name, kind, index)
+        problem = _unusable(name, kind, device.index or 0)
         if problem is not None:
             raise ValueError(f"backend {name!r} was forced but cannot be used: {problem}")
         return Choice(name, f"backend {name!r} is forced by capsroute.testing.backend")
     if kind == "cpu":
-        return Choice("cpu", "tensors on 'cpu' take the CPU kernels")
+        return _CPU
     if kind == "cuda":
-        problem = _unusable("cuda", kind, index)
-        return (
-            Choice("cuda", "tensors on 'cuda' take the CUDA kernels")
-            if problem is None
-            else Choice("reference", problem)
-        )
+        problem = _unusable("cuda", kind, device.index or 0)
+        return _CUDA if problem is None else Choice("reference", problem)
     return Choice("reference", f"there is no kernel for device type {kind!r} in this build")
 
 

@@ -27,25 +27,26 @@ def floating(name: str, value: object) -> Tensor:
     return value
 
 
-def rank(name: str, value: Tensor, axes: str) -> None:
-    """One dimension per name in ``axes``."""
-    expected = axes.count(",") + 1
-    if value.dim() != expected:
-        raise ValueError(f"{name} must have {expected} dimensions [{axes}], got shape {tuple(value.shape)}")
-
-
-def positive_sizes(name: str, value: Tensor, axes: str, first: int = 0) -> None:
-    """Sizes of at least 1 from axis ``first`` on."""
-    for axis in range(first, value.dim()):
-        if value.shape[axis] < 1:
-            raise ValueError(f"{name} [{axes}] must have sizes of at least 1 there, got shape {tuple(value.shape)}")
+def rank(name: str, value: Tensor, axes: str) -> torch.Size:
+    """One dimension per name in ``axes``; returns their sizes."""
+    given, expected = value.shape, axes.count(",") + 1
+    if len(given) != expected:
+        raise ValueError(f"{name} must have {expected} dimensions [{axes}], got shape {tuple(given)}")
+    return given
 
 
 def shape(name: str, value: Tensor, axes: str, expected: Sequence[int]) -> None:
     """Exactly the expected sizes."""
-    rank(name, value, axes)
-    if any(value.shape[k] != expected[k] for k in range(len(expected))):
-        raise ValueError(f"{name} must have shape [{axes}] = {tuple(expected)}, got {tuple(value.shape)}")
+    given = rank(name, value, axes)
+    if any(given[k] != expected[k] for k in range(len(expected))):
+        raise ValueError(f"{name} must have shape [{axes}] = {tuple(expected)}, got {tuple(given)}")
+
+
+def positive(name: str, axes: str, given: torch.Size, *sizes: int) -> None:
+    """At least 1, for those ``sizes`` of the shape ``given`` that must not be 0."""
+    for size in sizes:
+        if size < 1:
+            raise ValueError(f"{name} [{axes}] must have sizes of at least 1 there, got shape {tuple(given)}")
 
 
 def same_kind(name: str, value: Tensor, like_name: str, like: Tensor, *, dtype: bool = True) -> None:
@@ -140,12 +141,10 @@ def inputs_and_weight(x: object, weight: object) -> tuple[int, int, int, int]:
     x = floating("x", x)
     weight = floating("weight", weight)
     same_kind("weight", weight, "x", x)
-    rank("x", x, "B, I, d")
-    rank("weight", weight, "I, J, D, d")
-    positive_sizes("x", x, "B, I, d", first=1)
-    positive_sizes("weight", weight, "I, J, D, d")
-    batch, inputs, size = x.shape
-    distinct, outputs, output_size, weight_size = weight.shape
+    batch, inputs, size = x_shape = rank("x", x, "B, I, d")
+    distinct, outputs, output_size, weight_size = weight_shape = rank("weight", weight, "I, J, D, d")
+    positive("x", "B, I, d", x_shape, inputs, size)
+    positive("weight", "I, J, D, d", weight_shape, distinct, outputs, output_size, weight_size)
     if weight_size != size:
         raise ValueError(
             f"weight [I, J, D, d] must have d = {size} as x [B, I, d] has, got shape {tuple(weight.shape)}"
@@ -160,7 +159,6 @@ def inputs_and_weight(x: object, weight: object) -> tuple[int, int, int, int]:
 def prediction_votes(votes: object) -> tuple[int, int, int, int]:
     """Check ``votes [B, I, J, D]``; returns its sizes."""
     tensor = floating("votes", votes)
-    rank("votes", tensor, "B, I, J, D")
-    positive_sizes("votes", tensor, "B, I, J, D", first=1)
-    batch, inputs, outputs, output_size = tensor.shape
+    batch, inputs, outputs, output_size = votes_shape = rank("votes", tensor, "B, I, J, D")
+    positive("votes", "B, I, J, D", votes_shape, inputs, outputs, output_size)
     return batch, inputs, outputs, output_size

@@ -129,8 +129,6 @@ def _detail(call: _Call) -> str:
     """The kernel within the backend, in parentheses."""
     if call.choice.name == "reference":
         return ""
-    if call.choice.name == "cpu":
-        return f" (instruction set {_native.cpu_isa()!r})"
     if call.tensors[0] is None or call.tensors[0].numel() == 0:
         return " (an empty batch runs nothing)"
     return f" ({ops.describe(call.tensors, _for_kernels(call))})"
@@ -187,8 +185,8 @@ def _run(call: _Call) -> Tensor:
 
 def _for_kernels(call: _Call) -> RoutingOptions:
     """The options with what the backend needs beside them."""
-    if call.choice.name == "cpu":
-        return call.options._replace(backend="cpu")
+    if call.choice.name == call.options.backend:  # "cpu", the default, which needs nothing
+        return call.options
     kernel, fusion = backends.forced_cuda_kernel()
     # A compiled program asks torch's switch each time it runs, and does not keep what it said when it was traced.
     tf32 = None if torch.compiler.is_compiling() else backends.tf32_allowed()

@@ -7,18 +7,19 @@ votes. Each has a forward and a backward op of the form
 
 with options and values packed by :mod:`capsroute.options`. Results and workspace are torch's memory; the compiled core
 gets addresses. The ops are opaque to torch.compile and torch.export and have no autograd formula of their own: use the
-public functions.
+public functions, which come in through :func:`forward` and :func:`backward`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from . import _native, backends
+from . import _native, backends, dispatch
 from .options import RoutingOptions
 
 Optional = Sequence[Tensor | None]  # bias, logits, input_mask, output_mask
@@ -27,6 +28,11 @@ _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16:
 SOURCES = {"dynamic_routing": ("x", "weight"), "route_votes": ("votes",)}
 
 _library = torch.library.Library("capsroute", "DEF")
+
+
+def _split(tensors: Optional) -> tuple[Sequence[Tensor], Optional]:
+    """The sources of a call, which are always there, and the four that may be."""
+    return cast("Sequence[Tensor]", tensors[:-4]), tensors[-4:]
 
 
 def _sizes(sources: Sequence[Tensor]) -> tuple[int, int, int, int, int, int]:
@@ -39,31 +45,32 @@ def _sizes(sources: Sequence[Tensor]) -> tuple[int, int, int, int, int, int]:
     return batch, inputs, outputs, size, output_size, distinct
 
 
-def _empty_results(sources: Sequence[Tensor], options: RoutingOptions, save: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The output and what backward needs (no elements without ``save``): s and normaliser of each iteration."""
-    batch, _, outputs, _, size, _ = _sizes(sources)
-    like = sources[0]
-    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    kept = options.iterations if save else 0
+def _empty_results(
+    like: Tensor, sizes: Sequence[int], options: RoutingOptions, save: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The output and what backward needs: s and, for a softmax over inputs, normaliser of each iteration."""
+    batch, _, outputs, _, size, _ = sizes
     output = like.new_empty((batch, outputs, size))
-    pre_squash = like.new_empty((kept, batch, outputs, size), dtype=dtype)
-    kept_sums = kept if options.softmax_over == "inputs" else 0
-    normaliser = like.new_empty((kept_sums, batch, 2, outputs), dtype=dtype)
-    return output, pre_squash, normaliser
+    if not save:
+        return output, None, None
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    pre_squash = like.new_empty((options.iterations, batch, outputs, size), dtype=dtype)
+    if options.softmax_over == "outputs":
+        return output, pre_squash, None
+    return output, pre_squash, like.new_empty((options.iterations, batch, 2, outputs), dtype=dtype)
 
 
-def _empty_gradients(tensors: Optional, needed: Sequence[bool]) -> tuple[Tensor, ...]:
-    """Contiguous memory for the gradients of sources, bias and logits; no elements where not needed."""
-    like = tensors[0]
-    assert like is not None
+def _empty_gradients(tensors: Optional, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """Contiguous memory for the gradients of sources, bias and logits, where needed."""
     return tuple(
-        like.new_empty(tensor.shape) if wanted and tensor is not None else like.new_empty(0)
+        torch.empty_like(tensor, memory_format=torch.contiguous_format) if wanted and tensor is not None else None
         for tensor, wanted in zip(tensors, needed, strict=True)
     )
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None or tensor.numel() == 0 else tensor.data_ptr()
+def _addresses(tensors: Optional) -> list[int]:
+    """0 where there is no tensor, or none of its elements."""
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
 def _contiguous(tensors: Optional) -> list[Tensor | None]:
@@ -90,60 +97,64 @@ def _place(like: Tensor, options: RoutingOptions) -> _Place:
     return _Place(_native, torch.get_num_threads(), -1, 0, 64)
 
 
-def _problem(
-    place: _Place, sources: Sequence[Tensor | None], optional: Optional, sizes: Sequence[int], options: RoutingOptions
-) -> Any:
-    """The addresses of tensors, all contiguous but votes, for the core. The caller keeps the tensors alive."""
-    like = sources[0]
+@lru_cache
+def _packed(options: RoutingOptions) -> tuple[list[int], list[float]]:
+    return options.integers(), options.floats()
+
+
+def _arranged(sources: Sequence[Tensor], optional: Optional) -> list[Tensor | None]:
+    """x, weight, votes, bias, logits and masks as the core reads them: contiguous, but votes whatever their strides."""
+    if len(sources) == 1:
+        return [None, None, sources[0], *_contiguous(optional)]
+    x, weight, *others = _contiguous([*sources, *optional])
+    return [x, weight, None, *others]
+
+
+def _problem(place: _Place, arranged: Optional, sizes: Sequence[int], options: RoutingOptions) -> Any:
+    """The addresses of arranged tensors for the core. The caller keeps the tensors alive."""
+    x, _, votes, _, logits, _, _ = arranged
+    like = x if votes is None else votes
     assert like is not None
-    x, weight, votes = (None, None, like) if len(sources) == 1 else (like, sources[1], None)
-    bias, logits, input_mask, output_mask = optional
+    *sources, bias_at, logits_at, input_mask_at, output_mask_at = _addresses(arranged)
     if options.allow_tf32 is None and place.device >= 0:
         options = options._replace(allow_tf32=backends.tf32_allowed())
     return place.core.RoutingProblem(
         sizes,
         _DTYPES[like.dtype],
-        options.integers(),
-        options.floats(),
+        *_packed(options),
         place.threads,
         place.device,
         place.stream,
-        _address(x),
-        _address(weight),
-        _address(votes),
+        *sources,
         (0, 0, 0, 0) if votes is None else votes.stride(),
-        _address(bias),
-        _address(logits),
+        bias_at,
+        logits_at,
         logits is not None and logits.dim() == 3,
-        _address(input_mask),
-        _address(output_mask),
+        input_mask_at,
+        output_mask_at,
     )
 
 
 def _workspace(size: int, alignment: int, like: Tensor) -> tuple[Tensor, int]:
     """Memory from torch's allocator, and the first address in it that is aligned."""
-    memory = torch.empty(size + alignment - 1, dtype=torch.uint8, device=like.device)
+    memory = like.new_empty(size + alignment - 1, dtype=torch.uint8)
     return memory, -(-memory.data_ptr() // alignment) * alignment
-
-
-def _arranged(sources: Sequence[Tensor]) -> list[Tensor | None]:
-    """Votes are read in place whatever their strides; x and weight are made contiguous."""
-    return list(sources) if len(sources) == 1 else _contiguous(sources)
 
 
 def _forward(
     sources: Sequence[Tensor], optional: Optional, options: RoutingOptions, save: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    results = _empty_results(sources, options, save)
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    sizes = _sizes(sources)
+    results = _empty_results(sources[0], sizes, options, save)
     if results[0].numel() == 0:
         return results
-    arranged, optional = _arranged(sources), _contiguous(optional)
     place = _place(sources[0], options)
-    problem = _problem(place, arranged, optional, _sizes(sources), options)
+    tensors = _arranged(sources, optional)
+    problem = _problem(place, tensors, sizes, options)
     size = problem.forward_workspace()
     memory, workspace = _workspace(size, place.alignment, results[0])
-    problem.forward(*map(_address, results), workspace, size)
-    del memory, arranged  # they had to live until here
+    problem.forward(*_addresses(results), workspace, size)
+    del memory, tensors  # they had to live until here
     return results
 
 
@@ -151,37 +162,87 @@ def _backward(
     grad_output: Tensor,
     sources: Sequence[Tensor],
     optional: Optional,
-    saved: Sequence[Tensor],
+    saved: Optional,
     options: RoutingOptions,
-    needed: list[bool],
-) -> tuple[Tensor, ...]:
+    needed: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
     gradients = _empty_gradients([*sources, *optional[:2]], needed)
     if grad_output.numel() == 0:
-        return tuple(gradient.zero_() for gradient in gradients)
-    arranged, optional = _arranged(sources), _contiguous(optional)
+        return tuple(None if gradient is None else gradient.zero_() for gradient in gradients)
     place = _place(sources[0], options)
-    problem = _problem(place, arranged, optional, _sizes(sources), options)
-    given = _contiguous([grad_output, *saved])
+    tensors, given = _arranged(sources, optional), _contiguous([grad_output, *saved])
+    problem = _problem(place, tensors, _sizes(sources), options)
     x, weight, votes = (None, None, gradients[0]) if len(sources) == 1 else (*gradients[:2], None)
-    buffers = place.core.RoutingBackward(*map(_address, (*given, x, weight, votes, *gradients[-2:])))
+    buffers = place.core.RoutingBackward(*_addresses((*given, x, weight, votes, *gradients[-2:])))
     size = problem.backward_workspace(buffers)
     memory, workspace = _workspace(size, place.alignment, grad_output)
     problem.backward(buffers, workspace, size)
-    del memory, arranged, given
+    del memory, tensors, given
     return gradients
 
 
+def _without_none(results: Optional, like: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """An op returns tensors only: new ones of a ``shape`` without elements stand for what is not there."""
+    return tuple(like.new_empty(shape) if result is None else result for result in results)
+
+
+def forward(
+    name: str, tensors: Optional, options: RoutingOptions, save: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Run the forward of a routing op, through torch's dispatcher only where something must see it there.
+
+    Args:
+        name: Of the routing op, ``"dynamic_routing"`` or ``"route_votes"``.
+        tensors: Sources, bias, logits, input_mask and output_mask, checked.
+        options: Checked, with a backend that has kernels for the device of the tensors.
+        save: Whether a backward may follow.
+
+    Returns:
+        Output ``[B, J, D]``; then what :func:`backward` takes as ``saved``, None or no elements where there is nothing.
+    """
+    if dispatch.is_needed(tensors):
+        return FORWARD_OPS[name](*tensors, options.integers(), options.floats(), save)
+    return _forward(*_split(tensors), options, save)
+
+
+def backward(
+    name: str,
+    grad_output: Tensor,
+    tensors: Optional,
+    saved: Optional,
+    options: RoutingOptions,
+    needed: Sequence[bool],
+) -> Sequence[Tensor | None]:
+    """Run the backward of a routing op; see :func:`forward`.
+
+    Args:
+        name: Of the routing op.
+        grad_output: Gradient of the output, ``[B, J, D]``, any strides.
+        tensors: Those of the forward.
+        saved: The forward's second and third result.
+        options: Those of the forward.
+        needed: For sources, bias and logits: whether its gradient is asked for.
+
+    Returns:
+        Gradients of sources, bias and logits, contiguous; None where not needed.
+    """
+    if dispatch.is_needed((grad_output, *tensors, *saved)):
+        given = _without_none(saved, grad_output, (0,))
+        packed = options.integers(), options.floats()
+        gradients = BACKWARD_OPS[name](grad_output, *tensors, *given, *packed, list(needed))
+        return [gradient if need else None for gradient, need in zip(gradients, needed, strict=True)]
+    return _backward(grad_output, *_split(tensors), saved, options, needed)
+
+
 def describe(tensors: Optional, options: RoutingOptions) -> str:
-    """Which CUDA kernel the forward of a call takes, in a few words; nothing runs.
+    """Which kernel the forward of a call takes, in a few words; no kernel runs.
 
     Args:
         tensors: Sources, bias, logits, input_mask and output_mask.
-        options: With a backend that has CUDA kernels for the device of the tensors.
+        options: With a backend that has kernels for the device of the tensors.
     """
-    *sources, bias, logits, input_mask, output_mask = tensors
-    given = [tensor for tensor in sources if tensor is not None]
-    place = _place(given[0], options)
-    problem = _problem(place, sources, (bias, logits, input_mask, output_mask), _sizes(given), options)
+    sources, optional = _split(tensors)
+    problem = _problem(_place(sources[0], options), _arranged(sources, optional), _sizes(sources), options)
     return str(problem.describe())
 
 
@@ -238,21 +299,24 @@ def _register(name: str, sources: int) -> None:
 
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
         options, values, save = arguments[last:]
-        unpacked = RoutingOptions.unpack(options, values)
-        return _forward(arguments[:sources], arguments[sources:last], unpacked, save)
+        results = _forward(*_split(arguments[:last]), RoutingOptions.unpack(options, values), save)
+        return _without_none(results, results[0], (0, results[0].shape[0]))  # the vmap rule divides the second axis
 
     def forward_fake(*arguments: Any) -> tuple[Tensor, ...]:
         options, values, save = arguments[last:]
-        return _empty_results(arguments[:sources], RoutingOptions.unpack(options, values), save)
+        given = arguments[:sources]
+        results = _empty_results(given[0], _sizes(given), RoutingOptions.unpack(options, values), save)
+        return _without_none(results, results[0], (0, results[0].shape[0]))
 
     def backward(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
         saved_tensors = arguments[last : last + 2]
         options, values, needed = arguments[last + 2 :]
         unpacked = RoutingOptions.unpack(options, values)
-        return _backward(grad_output, arguments[:sources], arguments[sources:last], saved_tensors, unpacked, needed)
+        gradients = _backward(grad_output, *_split(arguments[:last]), saved_tensors, unpacked, needed)
+        return _without_none(gradients, arguments[0], (0,))
 
     def backward_fake(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-        return _empty_gradients(arguments[: sources + 2], arguments[-1])
+        return _without_none(_empty_gradients(arguments[: sources + 2], arguments[-1]), arguments[0], (0,))
 
     def forward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
         return _forward_vmap(getattr(torch.ops.capsroute, f"{name}_forward"), sources, info, in_dims, arguments)
@@ -272,3 +336,6 @@ def _register(name: str, sources: int) -> None:
 
 for _name, _names in SOURCES.items():
     _register(_name, len(_names))
+
+FORWARD_OPS = {name: getattr(torch.ops.capsroute, f"{name}_forward").default for name in SOURCES}
+BACKWARD_OPS = {name: getattr(torch.ops.capsroute, f"{name}_backward").default for name in SOURCES}

@@ -40,6 +40,12 @@ struct Kernels {
         return on_cpu(placed) ? capsroute::routing_backward_cpu(placed.problem, buffers)
                               : CudaKernels::backward(placed, buffers);
     }
+    static std::string describe(const PlacedProblem& placed) {
+        if (!on_cpu(placed)) return CudaKernels::describe(placed);
+        const char* votes = capsroute::cpu_votes_of(placed.problem);
+        if (!votes) capsroute::bindings::raise_on_failure(Status::bad_size);
+        return std::string("instruction set '") + capsroute::cpu_isa() + "', " + votes;
+    }
 };
 
 std::vector<std::string> isa_names(bool usable_only) {
@@ -59,19 +65,18 @@ void choose_votes(const std::string& name) {
     throw std::invalid_argument("votes must be one of " + known + ", got '" + name + "'");
 }
 
-// How the CPU kernels get at the votes of a problem.
-std::string votes_of(const PlacedProblem& placed) {
-    const char* name = capsroute::cpu_votes_of(placed.problem);
-    if (!name) throw std::runtime_error("capsroute core: not a problem that can be routed");
-    return name;
-}
-
 void choose_isa(const std::string& name) {
     if (capsroute::cpu_isa_choose(name.c_str())) return;
     std::string known;
     for (const std::string& usable : isa_names(true)) known += (known.empty() ? "'" : ", '") + usable + "'";
     throw std::invalid_argument("instruction set must be one that is built and that this CPU runs: " + known +
                                 ", got '" + name + "'");
+}
+
+int64_t multiply_adds(int64_t rounds, int threads, bool float64) {
+    if (rounds < 1 || threads < 1) throw std::invalid_argument("rounds and threads must be at least 1");
+    py::gil_scoped_release unlocked;
+    return capsroute::cpu_multiply_adds(rounds, threads, float64);
 }
 
 py::dict build_info() {
@@ -88,14 +93,15 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
     m.doc() = "The compiled core of capsroute: addresses and sizes only; use the functions of capsroute instead.";
-    auto problem = capsroute::bindings::bind_routing<Kernels>(m);
-    capsroute::bindings::bind_cuda(m, problem);
+    capsroute::bindings::bind_routing<Kernels>(m);
+    capsroute::bindings::bind_cuda(m);
     m.def("build_info", &build_info);
     m.def("cpu_isa", &capsroute::cpu_isa);
     m.def("usable_cpu_isas", [] { return isa_names(true); });
     m.def("choose_cpu_isa", &choose_isa, "name"_a);
     m.def("cpu_votes", &capsroute::cpu_votes);
     m.def("choose_cpu_votes", &choose_votes, "name"_a);
+    m.def("cpu_multiply_adds", &multiply_adds, "rounds"_a, "threads"_a, "float64"_a);
 
     // A forced instruction set that cannot be had is an error here, not a silent other choice.
     if (const char* forced = std::getenv("CAPSROUTE_CPU_ISA"); forced && *forced) {

@@ -131,6 +131,10 @@ bool built_with_openmp();
 const char* cpu_votes_name(int votes);                     // null when out of range
 const char* cpu_votes();                                   // the chosen one
 bool cpu_votes_choose(const char* name);                   // false, and nothing changed, when unknown
-const char* cpu_votes_of(const RoutingProblem& problem);  // what a problem takes; null for a bad problem
+const char* cpu_votes_of(const RoutingProblem& problem);  // what a problem takes, in words; null for a bad problem
+
+// Runs `rounds` >= 1 rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of
+// `threads` >= 1 threads. Returns the operations done, two per multiply-add; with the time taken, they are the peak.
+int64_t cpu_multiply_adds(int64_t rounds, int threads, bool float64);
 
 }  // namespace capsroute

@@ -7,6 +7,8 @@ does fewer operations than it is credited with.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .shapes import Shape
 
 
@@ -45,4 +47,15 @@ def compulsory_bytes(shape: Shape, element_size: int, gradient: str | None) -> i
     weight = shape.inputs * shape.outputs * shape.output_size * shape.input_size
     output = shape.batch * shape.outputs * shape.output_size
     once = x + weight + output
+    return element_size * (once if gradient is None else 2 * once)
+
+
+def of_pass_from_votes(shape: Shape, gradient: str | None) -> int:
+    """As :func:`of_pass`, for routing from given votes: all that is not making them, or the gradients behind them."""
+    return of_pass(replace(shape, input_size=0), gradient)
+
+
+def compulsory_bytes_from_votes(shape: Shape, element_size: int, gradient: str | None) -> int:
+    """As :func:`compulsory_bytes`, with the votes in place of x and weight."""
+    once = shape.votes + shape.batch * shape.outputs * shape.output_size
     return element_size * (once if gradient is None else 2 * once)

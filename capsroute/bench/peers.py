@@ -7,12 +7,14 @@ made once and kept, the uniform coupling of the first iteration taken as a mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 Route = Callable[[Tensor, Tensor], Tensor]
+RouteVotes = Callable[[Tensor], Tensor]
+_Formulations = Mapping[str, Callable[..., Tensor]]
 
 EPS = 1e-8
 
@@ -24,7 +26,11 @@ def _squash(s: Tensor) -> Tensor:
 
 def einsum(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
     """Votes, sums and agreement as ``torch.einsum``; x ``[B, I, d]``, weight ``[I, J, D, d]`` -> ``[B, J, D]``."""
-    votes = torch.einsum("bip,ijqp->bijq", x, weight)
+    return einsum_of_votes(torch.einsum("bip,ijqp->bijq", x, weight), iterations, gradient)
+
+
+def einsum_of_votes(votes: Tensor, iterations: int, gradient: str) -> Tensor:
+    """Sums and agreement as ``torch.einsum``; votes ``[B, I, J, D]`` -> ``[B, J, D]``."""
 
     def sum_over_inputs(coupling: Tensor | None, votes: Tensor) -> Tensor:
         if coupling is None:
@@ -42,7 +48,18 @@ def bmm(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
     inputs, outputs, output_size, input_size = weight.shape
     flat = weight.reshape(inputs, outputs * output_size, input_size).transpose(1, 2)
     votes = torch.bmm(x.transpose(0, 1), flat)  # [I, B, J·D]
-    votes = votes.view(inputs, -1, outputs, output_size).permute(1, 2, 0, 3).contiguous()  # [B, J, I, D]
+    return _bmm_of_votes(votes.view(inputs, -1, outputs, output_size).permute(1, 2, 0, 3), iterations, gradient)
+
+
+def bmm_of_votes(votes: Tensor, iterations: int, gradient: str) -> Tensor:
+    """Sums and agreement as batched matrix products; votes ``[B, I, J, D]`` -> ``[B, J, D]``."""
+    return _bmm_of_votes(votes.transpose(1, 2), iterations, gradient)
+
+
+def _bmm_of_votes(votes: Tensor, iterations: int, gradient: str) -> Tensor:
+    """The same of votes ``[B, J, I, D]``, of any strides."""
+    votes = votes.contiguous()
+    outputs = votes.shape[1]
 
     def sum_over_inputs(coupling: Tensor | None, votes: Tensor) -> Tensor:
         if coupling is None:
@@ -78,6 +95,7 @@ def _iterate(
 
 
 FORMULATIONS: dict[str, Callable[[Tensor, Tensor, int, str], Tensor]] = {"einsum": einsum, "bmm": bmm}
+OF_VOTES: dict[str, Callable[[Tensor, int, str], Tensor]] = {"einsum": einsum_of_votes, "bmm": bmm_of_votes}
 FAMILIES = ("eager", "compile")
 
 
@@ -101,12 +119,23 @@ def contenders(families: Sequence[str], iterations: int, gradient: str) -> dict[
     Raises:
         ValueError: An unknown family.
     """
+    return _contenders(FORMULATIONS, families, iterations, gradient)
+
+
+def contenders_of_votes(families: Sequence[str], iterations: int, gradient: str) -> dict[str, RouteVotes]:
+    """The same for routing from votes, as functions of votes ``[B, I, J, D]``."""
+    return _contenders(OF_VOTES, families, iterations, gradient)
+
+
+def _contenders(
+    formulations: _Formulations, families: Sequence[str], iterations: int, gradient: str
+) -> dict[str, Callable[..., Tensor]]:
     check_families(families)
-    routes: dict[str, Route] = {}
-    for family in families:
-        for name, function in FORMULATIONS.items():
-            routes[f"{family} {name}"] = _bound(function, iterations, gradient, compiled=family == "compile")
-    return routes
+    return {
+        f"{family} {name}": _bound(function, iterations, gradient, compiled=family == "compile")
+        for family in families
+        for name, function in formulations.items()
+    }
 
 
 def compiled(formulation: str, iterations: int, gradient: str, mode: str | None = None) -> Route:
@@ -115,14 +144,10 @@ def compiled(formulation: str, iterations: int, gradient: str, mode: str | None 
 
 
 def _bound(
-    function: Callable[[Tensor, Tensor, int, str], Tensor],
-    iterations: int,
-    gradient: str,
-    compiled: bool,
-    mode: str | None = None,
-) -> Route:
-    def route(x: Tensor, weight: Tensor) -> Tensor:
-        return function(x, weight, iterations, gradient)
+    function: Callable[..., Tensor], iterations: int, gradient: str, compiled: bool, mode: str | None = None
+) -> Callable[..., Tensor]:
+    def route(*tensors: Tensor) -> Tensor:
+        return function(*tensors, iterations, gradient)
 
     return torch.compile(route, fullgraph=True, dynamic=False, mode=mode) if compiled else route
 

@@ -1,11 +1,6 @@
-"""What a run leaves behind: a table that grows on the terminal, and a JSON file."""
+"""What a run shows while it goes on: a table that grows on the terminal."""
 
 from __future__ import annotations
-
-import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,15 +8,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from . import files
-from .ceilings import Ceilings
 from .shapes import Shape
-from .suite import Row
+from .suite import Row, title
+from .texts import number
 from .workload import OURS
 
-# "x eager" is the speed-up over the fastest eager contender; the two shares are of the measured limits. Narrow, so that
-# they fit a terminal of 80 characters.
-_COLUMNS = ("ms", "x eager", "GFLOP/s", "% peak", "% GB/s", "MiB", "error")
+# "x eager" and "x comp." are the speed-ups over the fastest eager and the fastest compiled contender; the two shares
+# are of the measured limits. Narrow, so that they fit a terminal of 80 characters.
+_COLUMNS = ("ms", "x eager", "x comp.", "% peak", "% GB/s", "MiB", "error")
 
 
 class LiveReport:
@@ -43,14 +37,9 @@ class LiveReport:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def headline(self, text: str, ceilings: Ceilings) -> None:
-        """Print the machine and its limits."""
+    def headline(self, text: str) -> None:
+        """Print what stands above all tables, such as the machine and its limits."""
         self.console.print(text, highlight=False)
-        self.console.print(
-            f"measured limits: {ceilings.flops / 1e9:.0f} GFLOP/s (matrix product), "
-            f"{ceilings.bandwidth / 1e9:.1f} GB/s (copy)",
-            highlight=False,
-        )
 
     def tell(self, shape: Shape, text: str) -> None:
         """Say below the table of ``shape`` what is being done; a new shape begins a new table."""
@@ -61,7 +50,7 @@ class LiveReport:
         """Add finished rows to the table of ``shape``."""
         self._turn_to(shape)
         first = rows[0]
-        self._table.add_row(first.passes if first.gradient is None else f"{first.passes} ({first.gradient})")
+        self._table.add_row(title(first.passes, first.gradient))
         for row in rows:
             self._table.add_row(*cells(row), style="bold" if row.contender == OURS else None)
             if row.problem is not None:
@@ -74,8 +63,8 @@ class LiveReport:
             return
         self._close()
         self._shape = shape
-        title = f"{shape.name}: B, I, d, J, D, T = {shape.sizes()}"
-        self._table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+        heading = f"{shape.name}: B, I, d, J, D, T = {shape.sizes()}"
+        self._table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
         self._notes = []
         self._table.add_column("", min_width=24, no_wrap=True)
         for name in _COLUMNS:
@@ -100,21 +89,11 @@ def cells(row: Row) -> list[str]:
     """The texts of one row of the table; dashes for what was not measured."""
     return [
         f"  {row.contender}",
-        _number(row.seconds, ".3g", 1e3),
-        _number(row.speedup, ".2f"),
-        _number(row.flops_per_second, ".1f", 1e-9),
-        _number(row.peak_share, ".1f", 100),
-        _number(row.bandwidth_share, ".1f", 100),
-        _number(row.extra_bytes, ".1f", 2**-20),
-        _number(row.error, ".0e"),
+        number(row.seconds, ".3g", 1e3),
+        number(row.speedup, ".2f"),
+        number(row.compile_speedup, ".2f"),
+        number(row.peak_share, ".1f", 100),
+        number(row.bandwidth_share, ".1f", 100),
+        number(row.extra_bytes, ".1f", 2**-20),
+        number(row.error, ".0e"),
     ]
-
-
-def _number(value: float | None, form: str, scale: float = 1.0) -> str:
-    return "-" if value is None else format(value * scale, form)
-
-
-def write_json(path: Path, environment: dict[str, Any], ceilings: Ceilings, rows: list[Row]) -> None:
-    """Write all of a run so far."""
-    content = {"environment": environment, "ceilings": asdict(ceilings), "rows": [asdict(row) for row in rows]}
-    files.replace(path, json.dumps(content, indent=1) + "\n")

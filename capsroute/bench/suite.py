@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import flops, memory, peers, timing
 from .ceilings import Ceilings
+from .compare import fastest, ratio
 from .shapes import Shape
 from .workload import OURS, Workload, first_line
 
@@ -34,9 +35,11 @@ class Row:
         upper_seconds: Upper quartile.
         rounds: Rounds that were timed.
         speedup: Against the fastest eager contender of the same shape and pass; None without one.
+        compile_speedup: Against the fastest compiled one.
         flops_per_second: By the convention of :mod:`.flops`.
         peak_share: ``flops_per_second`` against the measured limit.
         bandwidth_share: Compulsory traffic per second against the measured limit.
+        limit_seconds: What operations and compulsory traffic take at least, by the measured limits.
         extra_bytes: See :func:`.memory.extra_bytes`.
         error: Largest difference to the reference in float64, relative to its largest element.
         problem: Why there are no figures, or None.
@@ -53,12 +56,32 @@ class Row:
     upper_seconds: float | None = None
     rounds: int = 0
     speedup: float | None = None
+    compile_speedup: float | None = None
     flops_per_second: float | None = None
     peak_share: float | None = None
     bandwidth_share: float | None = None
+    limit_seconds: float | None = None
     extra_bytes: int | None = None
     error: float | None = None
     problem: str | None = None
+
+    @property
+    def limit_share(self) -> float | None:
+        """The limit in parts of the time; above 1 only for who does fewer operations than :mod:`.flops` counts."""
+        return None if self.seconds is None or self.limit_seconds is None else self.limit_seconds / self.seconds
+
+
+def by_pass(rows: Iterable[Row]) -> dict[tuple[str, str | None], list[Row]]:
+    """The contenders beside each other: rows by shape and gradient (None for the forward), in their order."""
+    passes: dict[tuple[str, str | None], list[Row]] = {}
+    for row in rows:
+        passes.setdefault((row.shape, row.gradient), []).append(row)
+    return passes
+
+
+def title(passes: str, gradient: str | None) -> str:
+    """``forward``, ``forward+backward (all)`` or ``forward+backward (last)``."""
+    return passes if gradient is None else f"{passes} ({gradient})"
 
 
 @dataclass(frozen=True)
@@ -104,8 +127,9 @@ class _Pass:
         sound = {name: work for name, work in works.items() if rows[name].problem is None}
         self.tell(f"timing {len(sound)} contenders")
         timings = timing.interleaved(sound, rounds=self.plan.rounds)
-        eager = [t.median for name, t in timings.items() if name.startswith("eager")]
-        return [self._timed(row, timings.get(name), min(eager, default=None)) for name, row in rows.items()]
+        measured = [self._timed(row, timings.get(name)) for name, row in rows.items()]
+        eager, compiled = (fastest(measured, family) for family in peers.FAMILIES)
+        return [replace(row, speedup=ratio(eager, row), compile_speedup=ratio(compiled, row)) for row in measured]
 
     def _prepared(self, name: str, work: Callable[[], list[Tensor]]) -> Row:
         """The row of a contender without its times."""
@@ -134,19 +158,19 @@ class _Pass:
             return replace(row, error=error, problem=f"wrong result: differs from the reference by {error:.1e}")
         return replace(row, error=error, extra_bytes=memory.extra_bytes(work))
 
-    def _timed(self, row: Row, times: timing.Timing | None, best_eager: float | None) -> Row:
+    def _timed(self, row: Row, times: timing.Timing | None) -> Row:
         if times is None:
             return row
-        rate = flops.of_pass(self.shape, self.gradient) / times.median
-        traffic = flops.compulsory_bytes(self.shape, self.load.x.element_size(), self.gradient) / times.median
+        operations = flops.of_pass(self.shape, self.gradient)
+        traffic = flops.compulsory_bytes(self.shape, self.load.x.element_size(), self.gradient)
         return replace(
             row,
             seconds=times.median,
             lower_seconds=times.lower,
             upper_seconds=times.upper,
             rounds=times.rounds,
-            speedup=None if best_eager is None else best_eager / times.median,
-            flops_per_second=rate,
-            peak_share=rate / self.ceilings.flops,
-            bandwidth_share=traffic / self.ceilings.bandwidth,
+            flops_per_second=operations / times.median,
+            peak_share=operations / times.median / self.ceilings.flops,
+            bandwidth_share=traffic / times.median / self.ceilings.bandwidth,
+            limit_seconds=self.ceilings.seconds(operations, traffic),
         )

@@ -36,11 +36,12 @@ class CpuClock:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call over the rounds: median and quartiles."""
+    """Seconds per call over the rounds: median, quartiles, and the fastest round."""
 
     median: float
     lower: float
     upper: float
+    fastest: float
     rounds: int
     repeats: int
 
@@ -92,8 +93,7 @@ def interleaved(
 
 
 def summary(values: Sequence[float], repeats: int) -> Timing:
-    """Median and quartiles of seconds per call, one value per round."""
-    if len(values) == 1:
-        return Timing(values[0], values[0], values[0], 1, repeats)
-    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return Timing(median, lower, upper, len(values), repeats)
+    """What the seconds per call of all rounds come to."""
+    quartiles = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else 3 * [values[0]]
+    lower, median, upper = quartiles
+    return Timing(median, lower, upper, min(values), len(values), repeats)

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capsroute.cli import bench_gpu
+from capsroute.cli import bench_gpu, bench_options, bench_training
 from capsroute.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from capsroute.bench import suite
+    from capsroute.bench.baseline import Baseline
+    from capsroute.bench.record import Record
+    from capsroute.bench.suite import Plan
 
 _DEFAULTS = {
+    "device": "cpu",
     "shapes": None,
+    "sweep": None,
     "dtype": "float32",
     "compare": "eager,compile",
     "gradient": "both",
     "rounds": None,
     "threads": None,
     "json": None,
+    "plot": None,
+    "baseline": None,
+    "write_baseline": None,
 }
+_OTHERS = {"training": bench_training, "gpu": bench_gpu}
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -30,86 +39,136 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "bench",
         help="time the routing op beside plain PyTorch and torch.compile",
         description="Time dynamic routing on the CPU, forward and forward + backward, beside plain PyTorch (einsum and "
-        "bmm) and torch.compile of both, with extra memory and the share of the machine's measured limits.",
+        "bmm) and torch.compile of both, with extra memory and the share of the machine's measured limits. The "
+        "instruction set is the widest that the CPU has, or that of the environment variable CAPSROUTE_CPU_ISA.",
+        epilog="Exit status: 0; 1 if a result of capsroute is wrong or a ratio is lost; 2 if options make no sense.",
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu (default); for cuda there is bench gpu")
+    parser.add_argument(
+        "--shapes",
+        metavar="A,B",
+        help="names from the table of shapes, separated by commas; all by default, none beside --sweep",
     )
     parser.add_argument(
-        "--shapes", metavar="A,B", help="names from the table of shapes, separated by commas; all by default"
+        "--sweep",
+        metavar="B,I,J,T",
+        help="how the cost grows from the MNIST shape: over samples (B), input capsules (I), output capsules (J), "
+        "iterations (T) or threads; one or several of B,I,J,T,threads",
     )
     parser.add_argument("--dtype", help="float32 (default), float64, bfloat16 or float16")
     parser.add_argument("--compare", metavar="A,B", help="eager, compile, both (default) or none")
-    parser.add_argument("--gradient", choices=("all", "last", "both"), help="for the backward; both by default")
-    parser.add_argument("--rounds", type=int, help="timed rounds in which the contenders take turns")
-    parser.add_argument("--threads", type=int, help="CPU threads; torch's own choice by default")
+    parser.add_argument(
+        "--gradient", choices=("all", "last", "both"), help="for the backward; both by default, all in a sweep"
+    )
+    parser.add_argument("--rounds", metavar="N", type=int, help="timed rounds in which the contenders take turns")
+    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads; torch's own choice by default")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured to this file")
+    parser.add_argument("--plot", metavar="DIR", type=Path, help="draw speed-ups, shares of the limit and sweeps (PNG)")
+    parser.add_argument(
+        "--baseline",
+        metavar="FILE",
+        type=Path,
+        help="fail where a ratio to the peers is more than 20 %% below this file's",
+    )
+    parser.add_argument(
+        "--write-baseline", metavar="FILE", type=Path, help="write the ratios of this run, for a later --baseline"
+    )
     parser.set_defaults(**_DEFAULTS)
-    bench_gpu.add_parser(parser.add_subparsers(dest="where", metavar="gpu", title="on a GPU"))
+    others = parser.add_subparsers(dest="other", metavar="training | gpu", title="other benchmarks")
+    for module in _OTHERS.values():
+        module.add_parser(others)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command, or ``bench gpu``.
+    """Run the command, or one of the other benchmarks below it.
 
     Returns:
-        The exit status: 0, or 1 if a result of capsroute differs from the reference.
+        The exit status: 0, or 1 if a result of capsroute differs from the reference, or a ratio is lost.
 
     Raises:
-        CommandError: Options that make no sense, a file that cannot be written, or no package rich.
+        CommandError: Options that make no sense, files that cannot be read or written, or a package that is missing.
     """
-    if args.where == "gpu":
-        misplaced = [f"--{name}" for name, default in _DEFAULTS.items() if getattr(args, name) != default]
+    if args.other is not None:
+        misplaced = [
+            f"--{name.replace('_', '-')}" for name, default in _DEFAULTS.items() if getattr(args, name) != default
+        ]
         if misplaced:
-            raise CommandError(f"options of bench gpu go after the word gpu; got {' '.join(misplaced)} before it")
-        return bench_gpu.run(args)
+            raise CommandError(
+                f"options of bench {args.other} go after the word {args.other}; got {' '.join(misplaced)} before it"
+            )
+        return _OTHERS[args.other].run(args)
+    bench_options.require("rich", "bench")
+    if args.plot is not None:
+        bench_options.require("matplotlib", "bench --plot")
     try:
-        from rich.console import Console
-    except ImportError:
-        raise CommandError("bench needs the package rich; install it with: pip install 'capsroute[bench]'") from None
-    import torch
-
-    from capsroute.bench import ceilings, environment, suite
-    from capsroute.bench.files import check_writable
-    from capsroute.bench.report import LiveReport, write_json
-    from capsroute.bench.workload import OURS
-
-    try:
-        plan = _plan(args)
+        plan, axes, baseline = bench_options.plan(args), bench_options.axes(args), bench_options.baseline(args)
     except ValueError as error:
         raise CommandError(str(error)) from None
-    if args.json is not None:
-        try:
-            check_writable(args.json)
-        except OSError as error:
-            raise CommandError(
-                f"--json must be a file that can be written, got {str(args.json)!r}: {error.strerror}"
-            ) from None
+    bench_options.check_outputs(args)
+    record = _measure(args, plan, axes)
+    return 0 if all([_sound(record), _kept(args, record, baseline)]) else 1
+
+
+def _measure(args: argparse.Namespace, plan: Plan, axes: Sequence[str]) -> Record:
+    """Run, show and write everything."""
+    import torch
+    from rich.console import Console
+
+    from capsroute.bench import ceilings, environment, plots, suite, sweep
+    from capsroute.bench.baseline import Baseline
+    from capsroute.bench.record import Record
+    from capsroute.bench.report import LiveReport
+
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-
-    machine = environment.describe()
     limits = ceilings.measure(suite.DTYPES[plan.dtype])
-    rows: list[suite.Row] = []
+    record = Record(environment.describe(), limits)
     with LiveReport(Console()) as report:
-        report.headline(f"{environment.headline(machine)}, {plan.dtype}", limits)
-        for shape, finished in suite.run(plan, limits, report.tell):
-            report.add(shape, finished)
-            rows += finished
-            if args.json is not None:
-                write_json(args.json, machine, limits, rows)
-    return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
+        report.headline(f"{plan.dtype} on {record.headline}")
+        for shape, rows in suite.run(plan, limits, report.tell):
+            report.add(shape, rows)
+            record.rows += rows
+            _write(args.json, record)
+        of_sweep = dataclasses.replace(plan, gradients=("all",)) if args.gradient == "both" else plan
+        for point, shape, rows in sweep.run(axes, of_sweep, limits, report.tell):
+            report.add(shape, rows)
+            record.swept += [(point, row) for row in rows]
+            _write(args.json, record)
+    if args.plot is not None:
+        plots.draw(args.plot, record)
+    if args.write_baseline is not None:
+        Baseline.of(record.environment, plan.dtype, record.rows).write(args.write_baseline)
+    return record
 
 
-def _plan(args: argparse.Namespace) -> suite.Plan:
-    from capsroute.bench import peers, shapes, suite
+def _write(path: Path | None, record: Record) -> None:
+    if path is not None:
+        record.write(path)
 
-    if args.dtype not in suite.DTYPES:
-        raise ValueError(f"--dtype must be among {', '.join(suite.DTYPES)}; got {args.dtype!r}")
-    for name in ("rounds", "threads"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1; got {value}")
-    families = [] if args.compare == "none" else bench_gpu.split(args.compare)
-    peers.check_families(families)
-    chosen = shapes.SHAPES if args.shapes is None else shapes.by_names(bench_gpu.split(args.shapes))
-    gradients = ("all", "last") if args.gradient == "both" else (args.gradient,)
-    plan = suite.Plan(chosen, args.dtype, families, gradients)
-    return plan if args.rounds is None else dataclasses.replace(plan, rounds=args.rounds)
+
+def _sound(record: Record) -> bool:
+    """Whether every result of the package was right."""
+    from capsroute.bench.workload import OURS
+
+    rows = [*record.rows, *(row for _, row in record.swept)]
+    return not any(row.contender == OURS and row.problem for row in rows)
+
+
+def _kept(args: argparse.Namespace, record: Record, baseline: Baseline | None) -> bool:
+    """Say how the run compares with the baseline; whether no ratio was lost."""
+    if baseline is None:
+        return True
+    from capsroute.bench.baseline import compare
+    from capsroute.bench.environment import headline
+
+    now, before = headline(record.environment), headline(baseline.environment)
+    if now != before:
+        print(f"The baseline is of {before}.")
+    verdict = compare(baseline, record.rows)
+    for sentence in verdict.losses:
+        print(sentence)
+    print(f"{len(verdict.losses)} of {verdict.compared} ratios are lost, compared with {args.baseline}.")
+    if verdict.compared == 0:
+        print("A comparison of nothing proves nothing: --shapes or --compare leave out all that the baseline has.")
+    return verdict.compared > 0 and not verdict.losses

@@ -18,18 +18,17 @@ struct CudaKernels {
     static Status backward(const PlacedProblem& placed, const RoutingBackward& buffers) {
         return routing_backward_cuda(placed.problem, buffers, placed.device, placed.stream);
     }
+    static std::string describe(const PlacedProblem& placed) {
+        char text[512];
+        raise_on_failure(cuda_describe(placed.problem, placed.device, text, int(sizeof text)));
+        return text;
+    }
 };
 
 inline std::vector<int> cuda_archs() {
     std::vector<int> archs;
     for (int index = 0; index < cuda_arch_count(); ++index) archs.push_back(cuda_arch(index));
     return archs;
-}
-
-inline std::string describe(const PlacedProblem& placed) {
-    char text[512];
-    raise_on_failure(cuda_describe(placed.problem, placed.device, text, int(sizeof text)));
-    return text;
 }
 
 // "" when kernels can run on the device, "not_built" when none was built for it, else what the CUDA runtime says.
@@ -41,8 +40,7 @@ inline std::string unusable(int device) {
     return detail.empty() ? status_text(status) : detail;
 }
 
-inline void bind_cuda(py::module_& m, py::class_<PlacedProblem>& problem) {
-    problem.def("describe", &describe);
+inline void bind_cuda(py::module_& m) {
     m.def("cuda_unusable", &unusable, "device"_a);
     m.def("cuda_archs", &cuda_archs);
 }

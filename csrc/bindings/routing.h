@@ -109,6 +109,7 @@ py::class_<PlacedProblem> bind_routing(py::module_& m) {
     bound.def("backward_workspace", [](const PlacedProblem& placed, const RoutingBackward& buffers) {
         return bytes_or_raise(Kernels::backward_workspace(placed, buffers));
     });
+    bound.def("describe", &Kernels::describe);
     bound.def(
         "forward",
         [](const PlacedProblem& placed, Address output, Address pre_squash, Address normaliser, Address workspace,

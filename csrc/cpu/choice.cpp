@@ -11,6 +11,8 @@ namespace cpu {
 namespace {
 
 constexpr const char* kNames[] = {"automatic", "made", "tile", "wave"};  // in the order of CpuVotes
+constexpr const char* kWords[] = {"", "votes made in every pass", "votes kept for a tile of samples",
+                                  "votes kept for a wave of samples"};
 constexpr int kNameCount = int(sizeof kNames / sizeof kNames[0]);
 
 std::atomic<int> forced{0};
@@ -95,7 +97,7 @@ bool cpu_votes_choose(const char* name) {
 }
 
 const char* cpu_votes_of(const RoutingProblem& problem) {
-    return check(problem) == Status::ok ? cpu::kNames[int(cpu::votes_for(problem))] : nullptr;
+    return check(problem) == Status::ok ? cpu::kWords[int(cpu::votes_for(problem))] : nullptr;
 }
 
 }  // namespace capsroute

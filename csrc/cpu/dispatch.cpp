@@ -10,9 +10,12 @@ namespace capsroute {
 namespace cpu {
 
 extern const KernelTable kernels_baseline;
+extern const PeakLoops peak_loops_baseline;
 #if defined(CAPSROUTE_X86_64)
 extern const KernelTable kernels_avx2;
 extern const KernelTable kernels_avx512;
+extern const PeakLoops peak_loops_avx2;
+extern const PeakLoops peak_loops_avx512;
 #endif
 
 namespace {
@@ -20,6 +23,7 @@ namespace {
 struct InstructionSet {
     const char* name;
     const KernelTable* kernels;
+    const PeakLoops* peak_loops;
     bool (*usable)();
 };
 
@@ -34,10 +38,10 @@ bool has_avx512() {
 #endif
 
 const InstructionSet kSets[] = {
-    {"baseline", &kernels_baseline, [] { return true; }},
+    {"baseline", &kernels_baseline, &peak_loops_baseline, [] { return true; }},
 #if defined(CAPSROUTE_X86_64)
-    {"avx2", &kernels_avx2, has_avx2},
-    {"avx512", &kernels_avx512, has_avx512},
+    {"avx2", &kernels_avx2, &peak_loops_avx2, has_avx2},
+    {"avx512", &kernels_avx512, &peak_loops_avx512, has_avx512},
 #endif
 };
 constexpr int kSetCount = int(sizeof kSets / sizeof kSets[0]);
@@ -72,6 +76,10 @@ std::atomic<int>& chosen() {
 
 const KernelTable& kernels() {
     return *kSets[chosen().load(std::memory_order_relaxed)].kernels;
+}
+
+const PeakLoops& peak_loops() {
+    return *kSets[chosen().load(std::memory_order_relaxed)].peak_loops;
 }
 
 }  // namespace cpu

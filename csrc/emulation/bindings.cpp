@@ -67,8 +67,8 @@ py::dict counters() {
 
 PYBIND11_MODULE(_emulated, m, py::mod_gil_not_used()) {
     m.doc() = "The CUDA kernels of capsroute on an emulated device, for tests: see capsroute.testing.";
-    auto problem = capsroute::bindings::bind_routing<capsroute::bindings::CudaKernels>(m);
-    capsroute::bindings::bind_cuda(m, problem);
+    capsroute::bindings::bind_routing<capsroute::bindings::CudaKernels>(m);
+    capsroute::bindings::bind_cuda(m);
     m.def("configure", &configure, "architecture"_a, "multiprocessors"_a, "order"_a, "seed"_a, "check_races"_a);
     m.def("break_rule", &capsroute::cuda::break_rule, "at_launch"_a);
     m.def("settings", &settings);

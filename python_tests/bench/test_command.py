@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from capsroute.bench import ceilings, environment, shapes
+from capsroute import _native
+from capsroute.bench import ceilings, environment, shapes, sweep
 from capsroute.cli import main
 
 TINY = shapes.Shape("tiny", 6, 9, 4, 5, 3, 3, "")
@@ -17,8 +18,10 @@ TINY = shapes.Shape("tiny", 6, 9, 4, 5, 3, 3, "")
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "SHAPES", (TINY, *shapes.SHAPES))
-    monkeypatch.setattr(ceilings, "_SIZE", 64)
+    monkeypatch.setattr(ceilings, "_ROUNDS", 1000)
     monkeypatch.setattr(ceilings, "_BYTES", 4096)
+    monkeypatch.setattr(sweep, "BASE", "tiny")
+    monkeypatch.setattr(sweep, "_VALUES", {"B": (2, 6), "T": (1, 2)})
 
 
 def command(*words: str) -> int:
@@ -38,6 +41,62 @@ def test_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(content["rows"]) == 9
     assert content["environment"]["threads"] == torch.get_num_threads() == 1
     assert content["environment"]["torch"] == torch.__version__
+    assert content["environment"]["capsroute"]["cpu_isa"] == _native.cpu_isa()
+    assert content["sweeps"] == []
+
+
+def test_sweep_and_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, figures = tmp_path / "out.json", tmp_path / "made" / "figures"
+    words = ["--sweep", "B,threads", "--compare", "none", "--rounds", "1", "--threads", "2"]
+    assert command(*words, "--json", str(path), "--plot", str(figures)) == 0
+    shown = capsys.readouterr().out
+    assert "tiny B=2: B, I, d, J, D, T = 2, 9, 4, 5, 3, 3" in shown
+    assert "(last)" not in shown
+    content = json.loads(path.read_text())
+    assert content["rows"] == []
+    found = [(row["axis"], row["value"], row["gradient"]) for row in content["sweeps"]]
+    places = [("B", 2), ("B", 6), ("threads", 1), ("threads", 2)]
+    assert found == [(*place, gradient) for place in places for gradient in (None, "all")]
+    assert sorted(p.name for p in figures.iterdir()) == ["sweep-B.png", "sweep-threads.png"]
+
+
+def test_shapes_beside_a_sweep(tmp_path: Path) -> None:
+    words = ["--sweep", "T", "--shapes", "tiny", "--compare", "none", "--rounds", "1", "--gradient", "last"]
+    assert command(*words, "--plot", str(tmp_path)) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["limit.png", "sweep-T.png"]
+
+
+def test_baseline_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "baseline.json"
+    words = ["--shapes", "tiny", "--compare", "eager", "--rounds", "3", "--gradient", "all"]
+    assert command(*words, "--write-baseline", str(path)) == 0
+    stored = json.loads(path.read_text())
+    assert [(entry["shape"], entry["gradient"]) for entry in stored["ratios"]] == [("tiny", None), ("tiny", "all")]
+    capsys.readouterr()
+    for factor, status, said in ((0.01, 0, "0 of 2 ratios are lost"), (100.0, 1, "2 of 2 ratios are lost")):
+        ratios = [entry | {"eager": factor * entry["eager"]} for entry in stored["ratios"]]
+        path.write_text(json.dumps(stored | {"ratios": ratios}))
+        assert command(*words, "--baseline", str(path)) == status
+        shown = capsys.readouterr().out
+        assert said in shown
+        assert ("times in the baseline, a loss of 9" in shown) == (status == 1)
+
+
+def test_a_comparison_of_nothing_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps({"environment": environment.describe(), "dtype": "float32", "ratios": []}))
+    assert command("--shapes", "tiny", "--compare", "none", "--rounds", "1", "--baseline", str(path)) == 1
+    assert "A comparison of nothing proves nothing" in capsys.readouterr().out
+
+
+def test_a_baseline_of_another_type_or_no_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps({"environment": {}, "dtype": "float64", "ratios": []}))
+    assert command("--baseline", str(path)) == 2
+    assert "--baseline must be of the --dtype float32, got one of float64" in capsys.readouterr().err
+    path.write_text("{}")
+    assert command("--baseline", str(path)) == 2
+    assert "--baseline must be a file that --write-baseline wrote" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -51,6 +110,13 @@ def test_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--rounds", "0"], "--rounds must be at least 1; got 0"),
         (["--threads", "-3"], "--threads must be at least 1; got -3"),
         (["--json", "/nowhere/out.json"], "No such file or directory"),
+        (["--write-baseline", "/nowhere/out.json"], "--write-baseline must be a file that can be written"),
+        (["--baseline", "/nowhere/out.json"], "--baseline must be a file that can be read"),
+        (["--plot", "/dev/null/figures"], "--plot must be a folder that can be written"),
+        (["--sweep", "B,D"], "sweep must be among B, I, J, T, threads; got 'D'"),
+        (["--sweep", ","], "threads; got none"),
+        (["--device", "cuda"], "capsroute bench gpu --out DIR"),
+        (["--plot", "x", "--sweep", "B", "gpu", "--out", "y"], "got --sweep --plot before it"),
     ],
 )
 def test_bad_options(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,9 +140,3 @@ def test_environment_names_what_the_numbers_depend_on() -> None:
     line = environment.headline(described)
     assert described["processor"] in line
     assert described["capsroute"]["cpu_isa"] in line
-
-
-def test_ceilings_are_measured() -> None:
-    limits = ceilings.measure(torch.float32, rounds=1)
-    assert 0 < limits.flops < 1e15
-    assert 0 < limits.bandwidth < 1e15

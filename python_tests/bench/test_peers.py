@@ -32,6 +32,19 @@ def test_formulations(formulation: str, gradient: str, iterations: int) -> None:
         torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("formulation", peers.OF_VOTES)
+@pytest.mark.parametrize("gradient", ["all", "last"])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_formulations_of_votes(formulation: str, gradient: str, iterations: int) -> None:
+    x, weight, grad = SHAPE.arguments(torch.float64, torch.device("cpu"))
+    votes = reference.prediction_vectors(x, weight).requires_grad_()
+    output = peers.contenders_of_votes(["eager"], iterations, gradient)[f"eager {formulation}"](votes)
+    expected = reference.route_votes(votes, iterations=iterations, gradient=gradient, eps=peers.EPS)
+    torch.testing.assert_close(output, expected, rtol=1e-11, atol=1e-13)
+    gradients = [torch.autograd.grad(result, votes, grad)[0] for result in (output, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-11, atol=1e-13)
+
+
 def test_eager_contenders() -> None:
     x, weight, _ = SHAPE.arguments(torch.float32, torch.device("cpu"))
     routes = peers.contenders(["eager"], 3, "all")

@@ -57,3 +57,12 @@ def test_compulsory_traffic() -> None:
     """MNIST: 4.5 MiB of x, 5.6 MiB of weight, 80 KiB of output."""
     assert flops.compulsory_bytes(MNIST, 4, None) == 4 * (128 * 1152 * 8 + 1152 * 160 * 8 + 128 * 160)
     assert flops.compulsory_bytes(MNIST, 2, "all") == flops.compulsory_bytes(MNIST, 4, None)
+
+
+def test_operations_and_traffic_from_votes_counted_by_hand() -> None:
+    """T = 2: one agreement and one weighted sum; backward a pass of 3, then 1 logit, 1 product and 3 terms."""
+    shape = Shape("", 2, 3, 3, 5, 7, 2, "")
+    assert flops.of_pass_from_votes(shape, None) == 2 * 210 * 2
+    assert flops.of_pass_from_votes(shape, "all") == 2 * 210 * (2 + 3 + 2 + 3)
+    assert flops.compulsory_bytes_from_votes(shape, 4, None) == 4 * (210 + 70)
+    assert flops.compulsory_bytes_from_votes(shape, 4, "last") == 8 * (210 + 70)

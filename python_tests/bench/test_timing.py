@@ -26,7 +26,7 @@ def test_contenders_take_turns() -> None:
     work = {"a": lambda: ("a", 1.0), "b": lambda: ("b", 2.0)}
     times = interleaved(work, rounds=3, warmup=2, clock=clock)
     assert [name for name, _ in clock.order] == ["a", "a", "b", "b", *["a", "b"] * 3]
-    assert times == {"a": Timing(1.0, 1.0, 1.0, 3, 1), "b": Timing(2.0, 2.0, 2.0, 3, 1)}
+    assert times == {"a": Timing(1.0, 1.0, 1.0, 1.0, 3, 1), "b": Timing(2.0, 2.0, 2.0, 2.0, 3, 1)}
 
 
 def test_short_work_is_repeated_to_fill_its_turn() -> None:
@@ -39,7 +39,7 @@ def test_short_work_is_repeated_to_fill_its_turn() -> None:
 def test_median_and_quartiles() -> None:
     values = iter([9.0, 5.0, 1.0, 2.0, 3.0, 4.0])  # the first is the warm-up
     times = interleaved({"a": lambda: ("a", next(values))}, rounds=5, warmup=1, clock=FakeClock())
-    assert times["a"] == Timing(median=3.0, lower=2.0, upper=4.0, rounds=5, repeats=1)
+    assert times["a"] == Timing(median=3.0, lower=2.0, upper=4.0, fastest=1.0, rounds=5, repeats=1)
 
 
 def test_one_round() -> None:

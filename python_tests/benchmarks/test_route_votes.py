@@ -1,4 +1,4 @@
-"""capsroute.route_votes on the shapes of the table whose votes fit in 1 GiB, beside the plain reference."""
+"""capsroute.route_votes on the shapes of the table whose votes fit in 1 GiB, beside plain PyTorch and torch.compile."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ from torch import Tensor
 
 import capsroute
 from capsroute import reference
+from capsroute.bench import flops, peers
 from capsroute.bench.shapes import SHAPES, Shape
+from capsroute.bench.workload import OURS
 
-from .conftest import Measure
+from .conftest import CONTENDERS, Measure
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if s.votes * 4 <= 2**30], ids=lambda shape: shape.name)
 @pytest.mark.parametrize("gradient", [None, "all", "last"])
-@pytest.mark.parametrize("contender", ["capsroute", "reference"])
+@pytest.mark.parametrize("contender", CONTENDERS)
 def test_route_votes(shape: Shape, gradient: str | None, contender: str, measure: Measure) -> None:
     x, weight, grad = shape.arguments(torch.float32, torch.device("cpu"))
     votes = reference.prediction_vectors(x, weight).requires_grad_(gradient is not None)
-    function = {"capsroute": capsroute.route_votes, "reference": reference.route_votes}[contender]
+
+    def ours(votes: Tensor) -> Tensor:
+        return capsroute.route_votes(votes, iterations=shape.iterations, gradient=gradient or "all", eps=peers.EPS)
+
+    routes = peers.contenders_of_votes(peers.FAMILIES, shape.iterations, gradient or "all")
+    route = (routes | {OURS: ours})[contender]
 
     def work() -> list[Tensor]:
-        output = function(votes, iterations=shape.iterations, gradient=gradient or "all")
+        output = route(votes)
         return [output.detach(), *(torch.autograd.grad(output, votes, grad) if gradient else ())]
 
-    measure(shape, gradient, work)
+    operations = flops.of_pass_from_votes(shape, gradient)
+    measure(shape, gradient, contender, work, operations, flops.compulsory_bytes_from_votes(shape, 4, gradient))

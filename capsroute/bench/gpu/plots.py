@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from capsroute.bench import panels
+from capsroute.bench.compare import fastest
 from capsroute.bench.workload import OURS
 
 from .plan import FIRST, is_swept, passes_of
 from .timings import Row
-from .views import Contenders, by_shape, fastest, speedup
+from .views import Contenders, by_shape
 
 _PASSES = (None, "all")
-_FAMILIES = (OURS, "compile", "eager")  # in the order of their colours
 
 
 def draw(folder: Path, rows: Sequence[Row]) -> None:
@@ -24,57 +25,28 @@ def draw(folder: Path, rows: Sequence[Row]) -> None:
     if not counts:
         return
     precision = max(counts, key=lambda name: counts[name])
-    by_pass = [by_shape(r for r in rows if (r.precision, r.gradient) == (precision, g)) for g in _PASSES]
+    by_pass = {
+        f"{passes_of(g)}, {precision}": by_shape(r for r in rows if (r.precision, r.gradient) == (precision, g))
+        for g in _PASSES
+    }
     for name, (fill, height) in _FIGURES.items():
-        _draw(folder / name, precision, by_pass, fill, height)
-
-
-Fill = Callable[[Any, dict[str, Contenders]], bool]
-
-
-def _draw(path: Path, precision: str, by_pass: Sequence[dict[str, Contenders]], fill: Fill, height: float) -> None:
-    """One panel per pass; nothing if neither has anything to show."""
-    from matplotlib.figure import Figure  # without pyplot: no window, no state
-
-    figure = Figure(figsize=(11.0, height), layout="constrained")
-    panels = figure.subplots(1, len(by_pass))
-    shown = [fill(axes, shapes) for axes, shapes in zip(panels, by_pass, strict=True)]
-    if not any(shown):
-        return
-    for axes, gradient in zip(panels, _PASSES, strict=True):
-        axes.set_title(f"{passes_of(gradient)}, {precision}")
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+        panels.save(folder / name, by_pass, [fill], height)
 
 
 def _speedups(axes: Any, shapes: dict[str, Contenders]) -> bool:
-    """Bars: how many times longer the peers take."""
-    names = [name for name in shapes if not is_swept(name)]
-    found = False
-    for k, family in enumerate(("eager", "compile")):
-        ratios = {name: speedup(shapes[name], family) for name in names}
-        places = [names.index(name) + 0.4 * k - 0.2 for name, value in ratios.items() if value is not None]
-        values = [value for value in ratios.values() if value is not None]
-        if values:
-            axes.barh(places, values, height=0.4, label=f"capsroute against {family}", color=_colour(family))
-            found = True
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.axvline(1.0, color="black", linewidth=1)
-    axes.set_xlabel("times faster")
-    return found
+    """Bars, without the shapes that differ in their batch alone."""
+    listed = {name: list(contenders.values()) for name, contenders in shapes.items() if not is_swept(name)}
+    return panels.draw_speedups(axes, listed)
 
 
 def _against_floor(axes: Any, shapes: dict[str, Contenders]) -> bool:
     """Points: the time of each shape over its floor."""
     found = False
-    for family in _FAMILIES:
+    for family in panels.FAMILIES:
         timed = _timed(shapes, family)
         points = [(row.floor.seconds * 1e6, time) for name, row, time in timed if not is_swept(name)]
         if points:
-            axes.loglog(*zip(*points, strict=True), "o", label=family, color=_colour(family))
+            axes.loglog(*zip(*points, strict=True), "o", label=family, color=panels.colour(family))
             found = True
     if found:
         ends = sorted(axes.get_xlim())
@@ -91,10 +63,10 @@ def _batches(axes: Any, shapes: dict[str, Contenders]) -> bool:
     sizes = {name: next(iter(contenders.values())).sizes.split(", ") for name, contenders in shapes.items()}
     alike = [name for name in shapes if FIRST in sizes and sizes[name][1:] == sizes[FIRST][1:]]
     found = False
-    for family in _FAMILIES:
+    for family in panels.FAMILIES:
         points = [(int(sizes[name][0]), time) for name, _, time in _timed(shapes, family) if name in alike]
         if len(points) > 1:
-            axes.loglog(*zip(*sorted(points), strict=True), "o-", label=family, color=_colour(family))
+            axes.loglog(*zip(*sorted(points), strict=True), "o-", label=family, color=panels.colour(family))
             found = True
     axes.set_xlabel("samples in a batch")
     axes.set_ylabel("time / µs")
@@ -107,11 +79,7 @@ def _timed(shapes: dict[str, Contenders], family: str) -> list[tuple[str, Row, f
     return [(name, row, row.seconds * 1e6) for name, row in rows.items() if row is not None and row.seconds is not None]
 
 
-def _colour(family: str) -> str:
-    return f"C{_FAMILIES.index(family)}"
-
-
-_FIGURES: dict[str, tuple[Fill, float]] = {
+_FIGURES: dict[str, tuple[panels.Fill[dict[str, Contenders]], float]] = {
     "speedup.png": (_speedups, 6.0),
     "floor.png": (_against_floor, 5.0),
     "batches.png": (_batches, 4.5),

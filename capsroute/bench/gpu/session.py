@@ -7,6 +7,7 @@ from functools import partial
 
 from capsroute import testing
 from capsroute.bench import environment, peers
+from capsroute.bench.compare import fastest
 from capsroute.bench.shapes import Shape
 from capsroute.bench.workload import first_line
 
@@ -18,7 +19,6 @@ from .meter import Meter
 from .plan import PASSES, Cell, Plan, cells
 from .record import Folder, Record
 from .timings import Comparison, Row
-from .views import fastest
 
 _CHECKS = 0.5  # share of the time after which no check is begun
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from capsroute.bench.compare import fastest
+from capsroute.bench.texts import markdown_table, number, significant
 from capsroute.bench.workload import OURS
 
 from . import variants
 from .plan import PASSES, PRECISIONS, passes_of
 from .timings import Row, failed
-from .views import Contenders, by_shape, fastest, speedup
+from .views import Contenders, by_shape, speedup
 
 if TYPE_CHECKING:
     from .correctness import Check
@@ -117,7 +119,7 @@ def _checks(checks: Sequence[Check]) -> list[str]:
         "itself, each fusion that takes the shape, and the plain kernel on a few samples; each twice, with the same "
         "bits. Then the largest error in parts of what is allowed."
     )
-    return [text, "", *_table(("shape", *PRECISIONS), cells)]
+    return [text, "", *markdown_table(("shape", *PRECISIONS), cells)]
 
 
 def _times(rows: Sequence[Row], wrong: set[tuple[str, str]]) -> list[str]:
@@ -125,7 +127,7 @@ def _times(rows: Sequence[Row], wrong: set[tuple[str, str]]) -> list[str]:
     cells = [_comparison(shape, contenders) for shape, contenders in by_shape(rows).items()]
     for row in cells:
         row[0] += " **WRONG**" if (row[0], rows[0].precision) in wrong else ""
-    return _table(_HEAD, cells) if cells else []
+    return markdown_table(_HEAD, cells) if cells else []
 
 
 def _comparison(shape: str, contenders: Contenders) -> list[str]:
@@ -139,11 +141,11 @@ def _comparison(shape: str, contenders: Contenders) -> list[str]:
         f"{_micro(row.floor.seconds)} {row.floor.limit[0]}",
         *(_micro(peer.seconds if peer is not None else None) for peer in peers),
         f"**{_micro(ours.seconds if ours is not None else None)}**",
-        *(_number(speedup(contenders, family), ".1f") for family in ("eager", "compile")),
-        _number(row.floor.seconds / ours.seconds if ours is not None and ours.seconds else None, ".0%"),
+        *(number(speedup(contenders, family), ".1f") for family in ("eager", "compile")),
+        number(row.floor.seconds / ours.seconds if ours is not None and ours.seconds else None, ".0%"),
         _micro(figures[0].replay_seconds if figures[0] is not None else None),
         _micro(figures[0].host_seconds if figures[0] is not None else None),
-        *(_number(f.extra_bytes / 2**20 if f is not None else None, ".1f") for f in figures),
+        *(number(f.extra_bytes / 2**20 if f is not None else None, ".1f") for f in figures),
     ]
 
 
@@ -157,25 +159,12 @@ def _fusions(rows: Sequence[Row]) -> list[str]:
             chosen = (found[0].kernel if found[0] is not None else None) or "-"
             cells.append([shape, *times, chosen.partition(" takes ")[2].rpartition(": ")[0] or chosen])
     head = ("shape", variants.AUTOMATIC, *variants.FUSIONS, "what it takes by itself")
-    return ["Times in µs, as above.", "", *_table(head, cells)] if cells else []
+    return ["Times in µs, as above.", "", *markdown_table(head, cells)] if cells else []
 
 
 def _section(title: str, lines: list[str], level: int = 2) -> list[str]:
     return ["", f"{'#' * level} {title}", "", *lines] if lines else []
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
 def _micro(seconds: float | None) -> str:
-    """Microseconds with three digits or all before the point."""
-    if seconds is None:
-        return "-"
-    value = seconds * 1e6
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return significant(seconds, 1e6)

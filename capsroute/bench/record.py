@@ -1,0 +1,46 @@
+"""All that a run found, and the JSON file that holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import environment as machine
+from . import files
+from .ceilings import Ceilings
+from .suite import Row
+from .sweep import Point
+
+
+@dataclass
+class Record:
+    """A run so far.
+
+    Attributes:
+        environment: See :mod:`.environment`; its ``capsroute.cpu_isa`` is the instruction set in use.
+        ceilings: The limits of the machine.
+        rows: Of the shapes of the table.
+        swept: Of the sweeps, with the place of each row on its axis.
+    """
+
+    environment: dict[str, Any]
+    ceilings: Ceilings
+    rows: list[Row] = field(default_factory=list)
+    swept: list[tuple[Point, Row]] = field(default_factory=list)
+
+    @property
+    def headline(self) -> str:
+        """Machine, versions and limits in two lines."""
+        return f"{machine.headline(self.environment)}\n{self.ceilings.headline}"
+
+    def write(self, path: Path) -> None:
+        """Write all of it as JSON; a row of a sweep has ``axis`` and ``value`` besides its own fields."""
+        content = {
+            "environment": self.environment,
+            "ceilings": asdict(self.ceilings),
+            "rows": [asdict(row) for row in self.rows],
+            "sweeps": [asdict(point) | asdict(row) for point, row in self.swept],
+        }
+        files.replace(path, json.dumps(content, indent=1) + "\n")

@@ -128,9 +128,9 @@ bool cpu_isa_choose(const char* name);  // false, and nothing changed, when unkn
 bool built_with_openmp();
 
 // For tests and measurements: the CpuVotes that all problems take which can, by name; "automatic" is the start.
-const char* cpu_votes_name(int votes);                     // null when out of range
-const char* cpu_votes();                                   // the chosen one
-bool cpu_votes_choose(const char* name);                   // false, and nothing changed, when unknown
+const char* cpu_votes_name(int votes);                    // null when out of range
+const char* cpu_votes();                                  // the chosen one
+bool cpu_votes_choose(const char* name);                  // false, and nothing changed, when unknown
 const char* cpu_votes_of(const RoutingProblem& problem);  // what a problem takes, in words; null for a bad problem
 
 // Runs `rounds` >= 1 rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of

@@ -140,10 +140,12 @@ void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int6
     const bool first_pass = iteration == problem.iterations;
     const bool makes = first_pass || !state.keeps_votes;
     const T* x = makes ? pack_x(state, tile, begin, end - begin, scratch.x) : scratch.x;
-    for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
+    const T* held = weights_of_chunk(state, chunk, begin, end, scratch);
+    for (int64_t i = begin; i < end; ++i, x += packs_of_input(state) * kLanes<T>) {
+        const T* weight = held ? held + (i - begin) * state.votes_per_input * problem.input_size : nullptr;
         if (problem.input_mask && !any_input_present(state, tile, i)) continue;
         const Scratch<T> own = scratch_of_input(state, scratch, i);
-        votes_of_pass<2>(state, first_pass, tile, i, x, own, query, slope, c, gradient);
+        votes_of_pass<2>(state, first_pass, tile, i, x, weight, own, query, slope, c, gradient);
         logit_gradients(state, iteration, tile, i, c, gradient);
         add_weighted(problem, gradient, own.votes, sums);
     }
@@ -192,23 +194,23 @@ struct VoteGradient {
 // The votes of one input, and their products with V^{T-1} and a^T while they are in registers.
 template <class T>
 inline void votes_of_last_iteration(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
-                                    const T* x, const Scratch<T>& scratch) {
+                                    const T* x, const T* weight, const Scratch<T>& scratch) {
     const int64_t last = state.problem.iterations, before = (last - 1) * state.problem.outputs * kLanes<T>;
     const T* query = tile_of(state.query, state, last - 1, tile, state.votes_per_input);
     const T* slope = tile_of(state.slope, state, last - 1, tile, state.votes_per_input);
     T* c = terms.coupling + before;
     T* gradient = terms.logit_gradient + before;
     if (last == 1) {
-        make_votes<0>(state, tile, input, x, scratch, query, slope, c, gradient);
+        make_votes<0>(state, tile, input, x, weight, scratch, query, slope, c, gradient);
     } else if (terms.needs_gradient(last)) {
-        make_votes<2>(state, tile, input, x, scratch, query, slope, c, gradient);
+        make_votes<2>(state, tile, input, x, weight, scratch, query, slope, c, gradient);
     } else {
-        make_votes<1>(state, tile, input, x, scratch, query, slope, c, gradient);
+        make_votes<1>(state, tile, input, x, weight, scratch, query, slope, c, gradient);
     }
 }
 
-// The gradient of kBlock votes of output j of kInputs inputs: sum over the iterations of c a + (gradient of the logit) V.
-// a and V, which outgrow the nearest cache, are read once for all these inputs.
+// The gradient of kBlock votes of output j of kInputs inputs: sum over the iterations of c a + (gradient of the logit)
+// V. a and V, which outgrow the nearest cache, are read once for all these inputs.
 template <int kBlock, int kInputs, class T>
 CAPSROUTE_INLINE void combine_terms(const State<T>& state, const VoteGradient<T> (&terms)[kLastInputs],
                                     T* const (&votes)[kLastInputs], int64_t tile, int64_t j, int64_t k) {
@@ -217,7 +219,7 @@ CAPSROUTE_INLINE void combine_terms(const State<T>& state, const VoteGradient<T>
     _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) {
         _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) sum[n][b] = splat(T(0));
     }
-    const auto add = [&](const T* from, T* VoteGradient<T>::*coefficients, int64_t t) __attribute__((always_inline)) {
+    const auto add = [&](const T* from, T* VoteGradient<T>::* coefficients, int64_t t) __attribute__((always_inline)) {
         Pack<T> c[kInputs];
         _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) {
             c[n] = load(terms[n].*coefficients + (t - 1) * row + j * kLanes<T>);
@@ -245,7 +247,8 @@ inline void vote_gradients(const State<T>& state, const VoteGradient<T> (&terms)
     constexpr int kBlock = 8;
     for (int64_t j = 0; j < state.problem.outputs; ++j) {
         int64_t k = j * size;
-        for (; k + kBlock <= (j + 1) * size; k += kBlock) combine_terms<kBlock, kInputs>(state, terms, votes, tile, j, k);
+        for (; k + kBlock <= (j + 1) * size; k += kBlock)
+            combine_terms<kBlock, kInputs>(state, terms, votes, tile, j, k);
         for (; k < (j + 1) * size; ++k) combine_terms<1, kInputs>(state, terms, votes, tile, j, k);
     }
 }
@@ -253,7 +256,7 @@ inline void vote_gradients(const State<T>& state, const VoteGradient<T> (&terms)
 // Fills the terms of one input, whose votes and products of the last iteration are there.
 template <class T>
 inline void fill_terms(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
-                          const Scratch<T>& scratch) {
+                       const Scratch<T>& scratch) {
     const RoutingProblem& problem = state.problem;
     const int64_t row = problem.outputs * kLanes<T>;
     for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) store(terms.initial_logits + k, splat(T(0)));
@@ -347,20 +350,22 @@ inline void store_logit_gradient(const State<T>& state, const RoutingBackward& b
     }
 }
 
-// Gradients of `inputs` inputs from `input` on, which share weights from `weight` on, for one tile; those of the weights
-// are added to scratch.update.
+// Gradients of `inputs` inputs from `input` on, which share weights from `weight` on, for one tile; those of the
+// weights are added to scratch.update.
 template <class T>
 inline void last_pass_of_tile(const State<T>& state, const RoutingBackward& buffers, int64_t part, int64_t tile,
                               int64_t input, int64_t inputs, const T* weight, const Scratch<T>& scratch) {
     static_assert(kLastInputs == 2);
     const RoutingProblem& problem = state.problem;
-    const int64_t count = state.votes_per_input, blocks = (count + kLanes<T> - 1) / kLanes<T>, size = problem.input_size;
+    const int64_t count = state.votes_per_input, blocks = (count + kLanes<T> - 1) / kLanes<T>,
+                  size = problem.input_size;
     const Scratch<T> own[] = {scratch, scratch_of_last(state, scratch, 1)};
     const VoteGradient<T> terms[] = {{state, buffers, own[0]}, {state, buffers, own[1]}};
     T* const votes[] = {own[0].votes, own[1].votes};
     pack_x(state, tile, input, inputs, scratch.x);
     for (int64_t n = 0; n < inputs; ++n) {
-        votes_of_last_iteration(state, terms[n], tile, input + n, own[n].x, own[n]);
+        const T* own_weight = weight ? weight + n * count * size : nullptr;
+        votes_of_last_iteration(state, terms[n], tile, input + n, own[n].x, own_weight, own[n]);
         fill_terms(state, terms[n], tile, input + n, own[n]);
         if (terms[n].logits_wanted) store_logit_gradient(state, buffers, terms[n], part, tile, input + n);
     }
@@ -376,7 +381,15 @@ inline void last_pass_of_tile(const State<T>& state, const RoutingBackward& buff
                           problem.inputs * count);
         }
         if (buffers.grad_x) pose_blocks<8>(weight + n * count * size, size, 0, votes[n], count, own[n].pose);
-        if (buffers.grad_weight) add_outer_product(votes[n], blocks, own[n].x, size, own[n].update);
+        if (!buffers.grad_weight) continue;
+        const T* numbers = own[n].x;
+        if constexpr (sizeof(T) == 4) {
+            if (state.pairs) {
+                separate_pairs(own[n].x, size / 2, own[n].apart);
+                numbers = own[n].apart;
+            }
+        }
+        add_outer_product(votes[n], blocks, numbers, size, own[n].update);
     }
     if (buffers.grad_x) {
         transpose_out(problem.dtype, scratch.pose, samples, inputs * size, buffers.grad_x, first * size,
@@ -389,17 +402,13 @@ template <class T>
 inline void store_weight_gradient(const State<T>& state, const RoutingBackward& buffers, int64_t part,
                                   int64_t weight_input, const T* update) {
     const RoutingProblem& problem = state.problem;
-    const int64_t count = state.votes_per_input, size = problem.input_size, to = weight_input * count * size;
-    for (int64_t k = 0; k < count; ++k) {
-        const T* of_block = update + k / kLanes<T> * size * kLanes<T> + k % kLanes<T>;
-        for (int64_t e = 0; e < size; ++e) {
-            const T value = of_block[e * kLanes<T>];
-            if (state.part_weight) {
-                state.part_weight[part * problem.weight_inputs * count * size + to + k * size + e] = value;
-            } else {
-                write(problem.dtype, buffers.grad_weight, to + k * size + e, value);
-            }
-        }
+    const int64_t count = state.votes_per_input, size = problem.input_size;
+    void* to =
+        state.part_weight ? state.part_weight + part * problem.weight_inputs * count * size : buffers.grad_weight;
+    const capsroute::DType dtype = state.part_weight ? kAccumulationType<T> : problem.dtype;
+    for (int64_t k = 0; k < count; k += kLanes<T>, update += size * kLanes<T>) {
+        const int64_t rows = count - k < kLanes<T> ? count - k : kLanes<T>;
+        transpose_out(dtype, update, rows, size, to, (weight_input * count + k) * size, size);
     }
 }
 

@@ -51,6 +51,10 @@ inline uint16_t to_float16(float value) {
     return sign | uint16_t((magnitude + 0xfff + ((magnitude >> 13) & 1) - 0x38000000) >> 13);
 }
 
+inline int64_t element_bytes(capsroute::DType dtype) {
+    return dtype == capsroute::DType::float64 ? 8 : dtype == capsroute::DType::float32 ? 4 : 2;
+}
+
 // Element `index` of a tensor of the given storage type.
 template <class T>
 inline T read(capsroute::DType dtype, const void* from, int64_t index) {
@@ -70,22 +74,6 @@ inline void write(capsroute::DType dtype, void* to, int64_t index, T value) {
         case capsroute::DType::float16: static_cast<uint16_t*>(to)[index] = to_float16(float(value)); return;
         default: static_cast<float*>(to)[index] = float(value);
     }
-}
-
-// `count` elements from `index` on as T: the tensor itself where the types agree, else converted into buffer.
-template <class T>
-inline const T* row(capsroute::DType dtype, const void* from, int64_t index, int64_t count, T* buffer) {
-    if (dtype == capsroute::DType::bfloat16) {
-        const uint16_t* half = static_cast<const uint16_t*>(from) + index;
-        for (int64_t k = 0; k < count; ++k) buffer[k] = from_bfloat16(half[k]);
-        return buffer;
-    }
-    if (dtype == capsroute::DType::float16) {
-        const uint16_t* half = static_cast<const uint16_t*>(from) + index;
-        for (int64_t k = 0; k < count; ++k) buffer[k] = from_float16(half[k]);
-        return buffer;
-    }
-    return static_cast<const T*>(from) + index;  // float32 accumulates in float, float64 in double
 }
 
 }  // namespace

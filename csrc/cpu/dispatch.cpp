@@ -28,6 +28,9 @@ struct InstructionSet {
 };
 
 #if defined(CAPSROUTE_X86_64)
+bool has_pairs() {
+    return __builtin_cpu_supports("avx512bf16");
+}
 bool has_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
@@ -80,6 +83,14 @@ const KernelTable& kernels() {
 
 const PeakLoops& peak_loops() {
     return *kSets[chosen().load(std::memory_order_relaxed)].peak_loops;
+}
+
+bool multiplies_pairs() {
+#if defined(CAPSROUTE_X86_64)
+    return kernels().multiplies_pairs && has_pairs();
+#else
+    return false;
+#endif
 }
 
 }  // namespace cpu

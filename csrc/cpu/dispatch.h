@@ -7,6 +7,7 @@
 namespace capsroute::cpu {
 
 const KernelTable& kernels();
+bool multiplies_pairs();  // do these kernels, and does this processor?
 const PeakLoops& peak_loops();
 
 }  // namespace capsroute::cpu

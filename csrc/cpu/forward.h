@@ -53,34 +53,52 @@ void prepare(const State<T>& state, int64_t tile) {
 }
 
 // sums[0 .. kBlock) = sum over the inputs of a chunk of their votes, kept in registers: a plain matrix product.
-template <int kBlock, int kSize, class T>
-CAPSROUTE_INLINE void vote_sums(const State<T>& state, int64_t begin, int64_t end, const T* x, int64_t first, T* buffer,
-                                T* sums) {
+template <int kBlock, int kSize, bool kPairs, class T>
+CAPSROUTE_INLINE void vote_sums(const State<T>& state, int64_t begin, int64_t end, const T* x, int64_t first,
+                                const T* held, T* buffer, T* sums) {
     const RoutingProblem& problem = state.problem;
-    const int64_t size = kSize ? kSize : problem.input_size, per_input = state.votes_per_input * size;
+    const int64_t size = kSize ? kSize : packs_of_input(state), per_input = state.votes_per_input * size;
     Pack<T> sum[kBlock];
     _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = splat(T(0));
     int64_t weight_input = begin % problem.weight_inputs;
     for (int64_t i = begin; i < end; ++i) {
-        const T* weight =
-            row(problem.dtype, problem.weight, weight_input * per_input + first * size, kBlock * size, buffer);
+        const int64_t at = weight_input * per_input + first * size;
+        const T* weight = kPairs ? static_cast<const T*>(problem.weight) + at
+                          : held ? held + (i - begin) * per_input + first * size
+                                 : row(problem.dtype, problem.weight, at, kBlock * size, buffer);
         _Pragma("GCC unroll 8") for (int64_t e = 0; e < size; ++e, x += kLanes<T>) {
             const Pack<T> value = load(x);
-            _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = fma(weight[k * size + e], value, sum[k]);
+            _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
+                sum[k] = multiply_weight<kPairs>(weight + k * size + e, value, sum[k]);
+            }
         }
         if (++weight_input == problem.weight_inputs) weight_input = 0;
     }
     _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) store(sums + k * kLanes<T>, sum[k]);
 }
 
-template <int kBlock, int kSize, class T>
-inline void vote_sums_from(const State<T>& state, int64_t begin, int64_t end, const T* x, int64_t k, T* buffer,
-                           T* sums) {
+template <int kBlock, int kSize, bool kPairs, class T>
+inline void vote_sums_from(const State<T>& state, int64_t begin, int64_t end, const T* x, int64_t k, const T* held,
+                           T* buffer, T* sums) {
     for (; k + kBlock <= state.votes_per_input; k += kBlock) {
-        vote_sums<kBlock, kSize>(state, begin, end, x, k, buffer, sums + k * kLanes<T>);
+        vote_sums<kBlock, kSize, kPairs>(state, begin, end, x, k, held, buffer, sums + k * kLanes<T>);
     }
     if constexpr (kBlock > 1) {
-        if (k < state.votes_per_input) vote_sums_from<kBlock / 2, kSize>(state, begin, end, x, k, buffer, sums);
+        if (k < state.votes_per_input) {
+            vote_sums_from<kBlock / 2, kSize, kPairs>(state, begin, end, x, k, held, buffer, sums);
+        }
+    }
+}
+
+template <bool kPairs, class T>
+inline void vote_sums_of_chunk(const State<T>& state, int64_t begin, int64_t end, const T* x, const T* held, T* buffer,
+                               T* sums) {
+    if (state.problem.input_size == 8) {
+        vote_sums_from<kVoteBlock, kPairs ? 4 : 8, kPairs>(state, begin, end, x, 0, held, buffer, sums);
+    } else if (state.problem.input_size == 16) {
+        vote_sums_from<kVoteBlock, kPairs ? 8 : 16, kPairs>(state, begin, end, x, 0, held, buffer, sums);
+    } else {
+        vote_sums_from<kVoteBlock, 0, kPairs>(state, begin, end, x, 0, held, buffer, sums);
     }
 }
 
@@ -90,18 +108,18 @@ inline void uniform_pass(const State<T>& state, int64_t chunk, int64_t tile, con
     const RoutingProblem& problem = state.problem;
     const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
     const T* x = pack_x(state, tile, begin, end - begin, scratch.x);
+    const T* held = weights_of_chunk(state, chunk, begin, end, scratch);
     if (!problem.votes && !state.keeps_votes) {
-        if (problem.input_size == 8) {
-            vote_sums_from<kVoteBlock, 8>(state, begin, end, x, 0, scratch.row, sums);
-        } else {
-            vote_sums_from<kVoteBlock, 0>(state, begin, end, x, 0, scratch.row, sums);
+        if constexpr (kMultipliesPairs && sizeof(T) == 4) {
+            if (state.pairs) return vote_sums_of_chunk<true>(state, begin, end, x, held, scratch.row, sums);
         }
+        vote_sums_of_chunk<false>(state, begin, end, x, held, scratch.row, sums);
         return;
     }
     for (int64_t k = 0; k < state.votes_per_input; ++k) store(sums + k * kLanes<T>, splat(T(0)));
-    for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
+    for (int64_t i = begin; i < end; ++i, x += packs_of_input(state) * kLanes<T>) {
         const Scratch<T> own = scratch_of_input(state, scratch, i);
-        make_votes<0>(state, tile, i, x, own, sums, sums, sums, sums);
+        make_votes<0>(state, tile, i, x, static_cast<const T*>(nullptr), own, sums, sums, sums, sums);
         for (int64_t k = 0; k < state.votes_per_input; ++k) {
             store(sums + k * kLanes<T>, load(sums + k * kLanes<T>) + load(own.votes + k * kLanes<T>));
         }
@@ -172,14 +190,16 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
     const int64_t begin = chunk * state.chunk_inputs, end = chunk_end(state, chunk);
     const bool makes = iteration == 1 || !state.keeps_votes;
     const T* x = makes ? pack_x(state, tile, begin, end - begin, scratch.x) : scratch.x;
-    for (int64_t i = begin; i < end; ++i, x += problem.input_size * kLanes<T>) {
+    const T* held = weights_of_chunk(state, chunk, begin, end, scratch);
+    for (int64_t i = begin; i < end; ++i, x += packs_of_input(state) * kLanes<T>) {
+        const T* weight = held ? held + (i - begin) * state.votes_per_input * problem.input_size : nullptr;
         if (problem.input_mask && !any_input_present(state, tile, i)) continue;
         const Scratch<T> own = scratch_of_input(state, scratch, i);
         if (iteration == 1) {
-            make_votes<0>(state, tile, i, x, own, none, none, no_dots, no_dots);
+            make_votes<0>(state, tile, i, x, weight, own, none, none, no_dots, no_dots);
             for (int64_t j = 0; j < outputs; ++j) store(logits + j * kLanes<T>, splat(T(0)));
         } else {
-            votes_of_pass<1>(state, false, tile, i, x, own, query, none, logits, no_dots);
+            votes_of_pass<1>(state, false, tile, i, x, weight, own, query, none, logits, no_dots);
         }
         add_initial_logits(state, tile, i, logits);
         if (problem.softmax_over_inputs) {

@@ -32,12 +32,13 @@ struct KeptState {
     T* slope;         // a: [T, wave, J*D]; gradient with respect to the vectors before the squash
     T* carried;       // A: [wave, J*D]; gradient with respect to v of the iteration before
     T* mean;          // [T, wave, J]; softmax over inputs: sum over i of c p
-    T* coefficients;  // [blocks, wave, slots, 2, J, N]; c and the gradient of the logits, of the iterations that have them
-    int64_t first_slot;   // the iteration of slot 0
+    T* coefficients;  // [blocks, wave, slots, 2, J, N]; c and the gradient of the logits, of the iterations that have
+                      // them
+    int64_t first_slot;  // the iteration of slot 0
     int64_t slots;
-    T* sum_weight;    // [I, J, D, d]; of all waves so far, where the gradient is stored in another type
-    T* sum_logits;    // [blocks, J, N]; of all waves so far, only for logits [I, J]
-    T* sum_bias;      // [J*D]; of all waves so far
+    T* sum_weight;  // [I, J, D, d]; of all waves so far, where the gradient is stored in another type
+    T* sum_logits;  // [blocks, J, N]; of all waves so far, only for logits [I, J]
+    T* sum_bias;    // [J*D]; of all waves so far
 
     T* scratch;  // [threads, scratch_size]
     int64_t scratch_size;

@@ -1,5 +1,5 @@
-// Backward with kept votes: as in backward.h, but the votes are made once, and the coefficients that the last pass needs
-// are kept from the passes before it. Internal linkage, see simd.h.
+// Backward with kept votes: as in backward.h, but the votes are made once, and the coefficients that the last pass
+// needs are kept from the passes before it. Internal linkage, see simd.h.
 #pragma once
 
 #include "kept_forward.h"
@@ -109,8 +109,8 @@ inline void softmax_over_inputs(const KeptState<T>& state, const RoutingBackward
     }
 }
 
-// Coupling coefficients c of one iteration and the gradient of its logits, c (p - mean), for one block. On entry c holds
-// V . votes and gradient a . votes.
+// Coupling coefficients c of one iteration and the gradient of its logits, c (p - mean), for one block. On entry c
+// holds V . votes and gradient a . votes.
 template <class T>
 inline void kept_logit_gradients(const KeptState<T>& state, const RoutingBackward& buffers, const Wave& wave,
                                  int64_t iteration, int64_t block, int64_t sample, T* c, T* gradient) {
@@ -140,8 +140,7 @@ inline void kept_logit_gradients(const KeptState<T>& state, const RoutingBackwar
 template <class T>
 inline T* coefficients_of(const KeptState<T>& state, int64_t iteration, int64_t block, int64_t sample) {
     const int64_t row = state.problem.outputs * kLanes<T>;
-    return state.coefficients +
-           ((block * state.wave + sample) * state.slots + iteration - state.first_slot) * 2 * row;
+    return state.coefficients + ((block * state.wave + sample) * state.slots + iteration - state.first_slot) * 2 * row;
 }
 
 // Fills the coefficients of one iteration for some blocks of a chunk.
@@ -225,8 +224,7 @@ struct KeptVoteGradient {
         const int64_t row = state.problem.outputs * kLanes<T>;
         Pack<T> sum[kBlock];
         const Pack<T> same =
-            uniform ? there * splat(at_sample(state, state.uniform, 0, sample, state.problem.outputs)[j])
-                    : splat(T(0));
+            uniform ? there * splat(at_sample(state, state.uniform, 0, sample, state.problem.outputs)[j]) : splat(T(0));
         const T* first = kept_slope(state, 1, sample) + k;
         _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) {
             sum[b] = uniform ? splat(first[b]) * same : same;

@@ -105,8 +105,7 @@ inline void softmax_over_outputs(const KeptState<T>& state, const Wave& wave, in
     Pack<T> sum = state.problem.leaky ? exp_nonpositive(zero - largest) : zero;
     for (int64_t j = 0; j < outputs; ++j) {
         T* logit = logits + j * kLanes<T>;
-        const Pack<T> share =
-            output_there(state, wave, sample, j) ? exp_nonpositive(load(logit) - largest) : zero;
+        const Pack<T> share = output_there(state, wave, sample, j) ? exp_nonpositive(load(logit) - largest) : zero;
         store(logit, share);
         sum = sum + share;
     }

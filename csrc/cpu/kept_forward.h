@@ -151,8 +151,8 @@ void kept_forward_step(const KeptState<T>& state, const RoutingForward& buffers,
                        int64_t sample) {
     const RoutingProblem& problem = state.problem;
     const int64_t outputs = problem.outputs, size = problem.output_size, count = state.votes_per_input;
-    const int64_t number = wave.first + sample;                         // in the batch
-    const int64_t saved = (iteration - 1) * problem.batch + number;     // row of the saved tensors
+    const int64_t number = wave.first + sample;                      // in the batch
+    const int64_t saved = (iteration - 1) * problem.batch + number;  // row of the saved tensors
     const bool uniform = iteration == 1 && !problem.logits;
     const bool over_inputs = problem.softmax_over_inputs && !uniform;
     if (uniform) uniform_coupling(state, wave, sample);
@@ -176,8 +176,7 @@ void kept_forward_step(const KeptState<T>& state, const RoutingForward& buffers,
         for (int64_t k = 0; problem.bias && k < size; ++k) {
             s[k] += read<T>(problem.dtype, problem.bias, j * size + k);
         }
-        const T squashed =
-            advance_query(state, there, iteration == 1, s, query + j * size, query + j * size);
+        const T squashed = advance_query(state, there, iteration == 1, s, query + j * size, query + j * size);
         if (iteration < problem.iterations) continue;
         for (int64_t k = 0; k < size; ++k) {
             write(problem.dtype, buffers.output, number * count + j * size + k, there ? squashed * s[k] : T(0));

@@ -5,11 +5,11 @@
 namespace capsroute::cpu {
 namespace {
 
-constexpr int64_t kKeptBytes = 8 << 20;      // votes of a wave; shared by the threads, so of the last level of cache
-constexpr int64_t kAlwaysBytes = 1 << 20;    // may be kept however small the whole problem is
-constexpr int64_t kBatchShare = 24;          // else a wave has this share of the batch, to stay small beside its votes
-constexpr int64_t kTargetItems = 32;         // of a pass; enough to keep some threads busy to its end
-constexpr int64_t kChunkBytes = 192 << 10;   // votes of a chunk and sample stay in a second-level cache
+constexpr int64_t kKeptBytes = 8 << 20;     // votes of a wave; shared by the threads, so of the last level of cache
+constexpr int64_t kAlwaysBytes = 1 << 20;   // may be kept however small the whole problem is
+constexpr int64_t kBatchShare = 24;         // else a wave has this share of the batch, to stay small beside its votes
+constexpr int64_t kTargetItems = 32;        // of a pass; enough to keep some threads busy to its end
+constexpr int64_t kChunkBytes = 192 << 10;  // votes of a chunk and sample stay in a second-level cache
 
 int64_t lanes_of(const RoutingProblem& p) {
     return p.dtype == DType::float64 ? 8 : 16;

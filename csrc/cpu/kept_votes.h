@@ -52,8 +52,8 @@ inline bool output_there(const KeptState<T>& state, const Wave& wave, int64_t sa
     return !mask || mask[(wave.first + sample) * state.problem.outputs + output];
 }
 
-// rows[n] = from[offset + n * stride + column ...], N elements of each of the first `valid` rows and zeros for the others,
-// turned so that the rows stand in the lanes. `wanted` columns are needed; elements from `end` on are not read.
+// rows[n] = from[offset + n * stride + column ...], N elements of each of the first `valid` rows and zeros for the
+// others, turned so that the rows stand in the lanes. `wanted` columns are needed; elements from `end` on are not read.
 template <class T>
 CAPSROUTE_INLINE void load_turned(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride,
                                   int64_t valid, int64_t wanted, int64_t end, Pack<T> (&rows)[kLanes<T>]) {
@@ -100,14 +100,12 @@ CAPSROUTE_INLINE void turn_weights(const KeptState<T>& state, int64_t block, int
     const RoutingProblem& problem = state.problem;
     const int64_t per_input = state.votes_per_input * problem.input_size, inputs = inputs_in_block(state, block);
     const int64_t offset = block * kLanes<T> * per_input + q;
-    const int64_t element = problem.dtype == capsroute::DType::float64   ? 8
-                            : problem.dtype == capsroute::DType::float32 ? 4
-                                                                         : 2;
+    const int64_t element = element_bytes(problem.dtype);
     const char* ahead = static_cast<const char*>(problem.weight) + offset * element + 4 * kPackBytes;
     for (int64_t n = 0; n < inputs; ++n) __builtin_prefetch(ahead + n * per_input * element);
     const int64_t wanted = per_input - q;
-    load_turned(problem.dtype, problem.weight, offset, per_input, inputs, wanted,
-                problem.weight_inputs * per_input, turned);
+    load_turned(problem.dtype, problem.weight, offset, per_input, inputs, wanted, problem.weight_inputs * per_input,
+                turned);
 }
 
 // The weights of votes k .. k + votes of a block, [votes * d, N], inputs in the lanes.

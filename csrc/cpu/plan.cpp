@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "choice.h"
+#include "dispatch.h"
 
 namespace capsroute::cpu {
 namespace {
 
 constexpr int64_t kTargetItems = 64;              // enough to keep many threads busy to the end of a pass
 constexpr int64_t kChunkWeightBytes = 256 << 10;  // the weights of a chunk stay in a second-level cache
+constexpr int64_t kHeldBytes = 512 << 10;         // of the converted weights of a chunk
 constexpr int64_t kPartialBytes = 4 << 20;        // of all chunks; smaller chunks would cost more memory than they save
 constexpr int64_t kPartWeightBytes = 8 << 20;     // of all parts of the weight gradient
 
@@ -64,9 +66,14 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.problem = p;
     state.votes_per_input = p.outputs * p.output_size;
     state.tiles = divide_up(p.batch, lanes);
+    state.pairs = p.dtype == DType::bfloat16 && !p.votes && p.input_size % 2 == 0 && multiplies_pairs();
     state.keeps_votes = votes_for(p) == CpuVotes::tile;
     divide_inputs(state);
     divide_weights(state);
+    const bool half = p.dtype == DType::bfloat16 || p.dtype == DType::float16;
+    const int64_t chunk_weights = state.chunk_inputs * state.votes_per_input * p.input_size;
+    state.holds_weights = half && !p.votes && !state.pairs && p.weight_inputs == p.inputs &&
+                          chunk_weights * int64_t(sizeof(T)) <= kHeldBytes;
 
     const int64_t tiles = state.tiles, votes = state.votes_per_input, T_ = p.iterations;
     Arena arena(workspace);

@@ -1,5 +1,6 @@
 // The whole op on the CPU: passes and steps in turn, their items handed to the threads as these come free.
 #include <algorithm>
+#include <cstring>
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -45,10 +46,21 @@ const KeptKernels<T>& kept_kernels_for() {
     }
 }
 
+// To be called by every thread before anything else: see Scratch.
+template <class AnyState>
+void begin_scratch(const AnyState& state) {
+#if defined(_OPENMP)
+    std::memset(state.scratch + omp_get_thread_num() * state.scratch_size, 0, 64);
+#else
+    std::memset(state.scratch, 0, 64);
+#endif
+}
+
 template <class T>
 void run_forward(const State<T>& state, const RoutingForward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const int64_t tiles = state.tiles;
+    begin_scratch(state);
     if (state.keeps_votes) {
         for_each(state, tiles, [&](int64_t tile, T* scratch) {
             k.prepare(state, tile);
@@ -73,6 +85,7 @@ void run_backward(const State<T>& state, const RoutingBackward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const int64_t tiles = state.tiles;
+    begin_scratch(state);
     const int64_t last_of_passes = p.gradient_last ? p.iterations + 1 : 2;
     for_each(state, tiles, [&](int64_t tile, T* scratch) {
         k.prepare(state, tile);
@@ -120,7 +133,8 @@ void run_forward(const KeptState<T>& state, const RoutingForward& buffers) {
     const bool uniform_start = !p.logits;
     for_each_wave(state, [&](const Wave& wave) {
         const int64_t samples = wave.samples, items = state.chunks * samples;
-        for_each(state, state.chunks, [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, uniform_start, scratch); });
+        for_each(state, state.chunks,
+                 [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, uniform_start, scratch); });
         for (int64_t t = 1; t <= p.iterations; ++t) {
             if (t > 1 || !uniform_start) {
                 for_each(state, items, [&](int64_t item, T* scratch) {

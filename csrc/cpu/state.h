@@ -17,7 +17,9 @@ struct State {
     int64_t tiles;            // of N samples
     int64_t chunks;           // of inputs; follows from the sizes alone, as does everything that orders a sum
     int64_t chunk_inputs;
-    bool keeps_votes;  // a thread takes a tile through all passes and keeps its votes; then there is one chunk
+    bool pairs;          // x and weights are multiplied as pairs of bfloat16 numbers
+    bool holds_weights;  // of a chunk, converted, for the tiles that a thread takes one after the other
+    bool keeps_votes;    // a thread takes a tile through all passes and keeps its votes; then there is one chunk
 
     T* present;  // [tiles, J, N]; 1 or 0; null without an output mask
     T* uniform;  // [tiles, J, N]; coupling of the first iteration without initial logits
@@ -67,20 +69,24 @@ struct KernelTable {
     Kernels<double> of_double;
     KeptKernels<float> kept_of_float;
     KeptKernels<double> kept_of_double;
+    bool multiplies_pairs;  // of bfloat16, on processors that can
 };
 
 constexpr int64_t kLastInputs = 2;  // the last pass takes so many inputs at once
 
-// What one call may use of a thread's scratch. The last pass has room for kLastInputs inputs, one after the other, in
-// all but `kept`.
+// What one call may use of a thread's scratch, which begins with zeros when the op begins. The last pass has room for
+// kLastInputs inputs, one after the other, in all but `kept`.
 template <class T>
 struct Scratch {
-    T* x;       // [max(chunk_inputs, kLastInputs), d, N]; the inputs of a chunk for a tile
-    T* votes;   // [J*D rounded up to N, N]; the votes of one input for a tile, then their gradient
+    int64_t* held;  // 1 + the chunk whose weights are in chunk_row, or 0
+    T* chunk_row;   // [chunk_inputs, J, D, d]; the weights of a chunk in the accumulation type; null where not held
+    T* x;           // [max(chunk_inputs, kLastInputs), d, N]; the inputs of a chunk for a tile
+    T* votes;       // [J*D rounded up to N, N]; the votes of one input for a tile, then their gradient
     T* terms;   // [2 T + 1, J, N]; per iteration coupling coefficients and logit gradients, and the sum of the latter
     T* row;     // [J, D, d]; one input's weight in the accumulation type, where it is stored in another
     T* update;  // [J*D rounded up to N, d]; gradient of one input's weight, in blocks of [d, N]
     T* pose;    // [d, N]; gradient of one input for a tile
+    T* apart;   // [d, N]; x of one input, where x consists of pairs
     T* kept;    // [I, J*D, N]; the votes of a tile, where they are kept
     int64_t size;
 };
@@ -100,12 +106,15 @@ static inline Scratch<T> divide_scratch(const State<T>& state, T* from) {
         return piece;
     };
     Scratch<T> out;
+    out.held = reinterpret_cast<int64_t*>(take(lanes));
+    out.chunk_row = state.holds_weights ? take(state.chunk_inputs * state.votes_per_input * size) : nullptr;
     out.x = take(problem.votes ? 0 : inputs * size * lanes);
     out.votes = take(kLastInputs * votes * lanes);
     out.terms = take(kLastInputs * (2 * problem.iterations + 1) * problem.outputs * lanes);
     out.row = take(converted ? kLastInputs * state.votes_per_input * size : 0);
     out.update = take(kLastInputs * votes * size);
     out.pose = take(kLastInputs * size * lanes);
+    out.apart = take(state.pairs ? kLastInputs * size * lanes : 0);
     out.kept = take(state.keeps_votes ? problem.inputs * state.votes_per_input * lanes : 0);
     out.size = used;
     return out;
@@ -118,12 +127,13 @@ static inline Scratch<T> scratch_of_last(const State<T>& state, Scratch<T> scrat
     const int64_t lanes = kTileBytes / int64_t(sizeof(T));
     const int64_t votes = (state.votes_per_input + lanes - 1) / lanes * lanes;
     const int64_t size = problem.votes ? 1 : problem.input_size;
-    scratch.x += n * size * lanes;
+    scratch.x += n * (state.pairs ? size / 2 : size) * lanes;
     scratch.votes += n * votes * lanes;
     scratch.terms += n * (2 * problem.iterations + 1) * problem.outputs * lanes;
     scratch.row += n * state.votes_per_input * size;
     scratch.update += n * votes * size;
     scratch.pose += n * size * lanes;
+    scratch.apart += n * size * lanes;
     return scratch;
 }
 

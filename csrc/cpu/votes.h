@@ -2,8 +2,7 @@
 // Internal linkage, see simd.h.
 #pragma once
 
-#include "convert.h"
-#include "simd.h"
+#include "packs.h"
 #include "state.h"
 
 namespace {
@@ -19,22 +18,6 @@ template <class T>
 inline int64_t samples_in_tile(const State<T>& state, int64_t tile) {
     const int64_t left = state.problem.batch - tile * kLanes<T>;
     return left < kLanes<T> ? left : kLanes<T>;
-}
-
-// kLanes elements of a tensor of any storage type.
-template <class T>
-CAPSROUTE_INLINE Pack<T> load_as(capsroute::DType dtype, const void* from, int64_t index) {
-    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) return load(static_cast<const T*>(from) + index);
-    alignas(64) T values[kLanes<T>];
-    return load(row(dtype, from, index, kLanes<T>, values));
-}
-
-template <class T>
-CAPSROUTE_INLINE void store_as(capsroute::DType dtype, void* to, int64_t index, Pack<T> a) {
-    if (sizeof(T) == 8 || dtype == capsroute::DType::float32) return store(static_cast<T*>(to) + index, a);
-    alignas(64) T values[kLanes<T>];
-    store(values, a);
-    for (int n = 0; n < kLanes<T>; ++n) write(dtype, to, index + n, values[n]);
 }
 
 // to[column][lane] = from[offset + lane * stride + column], 0 for lanes that have no sample. Elements from `end` on are
@@ -80,11 +63,7 @@ inline void transpose_out(capsroute::DType dtype, const T* from, int64_t samples
         block[n] = n < left ? load(from + (column + n) * kLanes<T>) : splat(T(0));
     }
     transpose(block);
-    for (int64_t n = 0; n < samples; ++n) {
-        alignas(64) T values[kLanes<T>];
-        store(values, block[n]);
-        for (int64_t c = 0; c < left; ++c) write(dtype, to, offset + n * stride + column + c, values[c]);
-    }
+    for (int64_t n = 0; n < samples; ++n) store_some_as(dtype, to, offset + n * stride + column, left, block[n]);
 }
 
 // 1 where the input is there, 0 where it is absent or the lane has no sample.
@@ -120,7 +99,7 @@ CAPSROUTE_INLINE void add_products(const Pack<T> (&votes)[kBlock], const T* quer
 }
 
 // One block of votes of one input: votes[k] = weight[k, :] . x, and their products with up to two queries.
-template <int kBlock, int kQueries, int kSize, class T>
+template <int kBlock, int kQueries, int kSize, bool kPairs, class T>
 CAPSROUTE_INLINE void vote_block(const T* weight, int64_t runtime_size, const T* x, T* votes, const T* query,
                                  const T* second_query, Pack<T>& dot, Pack<T>& second_dot) {
     const int64_t size = kSize ? kSize : runtime_size;
@@ -128,7 +107,9 @@ CAPSROUTE_INLINE void vote_block(const T* weight, int64_t runtime_size, const T*
     _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = splat(T(0));
     _Pragma("GCC unroll 8") for (int64_t e = 0; e < size; ++e) {
         const Pack<T> value = load(x + e * kLanes<T>);
-        _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) sum[k] = fma(weight[k * size + e], value, sum[k]);
+        _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
+            sum[k] = multiply_weight<kPairs>(weight + k * size + e, value, sum[k]);
+        }
     }
     _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) store(votes + k * kLanes<T>, sum[k]);
     if constexpr (kQueries > 0) add_products(sum, query, dot);
@@ -136,32 +117,34 @@ CAPSROUTE_INLINE void vote_block(const T* weight, int64_t runtime_size, const T*
 }
 
 // Votes k .. votes_per_output of one output, in blocks of kBlock and then of halves of it.
-template <int kBlock, int kQueries, int kSize, class T>
+template <int kBlock, int kQueries, int kSize, bool kPairs, class T>
 CAPSROUTE_INLINE void vote_blocks(const T* weight, int64_t size, const T* x, int64_t k, int64_t count, T* votes,
                                   const T* query, const T* second_query, Pack<T>& dot, Pack<T>& second_dot) {
     for (; k + kBlock <= count; k += kBlock) {
-        vote_block<kBlock, kQueries, kSize>(weight + k * size, size, x, votes + k * kLanes<T>, query + k * kLanes<T>,
-                                            second_query + k * kLanes<T>, dot, second_dot);
+        vote_block<kBlock, kQueries, kSize, kPairs>(weight + k * size, size, x, votes + k * kLanes<T>,
+                                                    query + k * kLanes<T>, second_query + k * kLanes<T>, dot,
+                                                    second_dot);
     }
     if constexpr (kBlock > 1) {
         if (k < count) {
-            vote_blocks<kBlock / 2, kQueries, kSize>(weight, size, x, k, count, votes, query, second_query, dot,
-                                                     second_dot);
+            vote_blocks<kBlock / 2, kQueries, kSize, kPairs>(weight, size, x, k, count, votes, query, second_query, dot,
+                                                             second_dot);
         }
     }
 }
 
-template <int kQueries, int kSize, class T>
-inline void votes_from_weight(const RoutingProblem& problem, const T* weight, const T* x, T* votes, const T* query,
-                              const T* second_query, T* dots, T* second_dots) {
-    const int64_t size = kSize ? kSize : problem.input_size;
+// The votes of one input; x and weight are numbers, or with kPairs pairs of them, `runtime_size` to an input.
+template <int kQueries, int kSize, bool kPairs, class T>
+inline void votes_from_weight(const RoutingProblem& problem, const T* weight, int64_t runtime_size, const T* x,
+                              T* votes, const T* query, const T* second_query, T* dots, T* second_dots) {
+    const int64_t size = kSize ? kSize : runtime_size;
     const int64_t count = problem.output_size;
     for (int64_t j = 0; j < problem.outputs; ++j) {
         Pack<T> dot = splat(T(0)), second_dot = splat(T(0));
         const int64_t first = j * count * kLanes<T>;
-        vote_blocks<kVoteBlock, kQueries, kSize>(weight + j * count * size, size, x, 0, count, votes + first,
-                                                 query + (kQueries > 0 ? first : 0),
-                                                 second_query + (kQueries > 1 ? first : 0), dot, second_dot);
+        vote_blocks<kVoteBlock, kQueries, kSize, kPairs>(weight + j * count * size, size, x, 0, count, votes + first,
+                                                         query + (kQueries > 0 ? first : 0),
+                                                         second_query + (kQueries > 1 ? first : 0), dot, second_dot);
         if constexpr (kQueries > 0) store(dots + j * kLanes<T>, dot);
         if constexpr (kQueries > 1) store(second_dots + j * kLanes<T>, second_dot);
     }
@@ -238,13 +221,21 @@ inline const T* weights_of(const RoutingProblem& problem, int64_t input, int64_t
     return row(problem.dtype, problem.weight, input % problem.weight_inputs * count, inputs * count, buffer);
 }
 
-// x of some inputs for a tile, [inputs, d, N], in `to`; 0 where the input is absent or the lane has no sample.
+// Packs of an input: one for each component of x, or for each pair of them.
+template <class T>
+CAPSROUTE_INLINE int64_t packs_of_input(const State<T>& state) {
+    return state.pairs ? state.problem.input_size / 2 : state.problem.input_size;
+}
+
+// x of some inputs for a tile, [inputs, packs_of_input, N], in `to`; 0 where the input is absent or the lane has no
+// sample.
 template <class T>
 inline const T* pack_x(const State<T>& state, int64_t tile, int64_t first_input, int64_t inputs, T* to) {
     const RoutingProblem& problem = state.problem;
     if (problem.votes) return to;  // there is no x
-    const int64_t size = problem.input_size, per_sample = problem.inputs * size;
-    transpose_in(problem.dtype, problem.x, tile * kLanes<T> * per_sample + first_input * size, per_sample,
+    const int64_t size = packs_of_input(state), per_sample = problem.inputs * size;
+    const capsroute::DType dtype = state.pairs ? capsroute::DType::float32 : problem.dtype;  // pairs are only moved
+    transpose_in(dtype, problem.x, tile * kLanes<T> * per_sample + first_input * size, per_sample,
                  samples_in_tile(state, tile), inputs * size, problem.batch * per_sample, to);
     T* x = to;
     for (int64_t i = 0; problem.input_mask && i < inputs; ++i) {
@@ -262,11 +253,35 @@ inline Scratch<T> scratch_of_input(const State<T>& state, const Scratch<T>& scra
     return own;
 }
 
+// The weights [inputs, J*D, d] of a chunk in the accumulation type, converted unless they still are from the tile
+// before; null where they are not held.
+template <class T>
+inline const T* weights_of_chunk(const State<T>& state, int64_t chunk, int64_t begin, int64_t end,
+                                 const Scratch<T>& scratch) {
+    if (!scratch.chunk_row) return nullptr;
+    if (*scratch.held != chunk + 1) weights_of(state.problem, begin, end - begin, scratch.chunk_row);
+    *scratch.held = chunk + 1;
+    return scratch.chunk_row;
+}
+
+template <bool kValue>
+struct Constant {
+    static constexpr bool value = kValue;
+};
+
+// The weight of an input as pairs, [J*D, d / 2].
+template <class T>
+inline const T* pairs_of_weight(const State<T>& state, int64_t input) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t count = state.votes_per_input * (problem.input_size / 2);
+    return static_cast<const T*>(problem.weight) + input % problem.weight_inputs * count;
+}
+
 // scratch.votes = the votes of one input, packed in x, for a tile; dots (and second_dots) their products with the
-// queries.
+// queries. `weight` is that of the input where it was converted before, else null.
 template <int kQueries, class T>
-inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const T* x, const Scratch<T>& scratch,
-                       const T* query, const T* second_query, T* dots, T* second_dots) {
+inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const T* x, const T* weight,
+                       const Scratch<T>& scratch, const T* query, const T* second_query, T* dots, T* second_dots) {
     const RoutingProblem& problem = state.problem;
     if (problem.votes) {
         votes_from_tensor(state, tile, input, scratch);
@@ -275,22 +290,34 @@ inline void make_votes(const State<T>& state, int64_t tile, int64_t input, const
         }
         return;
     }
-    const T* weight = weights_of(problem, input, 1, scratch.row);
-    if (problem.input_size == 8) {
-        votes_from_weight<kQueries, 8>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
-    } else if (problem.input_size == 16) {
-        votes_from_weight<kQueries, 16>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
-    } else {
-        votes_from_weight<kQueries, 0>(problem, weight, x, scratch.votes, query, second_query, dots, second_dots);
+    const int64_t size = packs_of_input(state);
+    const auto from = [&](auto pairs, const T* rows) {
+        constexpr bool kPairs = decltype(pairs)::value;
+        constexpr int kEight = kPairs ? 4 : 8, kSixteen = 2 * kEight;  // packs of the usual numbers of components
+        if (size == kEight) {
+            votes_from_weight<kQueries, kEight, kPairs>(problem, rows, size, x, scratch.votes, query, second_query,
+                                                        dots, second_dots);
+        } else if (size == kSixteen) {
+            votes_from_weight<kQueries, kSixteen, kPairs>(problem, rows, size, x, scratch.votes, query, second_query,
+                                                          dots, second_dots);
+        } else {
+            votes_from_weight<kQueries, 0, kPairs>(problem, rows, size, x, scratch.votes, query, second_query, dots,
+                                                   second_dots);
+        }
+    };
+    if constexpr (kMultipliesPairs && sizeof(T) == 4) {
+        if (state.pairs) return from(Constant<true>{}, pairs_of_weight(state, input));
     }
+    from(Constant<false>{}, weight ? weight : weights_of(problem, input, 1, scratch.row));
 }
 
 // The same for a pass: votes that were kept by the pass before are not made again.
 template <int kQueries, class T>
 inline void votes_of_pass(const State<T>& state, bool first_pass, int64_t tile, int64_t input, const T* x,
-                          const Scratch<T>& scratch, const T* query, const T* second_query, T* dots, T* second_dots) {
+                          const T* weight, const Scratch<T>& scratch, const T* query, const T* second_query, T* dots,
+                          T* second_dots) {
     if (first_pass || !state.keeps_votes) {
-        make_votes<kQueries>(state, tile, input, x, scratch, query, second_query, dots, second_dots);
+        make_votes<kQueries>(state, tile, input, x, weight, scratch, query, second_query, dots, second_dots);
     } else if constexpr (kQueries > 0) {
         dot_products<kQueries>(state.problem, scratch.votes, query, second_query, dots, second_dots);
     }

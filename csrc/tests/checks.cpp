@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cpu/kept_plan.h"
+
 namespace capsroute::tests {
 namespace {
 
@@ -155,6 +157,30 @@ double largest(const Numbers& numbers) {
     return most;
 }
 
+// Several waves, and several chunks in each?
+template <class T>
+bool is_divided(const RoutingProblem& problem) {
+    cpu::KeptState<T> state;
+    cpu::plan(problem, cpu::Direction::forward, {}, nullptr, state);
+    return state.wave < problem.batch && state.chunks > 1;
+}
+
+// That a problem takes the way that was asked for, and is divided where it should be. All examples are small enough for
+// all ways, but given votes are never kept, and a wave is not for weights that inputs share.
+void check_way(const NamedExample& named, const RoutingProblem& problem, const std::string& votes,
+               const std::string& name, Failures& failures) {
+    const char* words = cpu_votes_of(problem);
+    if (!words) return failures.add(name + ": nothing says how it gets at its votes");
+    if (votes == "automatic") return;
+    const bool kept =
+        !problem.votes && problem.batch > 0 && !(votes == "wave" && problem.weight_inputs < problem.inputs);
+    if (std::string(words).find(kept ? votes : "made") == std::string::npos)
+        failures.add(name + ": takes another way, " + words);
+    const bool is_double = problem.dtype == DType::float64;
+    if (named.divided && !(is_double ? is_divided<double>(problem) : is_divided<float>(problem)))
+        failures.add(name + ": one wave, or one chunk");
+}
+
 // NaN counts as an infinite error.
 void compare(const std::string& what, const Numbers& got, const Numbers& expected, double tolerance,
              Failures& failures) {
@@ -195,25 +221,45 @@ void check_naive_gradients(const NamedExample& named, Failures& failures) {
     if (!named.example.bias.empty()) check("bias", &Example::bias, answer.bias);
 }
 
-void check_example(const NamedExample& named, const Format& format, const std::string& isa, Failures& failures) {
-    const std::string name = isa + ", " + format.name + ", " + named.name;
+void check_example(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
+                   Failures& failures) {
     const Example example = rounded(named.example, format);
     const Answer expected = naive_forward_and_backward(example);
-    Call call(example, format, 1), threaded(example, format, 3);
-    if (!call.run(name, failures) || !threaded.run(name + ", 3 threads", failures)) return;
+    for (const Kernels& kernels : all) {
+        const std::string name = kernels.isa + ", " + kernels.votes + ", " + format.name + ", " + named.name;
+        if (!cpu_isa_choose(kernels.isa.c_str()) || cpu_isa() != kernels.isa ||
+            !cpu_votes_choose(kernels.votes.c_str()) || cpu_votes() != kernels.votes)
+            failures.add(name + ": these kernels were not chosen");
+        Call call(example, format, 1), threaded(example, format, 3);
+        check_way(named, call.problem, kernels.votes, name, failures);
+        if (!call.run(name, failures) || !threaded.run(name + ", 3 threads", failures)) continue;
 
-    const auto check = [&](const char* what, Buffer Call::* result, const Numbers& reference) {
-        if ((call.*result).bytes() == 0) return;
-        const double tolerance = format.tolerance * largest(reference);
-        compare(name + ": " + what, (call.*result).numbers(format), reference, tolerance, failures);
-        if (!(call.*result == threaded.*result)) failures.add(name + ": " + what + " depends on the threads");
-    };
-    check("output", &Call::output, expected.output);
-    check("gradient of x", &Call::grad_x, expected.x);
-    check("gradient of weight", &Call::grad_weight, expected.weight);
-    check("gradient of votes", &Call::grad_votes, expected.votes);
-    check("gradient of bias", &Call::grad_bias, expected.bias);
-    check("gradient of logits", &Call::grad_logits, expected.logits);
+        const auto check = [&](const char* what, Buffer Call::* result, const Numbers& reference) {
+            if ((call.*result).bytes() == 0) return;
+            const double tolerance = format.tolerance * largest(reference);
+            compare(name + ": " + what, (call.*result).numbers(format), reference, tolerance, failures);
+            if (!(call.*result == threaded.*result)) failures.add(name + ": " + what + " depends on the threads");
+        };
+        check("output", &Call::output, expected.output);
+        check("gradient of x", &Call::grad_x, expected.x);
+        check("gradient of weight", &Call::grad_weight, expected.weight);
+        check("gradient of votes", &Call::grad_votes, expected.votes);
+        check("gradient of bias", &Call::grad_bias, expected.bias);
+        check("gradient of logits", &Call::grad_logits, expected.logits);
+    }
+    cpu_votes_choose("automatic");
+}
+
+void check_names_of_votes(Failures& failures) {
+    std::string names;
+    for (int votes = 0; cpu_votes_name(votes); ++votes) names += std::string(cpu_votes_name(votes)) + " ";
+    if (names != "automatic made tile wave ") failures.add("the ways to the votes are: " + names);
+    if (cpu_votes_name(-1)) failures.add("there is a way to the votes of number -1");
+    if (std::string(cpu_votes()) != "automatic") failures.add("the ways to the votes do not start as automatic");
+    cpu_votes_choose("tile");
+    if (cpu_votes_choose("none such") || std::string(cpu_votes()) != "tile")
+        failures.add("an unknown way to the votes was chosen");
+    cpu_votes_choose("automatic");
 }
 
 void check_refusals(Failures& failures) {

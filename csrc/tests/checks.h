@@ -17,8 +17,18 @@ struct Failures {
 // The naive gradients against central differences of the naive forward.
 void check_naive_gradients(const NamedExample& named, Failures& failures);
 
-// The core against the naive computation: values, the same bits for 1 and 3 threads, nothing written past the ends.
-void check_example(const NamedExample& named, const Format& format, const std::string& isa, Failures& failures);
+// What is chosen for a call, by name: the instruction set and the way to the votes.
+struct Kernels {
+    std::string isa, votes;
+};
+
+// The core against the naive computation, with each of these kernels: the way to the votes that was asked for, values,
+// the same bits for 1 and 3 threads, nothing written past the ends.
+void check_example(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
+                   Failures& failures);
+
+// The names of the ways to the votes, and that nothing changes when another one is asked for.
+void check_names_of_votes(Failures& failures);
 
 // Problems that the core must answer with a status.
 void check_refusals(Failures& failures);

@@ -78,6 +78,24 @@ Example last(Example e) {
     return e;
 }
 
+// Large enough to be divided where votes are kept, and yet with votes of a tile that fit the cache of a core. Neither 8
+// nor 16 divides their inputs, and their last wave is smaller than the others.
+std::vector<NamedExample> divided_examples() {
+    const unsigned everything = bias | sample_logits | input_mask | output_mask;
+    return {
+        {"waves", make({70, 33, 8, 10, 16, 3}), true},
+        {"waves, odd number of votes", make({49, 50, 8, 9, 11, 3}, everything), true},
+        {"waves, d = 16", make({49, 50, 16, 11, 9, 3}, bias | logits), true},
+        {"waves, d = 16, over inputs", over_inputs(make({49, 50, 16, 9, 11, 3}, everything)), true},
+        {"waves, d = 32, leaky", leaky(make({39, 49, 32, 5, 24, 2}, logits | input_mask | output_mask)), true},
+        {"waves, d = 5, over inputs", over_inputs(make({45, 70, 5, 7, 13, 4}, logits)), true},
+        {"waves, d = 5, leaky", leaky(make({45, 70, 5, 7, 13, 3}, everything)), true},
+        {"waves, last", last(make({45, 70, 8, 7, 13, 3}, bias | logits | input_mask)), true},
+        {"waves, last over inputs", last(over_inputs(make({49, 50, 4, 9, 11, 3}, everything))), true},
+        {"waves, one iteration", make({49, 50, 8, 9, 11, 1}, logits | output_mask), true},
+    };
+}
+
 }  // namespace
 
 std::vector<NamedExample> small_examples() {
@@ -121,8 +139,11 @@ std::vector<NamedExample> all_examples() {
         {"votes of odd sizes", with_votes(make({33, 11, 1, 7, 5, 3}, everything))},
         {"zero input, eps 0", zero_without_eps},
         {"long capsules", make({3, 20, 64, 4, 64, 3})},
+        {"one sample", make({1, 300, 8, 5, 9, 3}, bias)},
     };
     examples.insert(examples.end(), larger.begin(), larger.end());
+    const std::vector<NamedExample> divided = divided_examples();
+    examples.insert(examples.end(), divided.begin(), divided.end());
     return examples;
 }
 

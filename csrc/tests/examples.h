@@ -11,6 +11,7 @@ namespace capsroute::tests {
 struct NamedExample {
     std::string name;
     Example example;
+    bool divided = false;  // must take several waves of samples and several chunks of inputs where votes are kept
 };
 
 // Small ones, for the check of the naive computation itself by finite differences.

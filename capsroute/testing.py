@@ -84,8 +84,10 @@ def cpu_isa(name: str) -> Iterator[None]:
     """Context in which the CPU kernels of all threads use instruction set ``name``.
 
     Raises:
+        TypeError: ``name`` is no string.
         ValueError: ``name`` is not built or this CPU does not run it.
     """
+    _check_is_name("instruction set", name)
     before = _native.cpu_isa()
     _native.choose_cpu_isa(name)
     try:
@@ -105,11 +107,19 @@ def cpu_votes(name: str) -> Iterator[None]:
             of all cores, input capsules in the lanes) or ``"automatic"``.
 
     Raises:
-        ValueError: An unknown name.
+        TypeError: ``name`` is no string.
+        ValueError: ``name`` is unknown.
     """
+    _check_is_name("votes", name)
     before = _native.cpu_votes()
     _native.choose_cpu_votes(name)
     try:
         yield
     finally:
         _native.choose_cpu_votes(before)
+
+
+def _check_is_name(argument: str, name: object) -> None:
+    """The compiled module refuses an unknown name in a sentence, but anything else only with its own signature."""
+    if not isinstance(name, str):
+        raise TypeError(f"{argument} must be given by name, as a str, got {type(name).__name__}")

@@ -63,7 +63,8 @@ class Workload:
     def error(self, results: Sequence[Tensor]) -> float:
         """Largest difference to the reference in float64, relative to its largest element.
 
-        Of the output and, if there is a backward, of the gradient of x, for the first samples.
+        Of the output and, if there is a backward, of the gradient of x, for the first samples. NaN where any of these
+        has one, so that only ``error <= allowed`` tells a right result.
 
         Args:
             results: What :meth:`work` returned.
@@ -77,7 +78,8 @@ class Workload:
         pairs = [(results[0], expected.detach())]
         if self.gradient is not None:
             pairs.append((results[1], torch.autograd.grad(expected, x, self.grad[few].double())[0]))
-        return max(float((a[few].double() - e).abs().max() / e.abs().max()) for a, e in pairs)
+        errors = [(a[few].double() - e).abs().max() / e.abs().max() for a, e in pairs]
+        return float(torch.stack(errors).max())  # Python's max may drop a NaN
 
     def lack_of_memory(self, contender: str, free: int) -> str | None:
         """Why a contender would exhaust ``free`` bytes, or None."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from capsroute.bench.record import Record
 from capsroute.bench.shapes import Shape
 from capsroute.bench.suite import Plan, Row
 from capsroute.bench.sweep import Point
+from capsroute.bench.workload import Workload
 
 LIMITS = Ceilings(flops=1e11, bandwidth=1e10)
 SHAPE = Shape("tiny", 6, 9, 4, 5, 3, 3, "")
@@ -129,6 +131,26 @@ def test_a_wrong_gradient_is_seen() -> None:
         problems = [row.problem for row in rows_of(EAGER) if row.contender == "eager halved"]
     assert problems[0] is None
     assert "wrong result" in str(problems[1])
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["output", "gradient of x"])
+def test_the_error_keeps_a_nan(part: int) -> None:
+    """In any part, and whatever the others are."""
+    load = Workload(SHAPE, torch.float32, "all")
+    results = load.work(load.ours())()
+    assert load.error(results) < 1e-5
+    results[part][1, 2, 0] = torch.nan
+    assert math.isnan(load.error(results))
+
+
+def test_nan_is_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
+        return peers.einsum(x, weight, iterations, gradient) * torch.nan
+
+    monkeypatch.setattr(peers, "FORMULATIONS", {"lost": lost})
+    rows = [row for row in rows_of(EAGER) if row.contender == "eager lost"]
+    assert len(rows) == 3
+    assert all("wrong result" in str(row.problem) and row.seconds is None for row in rows)
 
 
 ROW = Row("tiny", SHAPE.sizes(), "forward", None, "capsroute", "float32", seconds=0.00125, speedup=12.345, error=2e-7)

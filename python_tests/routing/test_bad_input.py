@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -154,3 +156,22 @@ def test_unknown_instruction_set() -> None:
         pass
     assert all(isa in str(caught.value) for isa in testing.usable_cpu_isas())
     assert capsroute.build_info()["cpu_isa"] == before
+
+
+@pytest.mark.parametrize(("value", "error", "given"), [
+    ("cache", ValueError, "'cache'"), ("", ValueError, "''"), (None, TypeError, "NoneType"), (3, TypeError, "int"),
+])  # fmt: skip
+@pytest.mark.parametrize("argument", ["votes", "instruction set"])
+def test_unknown_names_for_the_cpu(argument: str, value: Any, error: type[Exception], given: str) -> None:
+    """In one sentence each, and nothing changes."""
+    contexts: dict[str, Callable[[Any], AbstractContextManager[None]]]
+    contexts = {"votes": testing.cpu_votes, "instruction set": testing.cpu_isa}
+    tensors = CASE.tensors(torch.float32)
+    before = capsroute.explain(**tensors)
+    with pytest.raises(error) as caught, contexts[argument](value):
+        pass
+    _assert_names(str(caught.value), argument, [given])
+    assert "\n" not in str(caught.value)
+    if error is ValueError and argument == "votes":
+        _assert_names(str(caught.value), argument, ["'automatic'", "'made'", "'tile'", "'wave'"])
+    assert capsroute.explain(**tensors) == before

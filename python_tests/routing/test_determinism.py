@@ -11,6 +11,8 @@ from .compare import assert_bitwise_equal, fused
 CASES = [
     Case((37, 300, 5, 7, 12), iterations=4),
     Case((1, 1152, 8, 10, 16)),
+    # Several tiles or waves where votes are kept, each of several chunks; so do the first and the fifth of these.
+    Case((37, 130, 8, 7, 12), softmax="inputs", bias=True, logits="shared"),
     Case((2, 257, 8, 33, 9), softmax="inputs", bias=True, logits="shared"),
     Case((65, 50, 17, 4, 33), softmax="leaky", gradient="last", logits="sample", input_mask=True, output_mask=True),
     Case((33, 64, 4, 10, 16), weights="shared", bias=True),

@@ -171,6 +171,8 @@ POISON_CASES = [
     Case((1, 130, 8, 10, 16), softmax="inputs", bias=True, logits="shared"),
     Case((17, 20, 16, 3, 9), softmax="leaky", gradient="last", logits="sample", input_mask=True, output_mask=True),
     Case((5, 12, 3, 4, 4), weights="shared", softmax="inputs", gradient="last", input_mask=True, iterations=1),
+    # Several waves and chunks where votes are kept.
+    Case((45, 70, 8, 7, 13), softmax="inputs", bias=True, logits="shared", input_mask=True),
 ]
 
 

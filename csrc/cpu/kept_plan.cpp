@@ -5,7 +5,9 @@
 namespace capsroute::cpu {
 namespace {
 
-constexpr int64_t kKeptBytes = 8 << 20;     // votes of a wave; shared by the threads, so of the last level of cache
+constexpr int64_t kKeptBytes = 8 << 20;  // votes of a wave; shared by the threads, so of the last level of cache
+constexpr int64_t kFewBytes = 4 << 20;   // of a wave of a batch of at most kFew samples
+constexpr int64_t kFew = 16;
 constexpr int64_t kAlwaysBytes = 1 << 20;   // may be kept however small the whole problem is
 constexpr int64_t kBatchShare = 24;         // else a wave has this share of the batch, to stay small beside its votes
 constexpr int64_t kTargetItems = 32;        // of a pass; enough to keep some threads busy to its end
@@ -23,7 +25,8 @@ int64_t bytes_per_sample(const RoutingProblem& p) {
 
 int64_t samples_of_wave(const RoutingProblem& p) {
     const int64_t batch = std::max<int64_t>(p.batch, 1), affordable = kKeptBytes / bytes_per_sample(p);
-    const int64_t wanted = std::max({batch / kBatchShare, kAlwaysBytes / bytes_per_sample(p), int64_t{1}});
+    const int64_t allowed = (batch <= kFew ? kFewBytes : kAlwaysBytes) / bytes_per_sample(p);
+    const int64_t wanted = std::max({batch / kBatchShare, allowed, int64_t{1}});
     const int64_t most = std::min({affordable, wanted, batch});
     return most > 0 ? divide_up(batch, divide_up(batch, most)) : 0;  // waves of one size
 }

@@ -97,7 +97,8 @@ bool cpu_votes_choose(const char* name) {
 }
 
 const char* cpu_votes_of(const RoutingProblem& problem) {
-    return check(problem) == Status::ok ? cpu::kWords[int(cpu::votes_for(problem))] : nullptr;
+    if (check(problem) != Status::ok) return nullptr;
+    return problem.votes ? "votes read in every pass" : cpu::kWords[int(cpu::votes_for(problem))];
 }
 
 }  // namespace capsroute

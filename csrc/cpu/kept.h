@@ -1,4 +1,4 @@
-// Votes kept in a cache for all passes, inputs in the lanes: what the driver (kept_routing.cpp) and the kernels of each
+// Votes kept in a cache for all passes, inputs in the lanes: what the driver (routing.cpp) and the kernels of each
 // instruction set share. Plain data, no code.
 //
 // A few samples, a wave, go through all iterations together. Their votes are made once from weights that are read once

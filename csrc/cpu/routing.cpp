@@ -2,30 +2,27 @@
 #include <algorithm>
 #include <cstring>
 
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
-
 #include "choice.h"
 #include "dispatch.h"
 #include "kept_plan.h"
 #include "plan.h"
+#include "team.h"
 
 namespace capsroute {
 namespace cpu {
 namespace {
 
-// Calls work(item, scratch) for each item and waits for all. To be called by every thread of a team, or by one thread
-// outside of any. Which thread takes an item has no influence on its result.
+// Calls work(item, scratch) for each item and waits for all.
 template <class AnyState, class Work>
-void for_each(const AnyState& state, int64_t items, Work work) {
-#if defined(_OPENMP)
-    auto* scratch = state.scratch + omp_get_thread_num() * state.scratch_size;
-#pragma omp for schedule(dynamic, 1)
-#else
-    auto* scratch = state.scratch;
-#endif
-    for (int64_t item = 0; item < items; ++item) work(item, scratch);
+void for_each(Team& team, const AnyState& state, int64_t items, Work work) {
+    team.for_each(items, [&](int64_t item, int thread) { work(item, state.scratch + thread * state.scratch_size); });
+}
+
+// The same for the phases of a wave, whose votes stay with the thread that made them.
+template <class T, class Work>
+void for_each_at_home(Team& team, const KeptState<T>& state, int64_t items, Work work) {
+    team.for_each_in_ranges(items,
+                            [&](int64_t item, int thread) { work(item, state.scratch + thread * state.scratch_size); });
 }
 
 template <class T>
@@ -49,20 +46,16 @@ const KeptKernels<T>& kept_kernels_for() {
 // To be called by every thread before anything else: see Scratch.
 template <class AnyState>
 void begin_scratch(const AnyState& state) {
-#if defined(_OPENMP)
-    std::memset(state.scratch + omp_get_thread_num() * state.scratch_size, 0, 64);
-#else
-    std::memset(state.scratch, 0, 64);
-#endif
+    std::memset(state.scratch + Team::number() * state.scratch_size, 0, 64);
 }
 
 template <class T>
-void run_forward(const State<T>& state, const RoutingForward& buffers) {
+void run_forward(Team& team, const State<T>& state, const RoutingForward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const int64_t tiles = state.tiles;
     begin_scratch(state);
     if (state.keeps_votes) {
-        for_each(state, tiles, [&](int64_t tile, T* scratch) {
+        for_each(team, state, tiles, [&](int64_t tile, T* scratch) {
             k.prepare(state, tile);
             for (int64_t t = 1; t <= state.problem.iterations; ++t) {
                 k.forward_pass(state, t, 0, tile, scratch);
@@ -71,23 +64,23 @@ void run_forward(const State<T>& state, const RoutingForward& buffers) {
         });
         return;
     }
-    for_each(state, tiles, [&](int64_t tile, T*) { k.prepare(state, tile); });
+    for_each(team, state, tiles, [&](int64_t tile, T*) { k.prepare(state, tile); });
     for (int64_t t = 1; t <= state.problem.iterations; ++t) {
         // Neighbouring items share a chunk, so that its weights are still in a cache.
-        for_each(state, state.chunks * tiles,
+        for_each(team, state, state.chunks * tiles,
                  [&](int64_t item, T* scratch) { k.forward_pass(state, t, item / tiles, item % tiles, scratch); });
-        for_each(state, tiles, [&](int64_t tile, T*) { k.forward_step(state, buffers, t, tile); });
+        for_each(team, state, tiles, [&](int64_t tile, T*) { k.forward_step(state, buffers, t, tile); });
     }
 }
 
 template <class T>
-void run_backward(const State<T>& state, const RoutingBackward& buffers) {
+void run_backward(Team& team, const State<T>& state, const RoutingBackward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const int64_t tiles = state.tiles;
     begin_scratch(state);
     const int64_t last_of_passes = p.gradient_last ? p.iterations + 1 : 2;
-    for_each(state, tiles, [&](int64_t tile, T* scratch) {
+    for_each(team, state, tiles, [&](int64_t tile, T* scratch) {
         k.prepare(state, tile);
         k.backward_start(state, buffers, tile);
         for (int64_t t = p.iterations; state.keeps_votes && t >= last_of_passes; --t) {
@@ -96,23 +89,23 @@ void run_backward(const State<T>& state, const RoutingBackward& buffers) {
         }
     });
     for (int64_t t = p.iterations; !state.keeps_votes && t >= last_of_passes; --t) {
-        for_each(state, state.chunks * tiles,
+        for_each(team, state, state.chunks * tiles,
                  [&](int64_t item, T* scratch) { k.backward_pass(state, t, item / tiles, item % tiles, scratch); });
-        for_each(state, tiles, [&](int64_t tile, T*) { k.backward_step(state, buffers, t, tile); });
+        for_each(team, state, tiles, [&](int64_t tile, T*) { k.backward_step(state, buffers, t, tile); });
     }
     if (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits) {
-        for_each(state, state.groups * state.parts, [&](int64_t item, T* scratch) {
+        for_each(team, state, state.groups * state.parts, [&](int64_t item, T* scratch) {
             k.last_pass(state, buffers, item / state.parts, item % state.parts, scratch);
         });
     }
     if (state.part_weight) {
-        for_each(state, p.weight_inputs, [&](int64_t input, T*) { k.finish_weight(state, buffers, input); });
+        for_each(team, state, p.weight_inputs, [&](int64_t input, T*) { k.finish_weight(state, buffers, input); });
     }
     if (state.part_logits) {
-        for_each(state, p.inputs, [&](int64_t input, T*) { k.finish_logits(state, buffers, input); });
+        for_each(team, state, p.inputs, [&](int64_t input, T*) { k.finish_logits(state, buffers, input); });
     }
     if (buffers.grad_bias) {
-        for_each(state, p.outputs, [&](int64_t output, T*) { k.finish_bias(state, buffers, output); });
+        for_each(team, state, p.outputs, [&](int64_t output, T*) { k.finish_bias(state, buffers, output); });
     }
 }
 
@@ -127,60 +120,62 @@ void for_each_wave(const KeptState<T>& state, Work work) {
 }
 
 template <class T>
-void run_forward(const KeptState<T>& state, const RoutingForward& buffers) {
+void run_forward(Team& team, const KeptState<T>& state, const RoutingForward& buffers) {
     const KeptKernels<T>& k = kept_kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const bool uniform_start = !p.logits;
     for_each_wave(state, [&](const Wave& wave) {
         const int64_t samples = wave.samples, items = state.chunks * samples;
-        for_each(state, state.chunks,
-                 [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, uniform_start, scratch); });
+        for_each_at_home(team, state, state.chunks,
+                         [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, uniform_start, scratch); });
         for (int64_t t = 1; t <= p.iterations; ++t) {
             if (t > 1 || !uniform_start) {
-                for_each(state, items, [&](int64_t item, T* scratch) {
+                for_each_at_home(team, state, items, [&](int64_t item, T* scratch) {
                     k.forward_pass(state, wave, t, item / samples, item % samples, scratch);
                 });
             }
-            for_each(state, samples, [&](int64_t s, T*) { k.forward_step(state, buffers, wave, t, s); });
+            for_each(team, state, samples, [&](int64_t s, T*) { k.forward_step(state, buffers, wave, t, s); });
         }
     });
 }
 
 template <class T>
-void run_backward(const KeptState<T>& state, const RoutingBackward& buffers) {
+void run_backward(Team& team, const KeptState<T>& state, const RoutingBackward& buffers) {
     const KeptKernels<T>& k = kept_kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const bool from_votes = buffers.grad_x || buffers.grad_weight || buffers.grad_logits;
     for_each_wave(state, [&](const Wave& wave) {
         const int64_t samples = wave.samples, items = state.chunks * samples;
-        for_each(state, samples, [&](int64_t s, T*) { k.backward_start(state, buffers, wave, s); });
-        for_each(state, state.chunks, [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, false, scratch); });
+        for_each(team, state, samples, [&](int64_t s, T*) { k.backward_start(state, buffers, wave, s); });
+        for_each_at_home(team, state, state.chunks,
+                         [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, false, scratch); });
         for (int64_t t = p.iterations; t >= 2 && !p.gradient_last; --t) {
-            for_each(state, items, [&](int64_t item, T* scratch) {
+            for_each_at_home(team, state, items, [&](int64_t item, T* scratch) {
                 k.backward_pass(state, buffers, wave, t, item / samples, item % samples, scratch);
             });
-            for_each(state, samples, [&](int64_t s, T*) { k.backward_step(state, buffers, wave, t, s); });
+            for_each(team, state, samples, [&](int64_t s, T*) { k.backward_step(state, buffers, wave, t, s); });
         }
         if (from_votes) {
-            for_each(state, state.blocks,
-                     [&](int64_t block, T* scratch) { k.last_pass(state, buffers, wave, block, scratch); });
+            for_each_at_home(team, state, state.blocks,
+                             [&](int64_t block, T* scratch) { k.last_pass(state, buffers, wave, block, scratch); });
         }
-        if (buffers.grad_bias) for_each(state, 1, [&](int64_t, T*) { k.finish_bias(state, buffers, wave); });
+        if (buffers.grad_bias) for_each(team, state, 1, [&](int64_t, T*) { k.finish_bias(state, buffers, wave); });
     });
 }
 
-// Runs `body` on a team of the problem's threads; one thread needs no team.
+// Runs body(team) on the problem's threads; one thread needs no others.
 template <class Body>
 void on_team(int threads, Body body) {
+    Team team;
 #if defined(_OPENMP)
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
-        body();
+        body(team);
         return;
     }
 #endif
     (void)threads;
-    body();
+    body(team);
 }
 
 Wanted wanted_of(const RoutingBackward& buffers) {
@@ -193,7 +188,7 @@ Status forward(const RoutingProblem& problem, const RoutingForward& buffers) {
     const int64_t bytes = plan(problem, Direction::forward, {}, buffers.workspace, state);
     if (bytes < 0) return Status(-bytes);
     if (bytes > buffers.workspace_bytes) return Status::small_workspace;
-    on_team(problem.threads, [&] { run_forward(state, buffers); });
+    on_team(problem.threads, [&](Team& team) { run_forward(team, state, buffers); });
     return Status::ok;
 }
 
@@ -203,7 +198,7 @@ Status backward(const RoutingProblem& problem, const RoutingBackward& buffers) {
     const int64_t bytes = plan(problem, Direction::backward, wanted_of(buffers), buffers.workspace, state);
     if (bytes < 0) return Status(-bytes);
     if (bytes > buffers.workspace_bytes) return Status::small_workspace;
-    on_team(problem.threads, [&] { run_backward(state, buffers); });
+    on_team(problem.threads, [&](Team& team) { run_backward(team, state, buffers); });
     return Status::ok;
 }
 

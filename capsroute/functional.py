@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import _native, backends, checks, ops, reference
+from . import backends, checks, ops, reference
 from .autograd import route
 from .options import RoutingOptions
 

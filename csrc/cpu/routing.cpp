@@ -45,15 +45,15 @@ const KeptKernels<T>& kept_kernels_for() {
 
 // To be called by every thread before anything else: see Scratch.
 template <class AnyState>
-void begin_scratch(const AnyState& state) {
-    std::memset(state.scratch + Team::number() * state.scratch_size, 0, 64);
+void begin_scratch(const Team& team, const AnyState& state) {
+    std::memset(state.scratch + team.number() * state.scratch_size, 0, 64);
 }
 
 template <class T>
 void run_forward(Team& team, const State<T>& state, const RoutingForward& buffers) {
     const Kernels<T>& k = kernels_for<T>();
     const int64_t tiles = state.tiles;
-    begin_scratch(state);
+    begin_scratch(team, state);
     if (state.keeps_votes) {
         for_each(team, state, tiles, [&](int64_t tile, T* scratch) {
             k.prepare(state, tile);
@@ -78,7 +78,7 @@ void run_backward(Team& team, const State<T>& state, const RoutingBackward& buff
     const Kernels<T>& k = kernels_for<T>();
     const RoutingProblem& p = state.problem;
     const int64_t tiles = state.tiles;
-    begin_scratch(state);
+    begin_scratch(team, state);
     const int64_t last_of_passes = p.gradient_last ? p.iterations + 1 : 2;
     for_each(team, state, tiles, [&](int64_t tile, T* scratch) {
         k.prepare(state, tile);
@@ -166,16 +166,17 @@ void run_backward(Team& team, const KeptState<T>& state, const RoutingBackward& 
 // Runs body(team) on the problem's threads; one thread needs no others.
 template <class Body>
 void on_team(int threads, Body body) {
-    Team team;
 #if defined(_OPENMP)
     if (threads > 1) {
+        Team team(false);
 #pragma omp parallel num_threads(threads)
         body(team);
         return;
     }
 #endif
     (void)threads;
-    body(team);
+    Team alone(true);
+    body(alone);
 }
 
 Wanted wanted_of(const RoutingBackward& buffers) {

@@ -17,6 +17,9 @@ namespace capsroute::cpu {
 
 class Team {
    public:
+    // Alone: the caller is all there is, whatever team of somebody else's it may belong to.
+    explicit Team(bool alone) : alone_(alone) {}
+
     // Calls work(item, thread) for each item and waits for all. To be called by every thread of the team. Which thread
     // takes an item has no influence on its result.
     template <class Work>
@@ -30,9 +33,9 @@ class Team {
     }
 
     // Of the calling thread, from 0.
-    static int number() {
+    int number() const {
 #if defined(_OPENMP)
-        return omp_get_thread_num();
+        return alone_ ? 0 : omp_get_thread_num();
 #else
         return 0;
 #endif
@@ -49,9 +52,9 @@ class Team {
     }
 
    private:
-    static int size() {
+    int size() const {
 #if defined(_OPENMP)
-        return omp_get_num_threads();
+        return alone_ ? 1 : omp_get_num_threads();
 #else
         return 1;
 #endif
@@ -84,6 +87,8 @@ class Team {
             }
         }
     }
+
+    const bool alone_;
 
     // Apart from each other, because all threads write the first two while others wait for the third.
     alignas(64) std::atomic<int64_t> next_{0};

@@ -168,14 +168,14 @@ template <class Body>
 void on_team(int threads, Body body) {
 #if defined(_OPENMP)
     if (threads > 1) {
-        Team team(false);
+        Team team(threads);
 #pragma omp parallel num_threads(threads)
         body(team);
         return;
     }
 #endif
     (void)threads;
-    Team alone(true);
+    Team alone(1);
     body(alone);
 }
 

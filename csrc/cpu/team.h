@@ -17,8 +17,8 @@ namespace capsroute::cpu {
 
 class Team {
    public:
-    // Alone: the caller is all there is, whatever team of somebody else's it may belong to.
-    explicit Team(bool alone) : alone_(alone) {}
+    // For a team of `threads` threads; one is alone, whatever team of somebody else's it may belong to.
+    explicit Team(int threads) : alone_(threads == 1), spins_(threads <= processors() ? kSpins : kShortSpins) {}
 
     // Calls work(item, thread) for each item and waits for all. To be called by every thread of the team. Which thread
     // takes an item has no influence on its result.
@@ -77,10 +77,8 @@ class Team {
             phase_.store(phase + 1, std::memory_order_release);
             return;
         }
-        constexpr int kSpins =
-            500000;  // about 10 ms, longer than others keep a core; who yields earlier gets it back late
         for (int spin = 0; phase_.load(std::memory_order_acquire) == phase; ++spin) {
-            if (spin < kSpins) {
+            if (spin < spins_) {
                 pause();
             } else {
                 std::this_thread::yield();
@@ -88,7 +86,19 @@ class Team {
         }
     }
 
+    static int processors() {
+#if defined(_OPENMP)
+        return omp_get_num_procs();
+#else
+        return 1;
+#endif
+    }
+
+    // Where every thread has a processor, they spin for about 10 ms, longer than other programs keep one: who yields
+    // earlier gets it back late. Where not, the processor is left at once to those that are waited for.
+    static constexpr int kSpins = 500000, kShortSpins = 100;
     const bool alone_;
+    const int spins_;
 
     // Apart from each other, because all threads write the first two while others wait for the third.
     alignas(64) std::atomic<int64_t> next_{0};

@@ -20,16 +20,8 @@ std::atomic<int> forced{0};
 constexpr double kTileGain = 1.15, kWaveGain = 1.5;
 constexpr int64_t kCoreBytes = 1 << 20;  // votes of a tile stay in a second-level cache
 
-int64_t element(const RoutingProblem& p) {
-    return p.dtype == DType::float64 ? 8 : 4;
-}
-
-int64_t lanes_of(const RoutingProblem& p) {
-    return 64 / element(p);
-}
-
 bool tile_fits(const RoutingProblem& p) {
-    return p.inputs * p.outputs * p.output_size <= kCoreBytes / 64;
+    return p.inputs * p.outputs * p.output_size <= kCoreBytes / kTileBytes;
 }
 
 // Cycles per vote component of a full register, forward, by measurements on AVX-512 (docs/kernels.md): a vote takes a

@@ -13,12 +13,8 @@ constexpr int64_t kBatchShare = 24;         // else a wave has this share of the
 constexpr int64_t kTargetItems = 32;        // of a pass; enough to keep some threads busy to its end
 constexpr int64_t kChunkBytes = 192 << 10;  // votes of a chunk and sample stay in a second-level cache
 
-int64_t lanes_of(const RoutingProblem& p) {
-    return p.dtype == DType::float64 ? 8 : 16;
-}
-
 int64_t bytes_per_sample(const RoutingProblem& p) {
-    return divide_up(p.inputs, lanes_of(p)) * 64 * p.outputs * p.output_size;
+    return divide_up(p.inputs, lanes_of(p)) * kTileBytes * p.outputs * p.output_size;
 }
 
 }  // namespace
@@ -35,7 +31,7 @@ template <class T>
 int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, KeptState<T>& state) {
     const RoutingProblem& p = problem;
     const bool backward = direction == Direction::backward;
-    const int64_t lanes = 64 / int64_t(sizeof(T)), T_ = p.iterations;
+    const int64_t lanes = lanes_of(p), T_ = p.iterations;
     state = {};
     state.problem = p;
     state.votes_per_input = p.outputs * p.output_size;
@@ -51,7 +47,6 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.first_slot = p.gradient_last ? T_ : 1;
     if (state.first_slot == 1 && !p.logits) state.first_slot = 2;  // the uniform coupling needs no slot
     state.slots = backward ? std::max<int64_t>(T_ - state.first_slot + 1, 0) : 0;
-    const bool half = p.dtype == DType::bfloat16 || p.dtype == DType::float16;
     const int64_t wave = state.wave, blocks = state.blocks;
     Arena arena(workspace);
     state.x = arena.take<T>(true, {blocks, wave, p.input_size, lanes});
@@ -66,7 +61,7 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.carried = arena.take<T>(backward, {wave, count});
     state.mean = arena.take<T>(backward && p.softmax_over_inputs, {T_, wave, p.outputs});
     state.coefficients = arena.take<T>(state.slots > 0, {blocks, wave, state.slots, 2, p.outputs, lanes});
-    state.sum_weight = arena.take<T>(wanted.weight && half, {p.inputs, count, p.input_size});
+    state.sum_weight = arena.take<T>(wanted.weight && is_half(p.dtype), {p.inputs, count, p.input_size});
     state.sum_logits = arena.take<T>(wanted.logits && !p.logits_per_sample, {blocks, p.outputs, lanes});
     state.sum_bias = arena.take<T>(backward && p.bias, {count});
     state.scratch_size = divide_scratch<T>(state, nullptr).size;

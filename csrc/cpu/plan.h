@@ -8,6 +8,14 @@ namespace capsroute::cpu {
 
 enum class Direction { forward, backward };
 
+// Numbers of the accumulation type that fill a pack, and whether the tensors are stored in half of that type's bytes.
+inline int64_t lanes_of(const RoutingProblem& problem) {
+    return kTileBytes / (problem.dtype == DType::float64 ? 8 : 4);
+}
+inline bool is_half(DType dtype) {
+    return dtype == DType::bfloat16 || dtype == DType::float16;
+}
+
 // Which gradients a backward call wants; for forward all are false.
 struct Wanted {
     bool weight = false;

@@ -8,5 +8,15 @@ from . import reference, testing
 from ._version import __version__
 from .backends import build_info
 from .functional import dynamic_routing, explain, route_votes
+from .result import RoutingResult
 
-__all__ = ["__version__", "build_info", "dynamic_routing", "explain", "reference", "route_votes", "testing"]
+__all__ = [
+    "RoutingResult",
+    "__version__",
+    "build_info",
+    "dynamic_routing",
+    "explain",
+    "reference",
+    "route_votes",
+    "testing",
+]

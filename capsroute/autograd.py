@@ -56,7 +56,7 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
     sources = len(ops.SOURCES[name])
 
     def computed(ctx: Any, grad_output: Tensor, saved: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        needed = ctx.needs_input_grad[1 : 1 + sources + 2]
+        needed = ctx.needs_input_grad[1 : 1 + sources + ops.DIFFERENTIABLE]
         return ops.backward(name, grad_output, saved[:-2], saved[-2:], ctx.options, needed)
 
     def gradients_of(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
@@ -104,7 +104,7 @@ _FUNCTIONS = {name: _functions(name) for name in ops.SOURCES}
 
 
 def route(name: str, options: RoutingOptions, *tensors: Tensor | None) -> Tensor:
-    """Call the op ``name`` with its sources, bias, logits, input_mask and output_mask."""
+    """Call the op ``name`` with its sources and optional tensors."""
     if torch._C._are_functorch_transforms_active():
         return _FUNCTIONS[name][1].apply(options, *tensors)[0]
     if torch.is_grad_enabled():
@@ -112,3 +112,12 @@ def route(name: str, options: RoutingOptions, *tensors: Tensor | None) -> Tensor
             if tensor is not None and tensor.requires_grad:
                 return _FUNCTIONS[name][0].apply(options, *tensors)
     return ops.forward(name, tensors, options, False)[0]
+
+
+def route_and_save(name: str, options: RoutingOptions, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The same, and s of every iteration ``[T, B, J, D]`` before the bias, which is not differentiable."""
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        output, pre_squash, _ = _FUNCTIONS[name][1].apply(options, *tensors)
+    else:
+        output, pre_squash, _ = ops.FORWARD_OPS[name](*tensors, options.integers(), options.floats(), True)
+    return output, pre_squash

@@ -6,12 +6,25 @@ and what was expected.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .options import GRADIENTS, SOFTMAX_AXES, RoutingOptions
+from .options import (
+    DEFAULTS,
+    DETAILS,
+    GRADIENTS,
+    LOGIT_UPDATES,
+    MOST_TEMPERATURES,
+    SOFTMAX_AXES,
+    SQUASHES,
+    RoutingKeywords,
+    RoutingOptions,
+    constants_of_squash,
+)
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -67,18 +80,18 @@ def mask(name: str, value: object, like_name: str, like: Tensor, axes: str, expe
     shape(name, value, axes, expected)
 
 
-def initial_logits(value: object, like_name: str, like: Tensor, batch: int, inputs: int, outputs: int) -> None:
+def per_pair(name: str, value: object, like_name: str, like: Tensor, batch: int, inputs: int, outputs: int) -> None:
     """``[I, J]`` or ``[B, I, J]``."""
-    tensor = floating("logits", value)
-    same_kind("logits", tensor, like_name, like)
+    tensor = floating(name, value)
+    same_kind(name, tensor, like_name, like)
     given = tuple(tensor.shape)
     if len(given) == 2:
-        shape("logits", tensor, "I, J", (inputs, outputs))
+        shape(name, tensor, "I, J", (inputs, outputs))
     elif len(given) == 3:
-        shape("logits", tensor, "B, I, J", (batch, inputs, outputs))
+        shape(name, tensor, "B, I, J", (batch, inputs, outputs))
     else:
         raise ValueError(
-            f"logits must have shape [I, J] = {(inputs, outputs)} or [B, I, J] = {(batch, inputs, outputs)}, "
+            f"{name} must have shape [I, J] = {(inputs, outputs)} or [B, I, J] = {(batch, inputs, outputs)}, "
             f"got {given}"
         )
 
@@ -89,6 +102,14 @@ def choice(name: str, value: object, known: Sequence[str]) -> None:
         raise TypeError(f"{name} must be one of {', '.join(map(repr, known))}, got {type(value).__name__}")
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+
+
+def number(name: str, value: object, expected: str, *, above: float = 0, or_equal: bool = False) -> None:
+    """A finite int or float above a limit."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
+    if not (above < value < float("inf") or (or_equal and value == above)):  # false for NaN too
+        raise ValueError(f"{name} must be {expected}, got {value}")
 
 
 def scalar_options(options: RoutingOptions) -> None:
@@ -106,18 +127,104 @@ def scalar_options(options: RoutingOptions) -> None:
         raise ValueError(
             f"leaky must be False unless softmax_over is 'outputs', got softmax_over={options.softmax_over!r}"
         )
-    eps: object = options.eps
-    if isinstance(eps, bool) or not isinstance(eps, int | float):
-        raise TypeError(f"eps must be a number of at least 0, got {type(eps).__name__}")
-    if not 0 <= eps < float("inf"):  # false for NaN too
-        raise ValueError(f"eps must be finite and at least 0, got {eps}")
+    number("eps", options.eps, "a finite number of at least 0", or_equal=True)
+    if options.squash is not DEFAULTS.squash or options.squash_constant is not None:
+        _squash_options(options)
+    if options.logit_update is not DEFAULTS.logit_update:
+        choice("logit_update", options.logit_update, LOGIT_UPDATES)
+    if options.agreement_factor is not DEFAULTS.agreement_factor:
+        number("agreement_factor", options.agreement_factor, "a finite number", above=float("-inf"))
+    if options.temperature is not DEFAULTS.temperature:
+        _temperature(options)
+
+
+def _squash_options(options: RoutingOptions) -> None:
+    choice("squash", options.squash, SQUASHES)
+    if options.squash_constant is None:
+        return
+    if options.squash not in constants_of_squash():
+        raise ValueError(
+            f"squash_constant must be None unless squash is one of {', '.join(map(repr, constants_of_squash()))}, "
+            f"got squash={options.squash!r}"
+        )
+    number("squash_constant", options.squash_constant, "a finite number above 0")
+
+
+def _temperature(options: RoutingOptions) -> None:
+    given: object = options.temperature
+    expected = "a finite number above 0, or a sequence of one for each iteration"
+    if not isinstance(given, tuple):
+        number("temperature", given, expected)
+        return
+    for k, value in enumerate(given):
+        number(f"temperature[{k}]", value, "a finite number above 0")
+    if len(given) not in {1, options.iterations} or len(given) > MOST_TEMPERATURES:
+        raise ValueError(
+            f"temperature must be {expected} (iterations={options.iterations}, at most {MOST_TEMPERATURES}), "
+            f"got {len(given)} numbers"
+        )
+
+
+def coupling_alone(options: RoutingOptions, logits: object) -> None:
+    """Given coupling coefficients leave nothing to route."""
+    if logits is not None:
+        raise ValueError("coupling must not be given together with logits: given coefficients need no softmax")
+    for name in ("softmax_over", "leaky", "gradient", "logit_update", "agreement_factor", "temperature"):
+        value, default = getattr(options, name), getattr(DEFAULTS, name)
+        if value != default:
+            raise ValueError(
+                f"{name} must be left at {default!r} where coupling is given, which leaves nothing to route; "
+                f"got {value!r}"
+            )
+
+
+def detail_names(details: object) -> None:
+    """A sequence of known names."""
+    expected = f"details must be None or a sequence of {', '.join(map(repr, DETAILS))}"
+    if isinstance(details, str) or not isinstance(details, Sequence):
+        raise TypeError(f"{expected}, got {details!r}")
+    for name in details:
+        if name not in DETAILS:
+            raise ValueError(f"{expected}, got {name!r}")
+
+
+def keyword_options(options: Mapping[str, Any]) -> RoutingOptions:
+    """Check the routing options of a module when it is made.
+
+    Args:
+        options: Those of :class:`capsroute.options.RoutingKeywords`.
+
+    Returns:
+        All options, with defaults for those that are not given.
+
+    Raises:
+        TypeError: An unknown name, or a value of the wrong kind.
+        ValueError: A value that cannot be, or values that do not go together.
+    """
+    known = list(RoutingKeywords.__annotations__)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"unknown routing option {name!r}: expected one of {', '.join(known)}{hint}")
+    checked = RoutingOptions(**{**options, **hashable_temperature(options)})
+    scalar_options(checked)
+    return checked
+
+
+def hashable_temperature(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The temperature of these options, where they have one, with a tuple in the place of any other sequence."""
+    given = options.get("temperature", DEFAULTS.temperature)
+    return {"temperature": tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else given}
 
 
 def shared_tensors(
     like_name: str,
     like: Tensor,
     bias: object,
+    logits_name: str,
     logits: object,
+    input_weight: object,
     input_mask: object,
     output_mask: object,
     sizes: tuple[int, int, int, int],
@@ -129,7 +236,11 @@ def shared_tensors(
         same_kind("bias", tensor, like_name, like)
         shape("bias", tensor, "J, D", (outputs, output_size))
     if logits is not None:
-        initial_logits(logits, like_name, like, batch, inputs, outputs)
+        per_pair(logits_name, logits, like_name, like, batch, inputs, outputs)
+    if input_weight is not None:
+        tensor = floating("input_weight", input_weight)
+        same_kind("input_weight", tensor, like_name, like)
+        shape("input_weight", tensor, "B, I", (batch, inputs))
     if input_mask is not None:
         mask("input_mask", input_mask, like_name, like, "B, I", (batch, inputs))
     if output_mask is not None:

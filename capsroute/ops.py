@@ -3,11 +3,12 @@
 ``dynamic_routing`` and ``route_votes`` differ only in where the votes come from, their *sources*: x and weight, or
 votes. Each has a forward and a backward op of the form
 
-    (grad_output,) sources..., bias, logits, input_mask, output_mask, (saved tensors,) options, values, ...
+    (grad_output,) sources..., optional tensors..., (saved tensors,) options, values, ...
 
-with options and values packed by :mod:`capsroute.options`. Results and workspace are torch's memory; the compiled core
-gets addresses. The ops are opaque to torch.compile and torch.export and have no autograd formula of their own: use the
-public functions, which come in through :func:`forward` and :func:`backward`.
+and an op for the products of the votes with given vectors. Options and values are packed by :mod:`capsroute.options`.
+Results and workspace are torch's memory; the compiled core gets addresses. The ops are opaque to torch.compile and
+torch.export and have no autograd formula of their own: use the public functions, which come in through
+:func:`forward` and :func:`backward`.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ from torch import Tensor
 from . import _native, backends, dispatch
 from .options import RoutingOptions
 
-Optional = Sequence[Tensor | None]  # bias, logits, input_mask, output_mask
+Optional = Sequence[Tensor | None]
 
 _DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}  # DType of csrc/capsroute.h
 SOURCES = {"dynamic_routing": ("x", "weight"), "route_votes": ("votes",)}
+OPTIONAL = ("bias", "logits", "input_weight", "input_mask", "output_mask")  # logits: or the coupling, as options say
+DIFFERENTIABLE = 3  # of these, the first ones; and all sources
 
 _library = torch.library.Library("capsroute", "DEF")
 
 
 def _split(tensors: Optional) -> tuple[Sequence[Tensor], Optional]:
-    """The sources of a call, which are always there, and the four that may be."""
-    return cast("Sequence[Tensor]", tensors[:-4]), tensors[-4:]
+    """The sources of a call, which are always there, and those that may be."""
+    return cast("Sequence[Tensor]", tensors[: -len(OPTIONAL)]), tensors[-len(OPTIONAL) :]
 
 
 def _sizes(sources: Sequence[Tensor]) -> tuple[int, int, int, int, int, int]:
@@ -61,7 +64,7 @@ def _empty_results(
 
 
 def _empty_gradients(tensors: Optional, needed: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """Contiguous memory for the gradients of sources, bias and logits, where needed."""
+    """Contiguous memory for the gradients of what is differentiable, where needed."""
     return tuple(
         torch.empty_like(tensor, memory_format=torch.contiguous_format) if wanted and tensor is not None else None
         for tensor, wanted in zip(tensors, needed, strict=True)
@@ -103,7 +106,7 @@ def _packed(options: RoutingOptions) -> tuple[list[int], list[float]]:
 
 
 def _arranged(sources: Sequence[Tensor], optional: Optional) -> list[Tensor | None]:
-    """x, weight, votes, bias, logits and masks as the core reads them: contiguous, but votes whatever their strides."""
+    """x, weight, votes and the others as the core reads them: contiguous, but votes whatever their strides."""
     if len(sources) == 1:
         return [None, None, sources[0], *_contiguous(optional)]
     x, weight, *others = _contiguous([*sources, *optional])
@@ -112,10 +115,10 @@ def _arranged(sources: Sequence[Tensor], optional: Optional) -> list[Tensor | No
 
 def _problem(place: _Place, arranged: Optional, sizes: Sequence[int], options: RoutingOptions) -> Any:
     """The addresses of arranged tensors for the core. The caller keeps the tensors alive."""
-    x, _, votes, _, logits, _, _ = arranged
+    x, _, votes, _, logits, *_ = arranged
     like = x if votes is None else votes
     assert like is not None
-    *sources, bias_at, logits_at, input_mask_at, output_mask_at = _addresses(arranged)
+    *sources_at, bias_at, logits_at, input_weight_at, input_mask_at, output_mask_at = _addresses(arranged)
     if options.allow_tf32 is None and place.device >= 0:
         options = options._replace(allow_tf32=backends.tf32_allowed())
     return place.core.RoutingProblem(
@@ -125,11 +128,12 @@ def _problem(place: _Place, arranged: Optional, sizes: Sequence[int], options: R
         place.threads,
         place.device,
         place.stream,
-        *sources,
+        *sources_at,
         (0, 0, 0, 0) if votes is None else votes.stride(),
         bias_at,
         logits_at,
         logits is not None and logits.dim() == 3,
+        input_weight_at,
         input_mask_at,
         output_mask_at,
     )
@@ -166,19 +170,38 @@ def _backward(
     options: RoutingOptions,
     needed: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
-    gradients = _empty_gradients([*sources, *optional[:2]], needed)
+    gradients = _empty_gradients([*sources, *optional[:DIFFERENTIABLE]], needed)
     if grad_output.numel() == 0:
         return tuple(None if gradient is None else gradient.zero_() for gradient in gradients)
     place = _place(sources[0], options)
     tensors, given = _arranged(sources, optional), _contiguous([grad_output, *saved])
     problem = _problem(place, tensors, _sizes(sources), options)
     x, weight, votes = (None, None, gradients[0]) if len(sources) == 1 else (*gradients[:2], None)
-    buffers = place.core.RoutingBackward(*_addresses((*given, x, weight, votes, *gradients[-2:])))
+    buffers = place.core.RoutingBackward(*_addresses((*given, x, weight, votes, *gradients[-DIFFERENTIABLE:])))
     size = problem.backward_workspace(buffers)
     memory, workspace = _workspace(size, place.alignment, grad_output)
     problem.backward(buffers, workspace, size)
     del memory, tensors, given
     return gradients
+
+
+def _empty_agreement(sources: Sequence[Tensor], query: Tensor) -> Tensor:
+    batch, inputs, outputs, *_ = _sizes(sources)
+    return query.new_empty((batch, inputs, outputs))
+
+
+def _agreement(sources: Sequence[Tensor], query: Tensor, options: RoutingOptions) -> Tensor:
+    result = _empty_agreement(sources, query)
+    if result.numel() == 0:
+        return result
+    place = _place(sources[0], options)
+    tensors, query = _arranged(sources, [None] * len(OPTIONAL)), query.contiguous()
+    problem = _problem(place, tensors, _sizes(sources), options)
+    size = problem.agreement_workspace()
+    memory, workspace = _workspace(size, place.alignment, result)
+    problem.agreement(query.data_ptr(), result.data_ptr(), workspace, size)
+    del memory, tensors, query
+    return result
 
 
 def _without_none(results: Optional, like: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
@@ -193,7 +216,7 @@ def forward(
 
     Args:
         name: Of the routing op, ``"dynamic_routing"`` or ``"route_votes"``.
-        tensors: Sources, bias, logits, input_mask and output_mask, checked.
+        tensors: Sources and then OPTIONAL, checked.
         options: Checked, with a backend that has kernels for the device of the tensors.
         save: Whether a backward may follow.
 
@@ -221,10 +244,10 @@ def backward(
         tensors: Those of the forward.
         saved: The forward's second and third result.
         options: Those of the forward.
-        needed: For sources, bias and logits: whether its gradient is asked for.
+        needed: For sources, bias, logits and input_weight: whether its gradient is asked for.
 
     Returns:
-        Gradients of sources, bias and logits, contiguous; None where not needed.
+        Gradients of these, contiguous; None where not needed.
     """
     if dispatch.is_needed((grad_output, *tensors, *saved)):
         given = _without_none(saved, grad_output, (0,))
@@ -234,11 +257,27 @@ def backward(
     return _backward(grad_output, *_split(tensors), saved, options, needed)
 
 
+def agreement(name: str, sources: Sequence[Tensor], query: Tensor, options: RoutingOptions) -> Tensor:
+    """The inner product of each vote with a vector of its sample and output, without storing the votes.
+
+    Args:
+        name: Of the routing op.
+        sources: Those of the routing.
+        query: ``[B, J, D]``, float64 for float64 sources, else float32.
+        options: Those of the routing; only the backend and its switches count.
+
+    Returns:
+        ``[B, I, J]``, dtype of ``query``; it is not differentiable.
+    """
+    result: Tensor = AGREEMENT_OPS[name](*sources, query, options.integers(), options.floats())
+    return result
+
+
 def describe(tensors: Optional, options: RoutingOptions) -> str:
     """Which kernel the forward of a call takes, in a few words; no kernel runs.
 
     Args:
-        tensors: Sources, bias, logits, input_mask and output_mask.
+        tensors: Sources and then OPTIONAL.
         options: With a backend that has kernels for the device of the tensors.
     """
     sources, optional = _split(tensors)
@@ -277,25 +316,27 @@ def _forward_vmap(op: Any, sources: int, info: Any, in_dims: Sequence[int | None
     shared = [*range(1, sources), sources, *([] if per_sample_logits else [sources + 1])]
     if any(in_dims[k] is not None for k in shared):
         return _in_turn(op, in_dims, arguments, info.batch_size)
-    per_sample = [0, sources + 2, sources + 3, *([sources + 1] if per_sample_logits else [])]
+    per_sample = [0, *range(sources + 2, sources + len(OPTIONAL)), *([sources + 1] if per_sample_logits else [])]
     output, *saved = op(*_fold(list(arguments), in_dims, info.batch_size, per_sample))
     unfolded = [tensor.unflatten(1, (info.batch_size, tensor.shape[1] // info.batch_size)) for tensor in saved]
     return (output.unflatten(0, (info.batch_size, output.shape[0] // info.batch_size)), *unfolded), (0, 1, 1)
 
 
 def _register(name: str, sources: int) -> None:
-    """Define the two ops of one routing function."""
+    """Define the ops of one routing function."""
     tensors = ", ".join(f"Tensor {source}" for source in SOURCES[name])
-    optional = "Tensor? bias, Tensor? logits, Tensor? input_mask, Tensor? output_mask"
+    optional = ", ".join(f"Tensor? {tensor}" for tensor in OPTIONAL)
     packed = "int[] options, float[] values"
     saved = "Tensor pre_squash, Tensor normaliser"
-    gradients = ", ".join(["Tensor"] * (sources + 2))
-    last = sources + 4  # where bias .. output_mask end
+    differentiable = sources + DIFFERENTIABLE
+    gradients = ", ".join(["Tensor"] * differentiable)
+    last = sources + len(OPTIONAL)
 
     _library.define(f"{name}_forward({tensors}, {optional}, {packed}, bool save) -> (Tensor, Tensor, Tensor)")
     _library.define(
         f"{name}_backward(Tensor grad_output, {tensors}, {optional}, {saved}, {packed}, bool[] needed) -> ({gradients})"
     )
+    _library.define(f"{name}_agreement({tensors}, Tensor query, {packed}) -> Tensor")
 
     def forward(*arguments: Any) -> tuple[Tensor, ...]:
         options, values, save = arguments[last:]
@@ -316,7 +357,20 @@ def _register(name: str, sources: int) -> None:
         return _without_none(gradients, arguments[0], (0,))
 
     def backward_fake(grad_output: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
-        return _without_none(_empty_gradients(arguments[: sources + 2], arguments[-1]), arguments[0], (0,))
+        return _without_none(_empty_gradients(arguments[:differentiable], arguments[-1]), arguments[0], (0,))
+
+    def agreement(*arguments: Any) -> Tensor:
+        *given, query, options, values = arguments
+        return _agreement(given, query, RoutingOptions.unpack(options, values))
+
+    def agreement_fake(*arguments: Any) -> Tensor:
+        *given, query, _, _ = arguments
+        return _empty_agreement(given, query)
+
+    def agreement_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
+        op = getattr(torch.ops.capsroute, f"{name}_agreement")
+        (result,), (dim,) = _in_turn(lambda *each: (op(*each),), in_dims, arguments, info.batch_size)
+        return result, dim
 
     def forward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
         return _forward_vmap(getattr(torch.ops.capsroute, f"{name}_forward"), sources, info, in_dims, arguments)
@@ -327,6 +381,7 @@ def _register(name: str, sources: int) -> None:
     for op, run, fake, vmap in (
         ("forward", forward, forward_fake, forward_vmap),
         ("backward", backward, backward_fake, backward_vmap),
+        ("agreement", agreement, agreement_fake, agreement_vmap),
     ):
         for device in ("CPU", "CUDA"):
             _library.impl(f"{name}_{op}", run, device)
@@ -338,4 +393,5 @@ for _name, _names in SOURCES.items():
     _register(_name, len(_names))
 
 FORWARD_OPS = {name: getattr(torch.ops.capsroute, f"{name}_forward").default for name in SOURCES}
+AGREEMENT_OPS = {name: getattr(torch.ops.capsroute, f"{name}_agreement").default for name in SOURCES}
 BACKWARD_OPS = {name: getattr(torch.ops.capsroute, f"{name}_backward").default for name in SOURCES}

@@ -14,6 +14,7 @@ namespace {
 
 namespace py = pybind11;
 using namespace py::literals;
+using capsroute::RoutingAgreement;
 using capsroute::RoutingBackward;
 using capsroute::RoutingForward;
 using capsroute::Status;
@@ -32,6 +33,10 @@ struct Kernels {
         return on_cpu(placed) ? capsroute::routing_backward_workspace_cpu(placed.problem, buffers)
                               : CudaKernels::backward_workspace(placed, buffers);
     }
+    static int64_t agreement_workspace(const PlacedProblem& placed) {
+        return on_cpu(placed) ? capsroute::routing_agreement_workspace_cpu(placed.problem)
+                              : CudaKernels::agreement_workspace(placed);
+    }
     static Status forward(const PlacedProblem& placed, const RoutingForward& buffers) {
         return on_cpu(placed) ? capsroute::routing_forward_cpu(placed.problem, buffers)
                               : CudaKernels::forward(placed, buffers);
@@ -39,6 +44,10 @@ struct Kernels {
     static Status backward(const PlacedProblem& placed, const RoutingBackward& buffers) {
         return on_cpu(placed) ? capsroute::routing_backward_cpu(placed.problem, buffers)
                               : CudaKernels::backward(placed, buffers);
+    }
+    static Status agreement(const PlacedProblem& placed, const RoutingAgreement& buffers) {
+        return on_cpu(placed) ? capsroute::routing_agreement_cpu(placed.problem, buffers)
+                              : CudaKernels::agreement(placed, buffers);
     }
     static std::string describe(const PlacedProblem& placed) {
         if (!on_cpu(placed)) return CudaKernels::describe(placed);

@@ -15,7 +15,7 @@ enum class DType : int32_t { float32 = 0, float64 = 1, bfloat16 = 2, float16 = 3
 enum class Status : int32_t {
     ok = 0,
     bad_size,         // a size is below its minimum, or sizes do not fit each other
-    bad_option,       // iterations < 1, an unknown dtype, leaky with a softmax over inputs
+    bad_option,       // an option out of its range, or options that do not go together
     missing_pointer,  // a buffer that the problem needs is null
     small_workspace,  // workspace_bytes is less than the workspace function asks for
     too_large,        // a buffer would pass 2^62 bytes
@@ -41,6 +41,23 @@ enum class CudaFusion : int32_t { automatic = 0, grid, cluster, launches };
 // kept in the caches of all cores for a wave of samples. Results agree within rounding.
 enum class CpuVotes : int32_t { automatic = 0, made, tile, wave };
 
+// What the kernels differentiate through: all iterations; the last one only, whose logits come from constants; or all,
+// but with votes that are constants everywhere except in the sum of the last iteration.
+enum class Gradient : int32_t { all = 0, last, detached_votes };
+
+// How a vector s of length r, n = r^2, is scaled (csrc/squash.h has the formulae).
+enum class Squash : int32_t {
+    standard = 0,  // n / (1 + n) / sqrt(n + eps)
+    norm_eps,      // n / (1 + n) / (r + eps)
+    clamped,       // n / (1 + n) / max(r, eps)
+    shifted,       // sqrt(q) / (constant + q), q = n + eps
+    exponential,   // (1 - exp(-r)) / (r + eps)
+    power,         // (n / (1 + n))^constant / max(r, eps)
+    none,          // 1
+};
+
+constexpr int kTemperatures = 32;
+
 // What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
 struct RoutingProblem {
     int64_t batch;          // B >= 0
@@ -54,8 +71,17 @@ struct RoutingProblem {
     DType dtype;
     bool softmax_over_inputs;
     bool leaky;
-    bool gradient_last;  // backward only: "last" instead of "all"
+    Gradient gradient;  // backward only
+    Squash squash;
     double eps;
+    double squash_constant;   // above 0 where the squash has one
+    bool keep_s;              // the output is s of the last iteration, not its squash
+    bool replace_logits;      // from the second iteration on the logits are the last agreement alone
+    bool coupling_given;      // `logits` are the coupling coefficients; T = 1
+    double agreement_factor;  // of each agreement that goes into the logits
+    // The logits of iteration t are multiplied by number t, or by the last number there is.
+    double inverse_temperature[kTemperatures];
+    int32_t temperatures;    // how many of them, at least 1
     int32_t threads;         // at least 1; CPU only
     bool allow_tf32;         // CUDA only: float32 votes may be made from operands rounded to TF32
     CudaKernel cuda_kernel;  // CUDA only, as the next
@@ -68,6 +94,7 @@ struct RoutingProblem {
     const void* bias;            // [J, D] or null
     const void* logits;          // [I, J] or [B, I, J], or null
     bool logits_per_sample;      // [B, I, J]
+    const void* input_weight;    // [B, I] or null; multiplies the coupling after the softmax
     const uint8_t* input_mask;   // [B, I] or null; 0 = absent
     const uint8_t* output_mask;  // [B, J] or null; 0 = absent
 };
@@ -90,7 +117,17 @@ struct RoutingBackward {
     void* grad_votes;         // [B, I, J, D]
     void* grad_bias;          // [J, D]
     void* grad_logits;        // as logits
+    void* grad_input_weight;  // [B, I]
     void* workspace;
+    int64_t workspace_bytes;
+};
+
+// The inner product of each vote with a vector of its sample and output. Of the problem only sizes, dtype, x, weight or
+// votes, and what chooses a kernel count.
+struct RoutingAgreement {
+    const void* query;  // [B, J, D], accumulation type
+    void* agreement;    // [B, I, J], accumulation type
+    void* workspace;    // 64-byte aligned
     int64_t workspace_bytes;
 };
 
@@ -99,16 +136,22 @@ struct RoutingBackward {
 int64_t routing_forward_workspace_cpu(const RoutingProblem& problem);
 int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
 
+int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem);
+
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers);
 Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
+Status routing_agreement_cpu(const RoutingProblem& problem, const RoutingAgreement& buffers);
 
 // The same on a CUDA device: pointers are of the device, `device` is its index and `stream` a cudaStream_t. Nothing is
 // allocated, nothing waits, and the calls can be captured in a CUDA graph once they have run outside of one.
 int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device);
 int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device);
 
+int64_t routing_agreement_workspace_cuda(const RoutingProblem& problem, int device);
+
 Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream);
 Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream);
+Status routing_agreement_cuda(const RoutingProblem& problem, const RoutingAgreement& buffers, int device, void* stream);
 
 // Whether kernels can run on this device: ok, or no_device, not_built.
 Status cuda_usable(int device);

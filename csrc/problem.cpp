@@ -38,7 +38,18 @@ Status check(const RoutingProblem& p) {
     if (int32_t(p.dtype) < 0 || p.dtype > DType::float16) return Status::bad_option;
     if (int32_t(p.cuda_kernel) < 0 || p.cuda_kernel > CudaKernel::fused) return Status::bad_option;
     if (int32_t(p.cuda_fusion) < 0 || p.cuda_fusion > CudaFusion::launches) return Status::bad_option;
+    if (int32_t(p.gradient) < 0 || p.gradient > Gradient::detached_votes) return Status::bad_option;
+    if (int32_t(p.squash) < 0 || p.squash > Squash::none) return Status::bad_option;
+    if ((p.squash == Squash::shifted || p.squash == Squash::power) && !(p.squash_constant > 0)) {
+        return Status::bad_option;
+    }
+    if (p.temperatures < 1 || p.temperatures > kTemperatures) return Status::bad_option;
+    for (int t = 0; t < p.temperatures; ++t) {
+        if (!(p.inverse_temperature[t] > 0)) return Status::bad_option;
+    }
     if (p.leaky && p.softmax_over_inputs) return Status::bad_option;
+    if (p.coupling_given && (p.iterations != 1 || p.softmax_over_inputs || p.leaky)) return Status::bad_option;
+    if (p.coupling_given && !p.logits) return Status::missing_pointer;
     if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
     int64_t product;
     if (!multiply(product, {p.batch, p.inputs, p.outputs, p.output_size, 8}) ||
@@ -62,7 +73,14 @@ Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
     if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
     if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
     if (buffers.grad_logits && !problem.logits) return Status::missing_pointer;
+    if (buffers.grad_input_weight && !problem.input_weight) return Status::missing_pointer;
     return Status::ok;
+}
+
+Status check(const RoutingProblem& problem, const RoutingAgreement& buffers) {
+    const Status status = check(problem);
+    if (status != Status::ok) return status;
+    return buffers.query && buffers.agreement && buffers.workspace ? Status::ok : Status::missing_pointer;
 }
 
 }  // namespace capsroute

@@ -11,6 +11,7 @@ namespace capsroute {
 Status check(const RoutingProblem& problem);
 Status check(const RoutingProblem& problem, const RoutingForward& buffers);
 Status check(const RoutingProblem& problem, const RoutingBackward& buffers);
+Status check(const RoutingProblem& problem, const RoutingAgreement& buffers);
 
 inline int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;

@@ -62,7 +62,7 @@ class Subject:
     def shape(self) -> Shape:
         """Sizes of the routing in a step."""
         layer = self.model.classes
-        sizes = (layer.in_capsules, layer.in_size, layer.out_capsules, layer.out_size, layer.iterations)
+        sizes = (layer.in_capsules, layer.in_size, layer.out_capsules, layer.out_size, layer.options.iterations)
         return Shape("training", len(self.images), *sizes, "a training step")
 
     def parameters(self) -> int:

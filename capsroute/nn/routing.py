@@ -1,15 +1,27 @@
 """The fully connected capsule layer with routing by agreement."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from capsroute import functional, reference
+from capsroute import checks, functional, reference
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from capsroute.options import RoutingKeywords
 
 __all__ = ["CapsuleLayer", "set_routing"]
 
-_ROUTINGS = {"fused": functional.dynamic_routing, "reference": reference.dynamic_routing}
+_ROUTINGS: dict[str, Callable[..., Tensor]] = {
+    "fused": functional.dynamic_routing,
+    "reference": reference.dynamic_routing,
+}
 
 
 def _checked_routing(routing: str) -> str:
@@ -30,26 +42,24 @@ class CapsuleLayer(nn.Module):
         out_capsules: Output capsules, J.
         out_size: Components of an output capsule, D.
         bias: Whether a learnable bias ``[J, D]`` is added before each squash.
-        iterations: Routing iterations, at least 1.
         learnable_logits: Whether the initial logits ``[I, J]`` are a parameter; without it they are 0.
         weight_sets: Distinct weight matrices per output capsule, a divisor of I: input ``i`` uses set
             ``i mod weight_sets``. None for one per input capsule, 1 for one shared by all.
-        softmax_over: ``"outputs"`` (the paper) or ``"inputs"``.
-        leaky: Whether a softmax over outputs has one more logit of 0, the share of which is dropped.
-        gradient: ``"all"`` through all iterations, or ``"last"`` through the last only.
-        eps: Of the squash.
         routing: ``"fused"`` for :func:`capsroute.dynamic_routing`, ``"reference"`` for its definition in plain PyTorch.
             May be changed at any time by setting the attribute.
         init_std: Standard deviation of the initial weight; None for the one that :meth:`reset_parameters` derives.
         device: Of the parameters.
         dtype: Of the parameters.
+        **options: ``iterations`` and the other options of :func:`capsroute.dynamic_routing` that are no tensors.
 
     Attributes:
         weight: ``[I, J, D, d]``, or ``[weight_sets, J, D, d]``.
         bias: ``[J, D]`` or None.
         logits: ``[I, J]`` or None.
+        options: A :class:`capsroute.options.RoutingOptions`.
 
     Raises:
+        TypeError: An unknown option, or one of the wrong kind.
         ValueError: A size is below 1, ``weight_sets`` does not divide ``in_capsules``, or ``routing`` is unknown.
     """
 
@@ -65,17 +75,13 @@ class CapsuleLayer(nn.Module):
         out_size: int,
         bias: bool = False,
         *,
-        iterations: int = 3,
         learnable_logits: bool = False,
         weight_sets: int | None = None,
-        softmax_over: str = "outputs",
-        leaky: bool = False,
-        gradient: str = "all",
-        eps: float = 1e-8,
         routing: str = "fused",
         init_std: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
         sizes = {
@@ -83,7 +89,6 @@ class CapsuleLayer(nn.Module):
             "in_size": in_size,
             "out_capsules": out_capsules,
             "out_size": out_size,
-            "iterations": iterations,
         }
         for name, value in sizes.items():
             if value < 1:
@@ -94,11 +99,7 @@ class CapsuleLayer(nn.Module):
         self.in_size = in_size
         self.out_capsules = out_capsules
         self.out_size = out_size
-        self.iterations = iterations
-        self.softmax_over = softmax_over
-        self.leaky = leaky
-        self.gradient = gradient
-        self.eps = eps
+        self.options = checks.keyword_options(options)
         self.routing = routing
         self.init_std = init_std
 
@@ -130,7 +131,8 @@ class CapsuleLayer(nn.Module):
         """
         std = self.init_std
         if std is None:
-            competitors = self.in_capsules if self.softmax_over == "inputs" else self.out_capsules + self.leaky
+            over_inputs = self.options.softmax_over == "inputs"
+            competitors = self.in_capsules if over_inputs else self.out_capsules + self.options.leaky
             std = competitors / math.sqrt(self.in_capsules * self.out_size)
         nn.init.normal_(self.weight, std=std)
         for zeroed in (self.bias, self.logits):
@@ -144,6 +146,7 @@ class CapsuleLayer(nn.Module):
         logits: Tensor | None = None,
         input_mask: Tensor | None = None,
         output_mask: Tensor | None = None,
+        input_weight: Tensor | None = None,
     ) -> Tensor:
         """Routes the input capsules to the output capsules.
 
@@ -152,9 +155,10 @@ class CapsuleLayer(nn.Module):
             logits: Initial logits ``[I, J]`` or ``[B, I, J]``; not together with ``learnable_logits``.
             input_mask: bool ``[B, I]``, False where an input capsule is absent.
             output_mask: bool ``[B, J]``, False where an output capsule is absent.
+            input_weight: Multiplies the coupling coefficients after the softmax, ``[B, I]``.
 
         Returns:
-            Output capsules ``[B, J, D]``, each of a length below 1.
+            Output capsules ``[B, J, D]``; with the standard squash each has a length below 1.
 
         Raises:
             ValueError: ``logits`` is given although the layer learns its own, or the shape of ``capsules`` is not
@@ -172,24 +176,21 @@ class CapsuleLayer(nn.Module):
             capsules,
             self.weight,
             self.bias,
-            iterations=self.iterations,
             logits=logits,
             input_mask=input_mask,
             output_mask=output_mask,
-            softmax_over=self.softmax_over,
-            leaky=self.leaky,
-            gradient=self.gradient,
-            eps=self.eps,
+            input_weight=input_weight,
+            **self.options.keywords(),
         )
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options.given().items())
         return (
             f"in_capsules={self.in_capsules}, in_size={self.in_size}, out_capsules={self.out_capsules}, "
-            f"out_size={self.out_size}, bias={self.bias is not None}, iterations={self.iterations}, "
+            f"out_size={self.out_size}, bias={self.bias is not None}, "
             f"learnable_logits={self.logits is not None}, weight_sets={self.weight.shape[0]}, "
-            f"softmax_over={self.softmax_over!r}, leaky={self.leaky}, gradient={self.gradient!r}, eps={self.eps}, "
-            f"routing={self.routing!r}"
+            f"routing={self.routing!r}, {options}"
         )
 
 

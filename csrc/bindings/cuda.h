@@ -12,11 +12,17 @@ struct CudaKernels {
     static int64_t backward_workspace(const PlacedProblem& placed, const RoutingBackward& buffers) {
         return routing_backward_workspace_cuda(placed.problem, buffers, placed.device);
     }
+    static int64_t agreement_workspace(const PlacedProblem& placed) {
+        return routing_agreement_workspace_cuda(placed.problem, placed.device);
+    }
     static Status forward(const PlacedProblem& placed, const RoutingForward& buffers) {
         return routing_forward_cuda(placed.problem, buffers, placed.device, placed.stream);
     }
     static Status backward(const PlacedProblem& placed, const RoutingBackward& buffers) {
         return routing_backward_cuda(placed.problem, buffers, placed.device, placed.stream);
+    }
+    static Status agreement(const PlacedProblem& placed, const RoutingAgreement& buffers) {
+        return routing_agreement_cuda(placed.problem, buffers, placed.device, placed.stream);
     }
     static std::string describe(const PlacedProblem& placed) {
         char text[512];

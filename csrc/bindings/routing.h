@@ -42,14 +42,19 @@ inline int64_t bytes_or_raise(int64_t bytes) {
     return bytes;
 }
 
-// sizes: B, I, J, d, D, I_w. options: iterations, softmax axis (1 = inputs), leaky, gradient (1 = last), backend (not
-// for the core), whether TF32 is allowed (1 = yes), kernel, fusion; as packed by capsroute/options.py.
+// sizes: B, I, J, d, D, I_w. options: iterations, softmax axis (1 = inputs), leaky, gradient, backend (not for the core),
+// whether TF32 is allowed (1 = yes), kernel, fusion, squash, logit update (1 = replace), whether the logits are the
+// coupling, whether the output is squashed. values: eps, constant of the squash, agreement factor, temperatures. As
+// packed by capsroute/options.py.
 inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype, const std::vector<int64_t>& options,
                                   const std::vector<double>& values, int threads, int device, Address stream, Address x,
                                   Address weight, Address votes, const std::array<int64_t, 4>& vote_strides,
-                                  Address bias, Address logits, bool logits_per_sample, Address input_mask,
-                                  Address output_mask) {
-    if (options.size() < 8 || values.empty()) throw std::invalid_argument("options or values are too short");
+                                  Address bias, Address logits, bool logits_per_sample, Address input_weight,
+                                  Address input_mask, Address output_mask) {
+    constexpr size_t kValues = 3;  // before the temperatures
+    if (options.size() < 12 || values.size() <= kValues || values.size() > kValues + kTemperatures) {
+        throw std::invalid_argument("options or values have the wrong length");
+    }
     RoutingProblem problem{};
     problem.batch = sizes[0];
     problem.inputs = sizes[1];
@@ -61,8 +66,16 @@ inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype
     problem.dtype = DType(dtype);
     problem.softmax_over_inputs = options[1] != 0;
     problem.leaky = options[2] != 0;
-    problem.gradient_last = options[3] != 0;
+    problem.gradient = Gradient(options[3]);
+    problem.squash = Squash(options[8]);
     problem.eps = values[0];
+    problem.squash_constant = values[1];
+    problem.keep_s = options[11] == 0;
+    problem.replace_logits = options[9] != 0;
+    problem.coupling_given = options[10] != 0;
+    problem.agreement_factor = values[2];
+    problem.temperatures = int32_t(values.size() - kValues);
+    for (int t = 0; t < problem.temperatures; ++t) problem.inverse_temperature[t] = 1 / values[kValues + t];
     problem.threads = threads;
     problem.allow_tf32 = options[5] == 1;
     problem.cuda_kernel = CudaKernel(options[6]);
@@ -74,13 +87,15 @@ inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype
     problem.bias = pointer(bias);
     problem.logits = pointer(logits);
     problem.logits_per_sample = logits_per_sample;
+    problem.input_weight = pointer(input_weight);
     problem.input_mask = pointer<const uint8_t>(input_mask);
     problem.output_mask = pointer<const uint8_t>(output_mask);
     return {problem, device, pointer(stream)};
 }
 
 inline RoutingBackward make_backward(Address grad_output, Address pre_squash, Address normaliser, Address grad_x,
-                                     Address grad_weight, Address grad_votes, Address grad_bias, Address grad_logits) {
+                                     Address grad_weight, Address grad_votes, Address grad_bias, Address grad_logits,
+                                     Address grad_input_weight) {
     RoutingBackward buffers{};
     buffers.grad_output = pointer(grad_output);
     buffers.pre_squash = pointer(pre_squash);
@@ -90,20 +105,21 @@ inline RoutingBackward make_backward(Address grad_output, Address pre_squash, Ad
     buffers.grad_votes = pointer(grad_votes);
     buffers.grad_bias = pointer(grad_bias);
     buffers.grad_logits = pointer(grad_logits);
+    buffers.grad_input_weight = pointer(grad_input_weight);
     return buffers;
 }
 
-// Kernels has the four calls as static functions of a PlacedProblem. Each module registers the classes for itself.
+// Kernels has the calls as static functions of a PlacedProblem. Each module registers the classes for itself.
 template <class Kernels>
 py::class_<PlacedProblem> bind_routing(py::module_& m) {
     py::class_<RoutingBackward>(m, "RoutingBackward", py::module_local())
         .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "normaliser"_a, "grad_x"_a, "grad_weight"_a,
-             "grad_votes"_a, "grad_bias"_a, "grad_logits"_a);
+             "grad_votes"_a, "grad_bias"_a, "grad_logits"_a, "grad_input_weight"_a);
 
     py::class_<PlacedProblem> bound(m, "RoutingProblem", py::module_local());
     bound.def(py::init(&make_problem), "sizes"_a, "dtype"_a, "options"_a, "values"_a, "threads"_a, "device"_a,
               "stream"_a, "x"_a, "weight"_a, "votes"_a, "vote_strides"_a, "bias"_a, "logits"_a, "logits_per_sample"_a,
-              "input_mask"_a, "output_mask"_a);
+              "input_weight"_a, "input_mask"_a, "output_mask"_a);
     bound.def("forward_workspace",
               [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::forward_workspace(placed)); });
     bound.def("backward_workspace", [](const PlacedProblem& placed, const RoutingBackward& buffers) {
@@ -137,6 +153,20 @@ py::class_<PlacedProblem> bind_routing(py::module_& m) {
             raise_on_failure(status);
         },
         "buffers"_a, "workspace"_a, "workspace_bytes"_a);
+    bound.def("agreement_workspace",
+              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::agreement_workspace(placed)); });
+    bound.def(
+        "agreement",
+        [](const PlacedProblem& placed, Address query, Address agreement, Address workspace, int64_t workspace_bytes) {
+            const RoutingAgreement buffers{pointer(query), pointer(agreement), pointer(workspace), workspace_bytes};
+            Status status;
+            {
+                py::gil_scoped_release unlocked;
+                status = Kernels::agreement(placed, buffers);
+            }
+            raise_on_failure(status);
+        },
+        "query"_a, "agreement"_a, "workspace"_a, "workspace_bytes"_a);
     return bound;
 }
 

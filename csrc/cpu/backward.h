@@ -180,8 +180,8 @@ struct VoteGradient {
     T* initial_logits;  // [J, N]; sum over the iterations
 
     VoteGradient(const State<T>& state, const RoutingBackward& buffers, const Scratch<T>& scratch)
-        : first_iteration(state.problem.gradient_last ? state.problem.iterations : 1),
-          through_logits(!state.problem.gradient_last),
+        : first_iteration(state.problem.gradient == capsroute::Gradient::last ? state.problem.iterations : 1),
+          through_logits(state.problem.gradient != capsroute::Gradient::last),
           logits_wanted(buffers.grad_logits != nullptr),
           coupling(scratch.terms),
           logit_gradient(coupling + state.problem.iterations * state.problem.outputs * kLanes<T>),
@@ -476,7 +476,7 @@ void finish_logits(const State<T>& state, const RoutingBackward& buffers, int64_
 template <class T>
 void finish_bias(const State<T>& state, const RoutingBackward& buffers, int64_t output) {
     const RoutingProblem& problem = state.problem;
-    const int64_t first = problem.gradient_last ? problem.iterations : 1;
+    const int64_t first = problem.gradient == capsroute::Gradient::last ? problem.iterations : 1;
     for (int64_t k = output * problem.output_size; k < (output + 1) * problem.output_size; ++k) {
         Pack<T> sum = splat(T(0));
         for (int64_t t = first; t <= problem.iterations; ++t) {

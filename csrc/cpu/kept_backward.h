@@ -214,8 +214,8 @@ struct KeptVoteGradient {
           wave(wave),
           block(block),
           sample(sample),
-          uniform((!state.problem.gradient_last || state.problem.iterations == 1) && !state.problem.logits),
-          through_logits(!state.problem.gradient_last),
+          uniform((state.problem.gradient != capsroute::Gradient::last || state.problem.iterations == 1) && !state.problem.logits),
+          through_logits(state.problem.gradient != capsroute::Gradient::last),
           there(has_absent_inputs(state, block) ? inputs_present(state, wave, block, sample) : splat(T(1))) {}
 
     // to[k] .. = the gradient of kBlock votes of output j.
@@ -411,7 +411,7 @@ void kept_last_pass(const KeptState<T>& state, const RoutingBackward& buffers, c
     const KeptScratch<T> scratch = divide_scratch(state, scratch_memory);
     for (int64_t s = 0; s < wave.samples; ++s) {
         // Iterations without a pass of their own: the first with initial logits, or the only one that counts.
-        const int64_t passes_from = problem.gradient_last ? problem.iterations + 1 : 2;
+        const int64_t passes_from = problem.gradient == capsroute::Gradient::last ? problem.iterations + 1 : 2;
         for (int64_t t = state.first_slot; t < passes_from && t <= problem.iterations; ++t) {
             fill_coefficients(state, buffers, wave, t, Blocks{block, block + 1}, s, scratch.terms);
         }
@@ -428,7 +428,7 @@ void kept_finish_bias(const KeptState<T>& state, const RoutingBackward& buffers,
     const RoutingProblem& problem = state.problem;
     const int64_t count = state.votes_per_input;
     for (int64_t k = 0; wave.first == 0 && k < count; ++k) state.sum_bias[k] = 0;
-    for (int64_t t = problem.gradient_last ? problem.iterations : 1; t <= problem.iterations; ++t) {
+    for (int64_t t = problem.gradient == capsroute::Gradient::last ? problem.iterations : 1; t <= problem.iterations; ++t) {
         for (int64_t s = 0; s < wave.samples; ++s) {
             const T* slope = kept_slope(state, t, s);
             for (int64_t k = 0; k < count; ++k) state.sum_bias[k] += slope[k];

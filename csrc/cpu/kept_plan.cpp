@@ -44,7 +44,7 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.chunk_blocks = divide_up(state.blocks, chunks);
     state.chunks = divide_up(state.blocks, state.chunk_blocks);
 
-    state.first_slot = p.gradient_last ? T_ : 1;
+    state.first_slot = p.gradient == Gradient::last ? T_ : 1;
     if (state.first_slot == 1 && !p.logits) state.first_slot = 2;  // the uniform coupling needs no slot
     state.slots = backward ? std::max<int64_t>(T_ - state.first_slot + 1, 0) : 0;
     const int64_t wave = state.wave, blocks = state.blocks;

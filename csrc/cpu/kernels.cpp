@@ -1,5 +1,6 @@
 // The kernels of one instruction set. This file is compiled once per set, with CAPSROUTE_ISA its name; it may include
 // only headers whose code has internal linkage, or the linker could hand one set's instructions to another.
+#include "agreement.h"
 #include "backward.h"
 #include "forward.h"
 #include "kept_backward.h"
@@ -12,8 +13,8 @@ namespace capsroute::cpu {
 
 template <class T>
 static constexpr Kernels<T> kernels_of() {
-    return {prepare<T>,       forward_pass<T>, forward_step<T>,  backward_start<T>, backward_pass<T>,
-            backward_step<T>, last_pass<T>,    finish_weight<T>, finish_logits<T>,  finish_bias<T>};
+    return {prepare<T>,       forward_pass<T>, forward_step<T>,  backward_start<T>, backward_pass<T>,  backward_step<T>,
+            last_pass<T>,     finish_weight<T>, finish_logits<T>, finish_bias<T>,    agreement_start<T>, agreement_pass<T>};
 }
 
 template <class T>

@@ -79,7 +79,7 @@ void run_backward(Team& team, const State<T>& state, const RoutingBackward& buff
     const RoutingProblem& p = state.problem;
     const int64_t tiles = state.tiles;
     begin_scratch(team, state);
-    const int64_t last_of_passes = p.gradient_last ? p.iterations + 1 : 2;
+    const int64_t last_of_passes = p.gradient == Gradient::last ? p.iterations + 1 : 2;
     for_each(team, state, tiles, [&](int64_t tile, T* scratch) {
         k.prepare(state, tile);
         k.backward_start(state, buffers, tile);
@@ -107,6 +107,17 @@ void run_backward(Team& team, const State<T>& state, const RoutingBackward& buff
     if (buffers.grad_bias) {
         for_each(team, state, p.outputs, [&](int64_t output, T*) { k.finish_bias(state, buffers, output); });
     }
+}
+
+template <class T>
+void run_agreement(Team& team, const State<T>& state, const RoutingAgreement& buffers) {
+    const Kernels<T>& k = kernels_for<T>();
+    const int64_t tiles = state.tiles;
+    begin_scratch(team, state);
+    for_each(team, state, tiles, [&](int64_t tile, T*) { k.agreement_start(state, buffers, tile); });
+    for_each(team, state, state.chunks * tiles, [&](int64_t item, T* scratch) {
+        k.agreement_pass(state, buffers, item / tiles, item % tiles, scratch);
+    });
 }
 
 // Calls work(wave) for the waves of a batch, one after the other.
@@ -149,7 +160,7 @@ void run_backward(Team& team, const KeptState<T>& state, const RoutingBackward& 
         for_each(team, state, samples, [&](int64_t s, T*) { k.backward_start(state, buffers, wave, s); });
         for_each_at_home(team, state, state.chunks,
                          [&](int64_t chunk, T* scratch) { k.make(state, wave, chunk, false, scratch); });
-        for (int64_t t = p.iterations; t >= 2 && !p.gradient_last; --t) {
+        for (int64_t t = p.iterations; t >= 2 && p.gradient != Gradient::last; --t) {
             for_each_at_home(team, state, items, [&](int64_t item, T* scratch) {
                 k.backward_pass(state, buffers, wave, t, item / samples, item % samples, scratch);
             });
@@ -203,6 +214,16 @@ Status backward(const RoutingProblem& problem, const RoutingBackward& buffers) {
     return Status::ok;
 }
 
+template <class AnyState>
+Status agreement(const RoutingProblem& problem, const RoutingAgreement& buffers) {
+    AnyState state;
+    const int64_t bytes = plan(problem, Direction::forward, {}, buffers.workspace, state);
+    if (bytes < 0) return Status(-bytes);
+    if (bytes > buffers.workspace_bytes) return Status::small_workspace;
+    on_team(problem.threads, [&](Team& team) { run_agreement(team, state, buffers); });
+    return Status::ok;
+}
+
 // Calls work with an empty state of the kind that the problem takes.
 template <class Work>
 auto with_state(const RoutingProblem& problem, Work work) {
@@ -228,6 +249,16 @@ int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const Rout
     return cpu::workspace(problem, cpu::Direction::backward, cpu::wanted_of(buffers));
 }
 
+int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem) {
+    const Status status = check(problem);
+    if (status != Status::ok) return -int64_t(status);
+    cpu::State<float> of_float;
+    cpu::State<double> of_double;
+    return problem.dtype == DType::float64
+               ? cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_double)
+               : cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_float);
+}
+
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers) {
     const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
@@ -238,6 +269,13 @@ Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward
     const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
     return cpu::with_state(problem, [&](auto state) { return cpu::backward<decltype(state)>(problem, buffers); });
+}
+
+Status routing_agreement_cpu(const RoutingProblem& problem, const RoutingAgreement& buffers) {
+    const Status status = check(problem, buffers);
+    if (status != Status::ok) return status;
+    return problem.dtype == DType::float64 ? cpu::agreement<cpu::State<double>>(problem, buffers)
+                                           : cpu::agreement<cpu::State<float>>(problem, buffers);
 }
 
 bool built_with_openmp() {

@@ -62,6 +62,9 @@ struct Kernels {
     void (*finish_weight)(const State<T>&, const RoutingBackward&, int64_t weight_input);
     void (*finish_logits)(const State<T>&, const RoutingBackward&, int64_t input);
     void (*finish_bias)(const State<T>&, const RoutingBackward&, int64_t output);
+
+    void (*agreement_start)(const State<T>&, const RoutingAgreement&, int64_t tile);
+    void (*agreement_pass)(const State<T>&, const RoutingAgreement&, int64_t chunk, int64_t tile, T* scratch);
 };
 
 struct KernelTable {

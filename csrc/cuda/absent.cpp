@@ -13,11 +13,19 @@ int64_t routing_backward_workspace_cuda(const RoutingProblem&, const RoutingBack
     return -int64_t(Status::no_device);
 }
 
+int64_t routing_agreement_workspace_cuda(const RoutingProblem&, int) {
+    return -int64_t(Status::no_device);
+}
+
 Status routing_forward_cuda(const RoutingProblem&, const RoutingForward&, int, void*) {
     return Status::no_device;
 }
 
 Status routing_backward_cuda(const RoutingProblem&, const RoutingBackward&, int, void*) {
+    return Status::no_device;
+}
+
+Status routing_agreement_cuda(const RoutingProblem&, const RoutingAgreement&, int, void*) {
     return Status::no_device;
 }
 

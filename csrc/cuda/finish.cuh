@@ -22,7 +22,7 @@ CAPSROUTE_DEVICE void add_slopes(const Plan& plan, void* grad_bias) {
     const int warps = thread_count() / kWarp;
     for (int column = block_index() * warps + warp_index(); column < plan.width; column += block_count() * warps) {
         float left = 0.0f, right = 0.0f;
-        const int64_t first_t = p.gradient_last ? p.iterations : 1;
+        const int64_t first_t = p.gradient == Gradient::last ? p.iterations : 1;
         for (int64_t row = (first_t - 1) * plan.tiles; row < p.iterations * plan.tiles; ++row) {
             const float4 a = load_fragment(plan.slope, row * plan.width + column);
             left += a.x + a.z;

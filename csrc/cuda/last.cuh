@@ -166,7 +166,7 @@ CAPSROUTE_DEVICE void fill_with_zeros(const Shared& memory, int count) {
 CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows& rows, int64_t input) {
     const RoutingProblem& p = plan.problem;
     if (p.softmax_over_inputs) return;
-    const int first = p.gradient_last ? int(p.iterations) : 1;
+    const int first = p.gradient == Gradient::last ? int(p.iterations) : 1;
     for (int at = (first - 1) * kRows + lane_index(); at < p.iterations * kRows; at += kWarp) {
         const int t = at / kRows + 1, sample = rows.tile * kRows + at % kRows;
         const bool known = sample < int(p.batch) && !is_uniform(p, t);
@@ -241,7 +241,7 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
     const bool by_product = !p.votes, wants_logits = buffers.grad_logits != nullptr;
     const bool wants_weight = buffers.grad_weight != nullptr, wants_x = buffers.grad_x != nullptr;
     const LastMemory lie(plan, plan.last_outputs, wants_weight, wants_logits);
-    const int rows_of_output = kTiles * kColumns, first_t = p.gradient_last ? int(p.iterations) : 1;
+    const int rows_of_output = kTiles * kColumns, first_t = p.gradient == Gradient::last ? int(p.iterations) : 1;
     const int tile_floats = kRows * plan.row_stride, output_floats = rows_of_output * plan.row_stride;
     const Shared share = memory.part(lie.share, lie.grad_logits - lie.share);
     const Shared grad_logits = memory.part(lie.grad_logits, lie.total - lie.grad_logits);
@@ -302,7 +302,7 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                     }
                     float logit_sums[2] = {0.0f, 0.0f};
                     for (int t = first_t; t <= p.iterations; ++t) {
-                        const bool through_logits = t > 1 && !p.gradient_last;
+                        const bool through_logits = t > 1 && p.gradient != Gradient::last;
                         const Coefficients known =
                             coefficients_of<kTiles>(plan, rows, share, input, output, t, there, equal_share,
                                                     through_logits || wants_logits, votes);

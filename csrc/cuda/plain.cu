@@ -239,9 +239,9 @@ CAPSROUTE_DEVICE double vote_gradient(const PlainPlan& plan, int64_t b, int64_t 
     if (!has_input(p, b, i) || !has_output(p, b, j)) return 0.0;
     const int64_t pair = (b * p.inputs + i) * p.outputs + j, capsule = (b * p.outputs + j) * p.output_size + k;
     double sum = 0;
-    for (int64_t t = p.gradient_last ? p.iterations : 1; t <= p.iterations; ++t) {
+    for (int64_t t = p.gradient == Gradient::last ? p.iterations : 1; t <= p.iterations; ++t) {
         sum += plan.coupling[(t - 1) * pairs(p) + pair] * plan.slope[(t - 1) * capsules(p) + capsule];
-        if (p.gradient_last || t == 1) continue;
+        if (p.gradient == Gradient::last || t == 1) continue;
         sum += plan.gradient[(t - 1) * pairs(p) + pair] * plan.query[(t - 1) * capsules(p) + capsule];
     }
     return sum;
@@ -294,7 +294,7 @@ plain_grad_bias(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
         double sum = 0;
-        for (int64_t t = p.gradient_last ? p.iterations : 1; t <= p.iterations; ++t) {
+        for (int64_t t = p.gradient == Gradient::last ? p.iterations : 1; t <= p.iterations; ++t) {
             for (int64_t b = 0; b < p.batch; ++b) {
                 sum += parameters.plan.slope[((t - 1) * p.batch + b) * p.outputs * p.output_size + at];
             }
@@ -308,7 +308,7 @@ plain_grad_logits(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
         double sum = 0;
-        for (int64_t t = p.gradient_last ? p.iterations : 1; t <= p.iterations; ++t) {
+        for (int64_t t = p.gradient == Gradient::last ? p.iterations : 1; t <= p.iterations; ++t) {
             const double* gradient = parameters.plan.gradient + (t - 1) * pairs(p);
             for (int64_t b = 0; b < (p.logits_per_sample ? 1 : p.batch); ++b) {
                 sum += gradient[b * p.inputs * p.outputs + at];
@@ -383,12 +383,12 @@ Status plain_backward(const PlainPlan& plan, const RoutingBackward& buffers, con
     Sequence sequence(plan, device, stream);
     sequence.parameters.backward = buffers;
     sequence.add(plain_queries, "plain_queries", p.batch * p.outputs);
-    for (int64_t t = p.iterations; t >= (p.gradient_last ? p.iterations : 1); --t) {
+    for (int64_t t = p.iterations; t >= (p.gradient == Gradient::last ? p.iterations : 1); --t) {
         sequence.parameters.t = t;
         sequence.add(plain_slope, "plain_slope", p.batch * p.outputs);
         sequence.add(plain_logits, "plain_logits", p.batch * p.inputs * p.outputs);
         sequence.add(plain_softmax, "plain_softmax", rows);
-        if (t > 1 && !p.gradient_last) sequence.add(plain_sums, "plain_sums", p.batch * p.outputs * p.output_size);
+        if (t > 1 && p.gradient != Gradient::last) sequence.add(plain_sums, "plain_sums", p.batch * p.outputs * p.output_size);
     }
     const int64_t weights = p.weight_inputs * p.outputs * p.output_size * p.input_size;
     if (buffers.grad_votes) {

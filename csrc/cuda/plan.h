@@ -143,7 +143,7 @@ struct Iteration {
 CAPSROUTE_BOTH inline Iteration iteration_of(const Plan& plan, Direction direction, int t) {
     const int fragments = plan.tiles * plan.width;
     if (direction == Direction::forward) return {t, 0, 0};
-    return {t, (t - 1) * fragments, plan.problem.gradient_last ? 0 : t - 1};
+    return {t, (t - 1) * fragments, plan.problem.gradient == Gradient::last ? 0 : t - 1};
 }
 
 // Phases of the persistent kernels, three to an iteration.
@@ -163,10 +163,10 @@ CAPSROUTE_BOTH inline bool forward_phase_exists(const Plan& plan, int t, int pha
 // In backward the passes run for t = T .. 2; a sweep finds what the last pass needs of iterations without a pass.
 CAPSROUTE_BOTH inline bool backward_phase_exists(const Plan& plan, int t, int phase) {
     const RoutingProblem& p = plan.problem;
-    const bool has_pass = !p.gradient_last && t >= 2;
+    const bool has_pass = p.gradient != Gradient::last && t >= 2;
     if (phase != kSweep) return has_pass;
     if (p.softmax_over_inputs || is_uniform(p, t)) return false;
-    return has_pass ? plan.column_blocks > 1 : !p.gradient_last || t == int(p.iterations);
+    return has_pass ? plan.column_blocks > 1 : p.gradient != Gradient::last || t == int(p.iterations);
 }
 
 }  // namespace capsroute::cuda

@@ -79,7 +79,9 @@ struct Call {
         problem.dtype = format.dtype;
         problem.softmax_over_inputs = e.softmax_over_inputs;
         problem.leaky = e.leaky;
-        problem.gradient_last = e.gradient_last;
+        problem.gradient = e.gradient_last ? Gradient::last : Gradient::all;
+        problem.agreement_factor = problem.inverse_temperature[0] = 1;
+        problem.temperatures = 1;
         problem.eps = e.eps;
         problem.threads = threads;
         if (e.from_votes) {

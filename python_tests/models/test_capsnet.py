@@ -62,11 +62,12 @@ def test_every_size_is_an_argument():
 
 
 def test_routing_options_reach_the_class_capsules():
-    options = {"iterations": 2, "softmax_over": "inputs", "gradient": "last", "eps": 0.5, "routing": "reference"}
-    layer = CapsNet(**SMALL, **options).classes
-    assert {name: getattr(layer, name) for name in options} == options
+    options = {"iterations": 2, "softmax_over": "inputs", "gradient": "last", "eps": 0.5}
+    layer = CapsNet(**SMALL, **options, routing="reference").classes
+    assert {name: getattr(layer.options, name) for name in options} == options
+    assert layer.routing == "reference"
     model = CapsNet(**SMALL, leaky=True, bias=True, learnable_logits=True, shared_weight=True)
-    assert model.classes.leaky
+    assert model.classes.options.leaky
     assert model.classes.bias.shape == (10, 16)
     assert model.classes.logits.shape == (27, 10)
     assert model.classes.weight.shape == (3, 10, 16, 8)

@@ -23,16 +23,24 @@ class Case:
     weights: str = "own"  # "own" (I_w = I), "shared" (I_w = 1) or "half" (I_w = I / 2)
     bias: bool = False
     logits: str = "none"  # "none", "shared" [I, J] or "sample" [B, I, J]
+    input_weight: bool = False
     input_mask: bool = False
     output_mask: bool = False
     softmax: str = "outputs"  # "outputs", "leaky" (over outputs) or "inputs"
     gradient: str = "all"
     iterations: int = 3
     eps: float = 1e-8
+    squash: str = "standard"
+    update: str = "accumulate"
+    factor: float = 1.0
+    temperature: str = "one"  # "one", "low" (0.7 throughout) or "falling" (from 1.6, by a fifth each time)
+    given: bool = False  # the logits are the coupling
 
     def __str__(self) -> str:
         named = [f"{k}{v}" for k, v in zip(("B", "I", "d", "J", "D"), self.sizes, strict=True)]
-        switches = [n for n in ("bias", "input_mask", "output_mask") if getattr(self, n)]
+        switches = [n for n in ("bias", "input_mask", "output_mask", "input_weight", "given") if getattr(self, n)]
+        kinds = ("squash", "update", "factor", "temperature")
+        switches += [str(getattr(self, n)) for n in kinds if getattr(self, n) != getattr(type(self), n)]
         texts = [f"W_{self.weights}", f"logits_{self.logits}", self.softmax, self.gradient, f"T{self.iterations}"]
         return "-".join(["".join(named), *texts, *switches, f"eps{self.eps:g}"])
 
@@ -49,6 +57,15 @@ class Case:
             "leaky": self.softmax == "leaky",
             "gradient": self.gradient,
             "eps": self.eps,
+            "squash": self.squash,
+            "squash_constant": {"shifted": 0.5, "power": 1.3}.get(self.squash),
+            "logit_update": self.update,
+            "agreement_factor": self.factor,
+            "temperature": {
+                "one": 1.0,
+                "low": 0.7,
+                "falling": tuple(1.6 * 0.8**t for t in range(self.iterations)),
+            }[self.temperature],
         }
 
     def tensors(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensors:
@@ -70,7 +87,9 @@ class Case:
             tensors["bias"] = normal(outputs, out_size, scale=0.3)
         if self.logits != "none":
             lead = () if self.logits == "shared" else (batch,)
-            tensors["logits"] = normal(*lead, inputs, outputs)
+            tensors["coupling" if self.given else "logits"] = normal(*lead, inputs, outputs)
+        if self.input_weight:
+            tensors["input_weight"] = normal(batch, inputs)
         if self.input_mask:
             tensors["input_mask"] = _mask(batch, inputs, generator, empty=0)
         if self.output_mask:
@@ -127,12 +146,17 @@ FACTORS: dict[str, list[Any]] = {
     "softmax": ["outputs", "leaky", "inputs"],
     "iterations": [3, 1, 2, 4, 5],
     "logits": ["none", "shared", "sample"],
-    "gradient": ["all", "last"],
+    "gradient": ["all", "last", "detached_votes"],
     "weights": ["own", "shared", "half"],
     "eps": [1e-8, 0.0, 1e-2],
     "bias": [False, True],
     "input_mask": [False, True],
     "output_mask": [False, True],
+    "input_weight": [False, True],
+    "squash": ["standard", "norm_eps", "clamped", "shifted", "exponential", "power", "none"],
+    "update": ["accumulate", "replace"],
+    "factor": [1.0, 0.6],
+    "temperature": ["one", "low", "falling"],
 }
 
 _OPTION_SIZES = [(3, 6, 4, 5, 3), (17, 8, 8, 10, 16), (33, 4, 1, 11, 9), (5, 12, 3, 2, 7), (16, 10, 5, 1, 4)]
@@ -166,6 +190,18 @@ def option_cases() -> list[Case]:
                 row[name] = max(FACTORS[name], key=lambda value: len(pairs({**row, name: value}) & unseen))
         unseen -= pairs(row)
         cases.append(Case(_OPTION_SIZES[len(cases) % len(_OPTION_SIZES)], **row))
+    return cases
+
+
+def coupling_cases() -> list[Case]:
+    """Given coupling coefficients with everything that goes with them."""
+    everything = {"bias": True, "input_mask": True, "output_mask": True, "input_weight": True, "weights": "half"}
+    cases = []
+    for k, sizes in enumerate(_OPTION_SIZES):
+        for logits in ("shared", "sample"):
+            squash = FACTORS["squash"][(2 * k + len(cases)) % len(FACTORS["squash"])]
+            more = everything if len(cases) % 2 else {}
+            cases.append(Case(sizes, logits=logits, given=True, iterations=1, squash=squash, **more))
     return cases
 
 

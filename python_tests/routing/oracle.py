@@ -24,35 +24,69 @@ class Options:
     leaky: bool = False
     gradient: str = "all"
     eps: float = 1e-8
+    squash: str = "standard"
+    squash_constant: float = 1.0
+    logit_update: str = "accumulate"
+    agreement_factor: float = 1.0
+    temperature: float | tuple[float, ...] = 1.0
+
+    def temperature_of(self, t: int) -> float:
+        """Of iteration t = 0 ..."""
+        return self.temperature[t] if isinstance(self.temperature, tuple) else self.temperature
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What the backward of one sample needs: per iteration the couplings [I, J], s and the query V [J, D]."""
+    """What the backward of one sample needs, per iteration: the couplings [I, J], s and v [J, D]."""
 
     couplings: list[Array]
     totals: list[Array]
-    queries: list[Array]
+    outputs: list[Array]
 
 
-def squash(s: Array, eps: float) -> Array:
-    """s·|s|²/(1+|s|²)/√(|s|²+ε) of each row of s [J, D]; 0 at s = 0."""
-    norm2 = (s * s).sum(axis=1, keepdims=True)
-    root = np.sqrt(norm2 + eps)
-    return s * norm2 / (1 + norm2) / np.where(root == 0, 1, root)
+def squash_factor(r: float, options: Options) -> tuple[float, float]:
+    """What a vector of length r is multiplied with, and its derivative with respect to r; both 0 at r = 0 where the
+    formula has no value there."""
+    n, eps, c = r * r, options.eps, options.squash_constant
+    kind = options.squash
+    if kind == "none":
+        return 1.0, 0.0
+    if kind == "shifted":
+        q = n + eps
+        if q == 0:
+            return 0.0, 0.0
+        return np.sqrt(q) / (c + q), (0.5 / np.sqrt(q) / (c + q) - np.sqrt(q) / (c + q) ** 2) * 2 * r
+    if r == 0:
+        return 0.0, 0.0
+    length, slope = {
+        "standard": (np.sqrt(n + eps), r / np.sqrt(n + eps)),
+        "norm_eps": (r + eps, 1.0),
+        "exponential": (r + eps, 1.0),
+        "clamped": (max(r, eps), float(r > eps)),
+        "power": (max(r, eps), float(r > eps)),
+    }[kind]
+    gain, rise = n / (1 + n), 2 * r / (1 + n) ** 2
+    if kind == "power":
+        gain, rise = gain**c, c * gain ** (c - 1) * rise
+    if kind == "exponential":
+        gain, rise = -np.expm1(-r), np.exp(-r)
+    return gain / length, rise / length - gain / length**2 * slope
 
 
-def squash_backward(s: Array, grad: Array, eps: float) -> Array:
-    """Transposed Jacobian of squash at s [J, D] applied to grad [J, D]; 0 at s = 0 where ε = 0."""
+def squash(s: Array, options: Options) -> Array:
+    """The squash of each row of s [J, D]."""
+    return np.array([row * squash_factor(float(np.sqrt(row @ row)), options)[0] for row in s]).reshape(s.shape)
+
+
+def squash_backward(s: Array, grad: Array, options: Options) -> Array:
+    """Transposed Jacobian of squash at s [J, D] applied to grad [J, D]."""
     result = np.zeros_like(s)
     for j, (row, g) in enumerate(zip(s, grad, strict=True)):
-        norm2 = float(row @ row)
-        if norm2 == 0:
-            continue  # the factor |s|²/√(|s|²+ε) and its product with s vanish, whatever ε is
-        root = np.sqrt(norm2 + eps)
-        factor = norm2 / (1 + norm2) / root
-        slope = (1 / (1 + norm2) - norm2 / (2 * root * root)) / (1 + norm2) / root  # d factor / d |s|²
-        result[j] = factor * g + 2 * slope * (row @ g) * row
+        r = float(np.sqrt(row @ row))
+        factor, slope = squash_factor(r, options)
+        result[j] = factor * g
+        if r > 0:
+            result[j] += slope * (row @ g) / r * row
     return result
 
 
@@ -72,48 +106,67 @@ def softmax(logits: Array, options: Options) -> Array:
     return couplings
 
 
-def route_sample(votes: Array, bias: Array, logits: Array, options: Options) -> tuple[Array, Trace]:
-    """Route one sample without absent capsules: votes [I, J, D], bias [J, D], logits [I, J] -> v [J, D]."""
-    query = np.zeros_like(bias)
+def route_sample(
+    votes: Array, bias: Array, logits: Array, weights: Array, options: Options, coupling: Array | None
+) -> tuple[Array, Trace]:
+    """Route one sample without absent capsules: votes [I, J, D], bias [J, D], logits [I, J], weights [I] -> v [J, D]."""
     trace = Trace([], [], [])
-    for _ in range(options.iterations):
-        coupling = softmax(logits + np.einsum("ijd,jd->ij", votes, query), options)
-        total = np.einsum("ij,ijd->jd", coupling, votes) + bias
-        output = squash(total, options.eps)
-        trace.couplings.append(coupling)
+    b = logits
+    for t in range(1 if coupling is not None else options.iterations):
+        c = softmax(b / options.temperature_of(t), options) if coupling is None else coupling
+        total = np.einsum("ij,i,ijd->jd", c, weights, votes) + bias
+        output = squash(total, options)
+        trace.couplings.append(c)
         trace.totals.append(total)
-        trace.queries.append(query)
-        query = query + output
+        trace.outputs.append(output)
+        agreement = options.agreement_factor * np.einsum("ijd,jd->ij", votes, output)
+        b = b + agreement if options.logit_update == "accumulate" else agreement
     return output, trace
 
 
-def route_sample_backward(votes: Array, grad: Array, trace: Trace, options: Options) -> tuple[Array, Array, Array]:
-    """Gradients of one sample with respect to votes [I, J, D], bias [J, D] and logits [I, J], for grad [J, D]."""
+def route_sample_backward(
+    votes: Array, grad: Array, weights: Array, trace: Trace, options: Options, coupling: Array | None
+) -> tuple[Array, Array, Array, Array]:
+    """Gradients of one sample by votes [I, J, D], bias [J, D], logits (or coupling) [I, J] and weights [I].
+
+    Written with the logits b themselves, b of an iteration being that of the one before plus its agreement; the package
+    keeps no such thing.
+    """
     d_votes, d_bias = np.zeros_like(votes), np.zeros_like(grad)
-    d_logits = np.zeros(votes.shape[:2])
-    d_output = grad  # gradient of v^t: that of the result, then what later iterations ask of it through V
-    d_query_sum = np.zeros_like(grad)
-    for t in reversed(range(options.iterations)):
-        coupling, total, query = trace.couplings[t], trace.totals[t], trace.queries[t]
-        d_total = squash_backward(total, d_output, options.eps)
+    d_b, d_weights = np.zeros(votes.shape[:2]), np.zeros(len(votes))  # d_b: of the logits of the next iteration
+    axis = 0 if options.softmax_over == "inputs" else 1
+    accumulates = options.logit_update == "accumulate"
+    last = len(trace.totals) - 1
+    d_output = grad
+    for t in range(last, -1, -1):
+        c, total, output = trace.couplings[t], trace.totals[t], trace.outputs[t]
+        if t < last:
+            d_output = options.agreement_factor * np.einsum("ij,ijd->jd", d_b, votes)
+            if options.gradient == "all":
+                d_votes += options.agreement_factor * d_b[:, :, None] * output
+        d_total = squash_backward(total, d_output, options)
         product = np.einsum("ijd,jd->ij", votes, d_total)
-        axis = 0 if options.softmax_over == "inputs" else 1
-        d_logit = coupling * (product - (coupling * product).sum(axis=axis, keepdims=True))
-        d_votes += coupling[:, :, None] * d_total
         d_bias += d_total
-        d_logits += d_logit
+        d_weights += (c * product).sum(axis=1)
+        if t == last or options.gradient == "all":
+            d_votes += (c * weights[:, None])[:, :, None] * d_total
+        product = product * weights[:, None]
+        if coupling is not None:
+            return d_votes, d_bias, product, d_weights
+        d_logit = c * (product - (c * product).sum(axis=axis, keepdims=True)) / options.temperature_of(t)
+        d_b = d_logit + (d_b if accumulates else 0)
         if options.gradient == "last":
-            break  # V and the votes inside the last logits are constants
-        d_votes += d_logit[:, :, None] * query
-        d_query_sum = d_query_sum + np.einsum("ij,ijd->jd", d_logit, votes)
-        d_output = d_query_sum
-    return d_votes, d_bias, d_logits
+            # The outputs of before and the votes within the last logits are constants, the initial logits are not.
+            return d_votes, d_bias, d_b if accumulates or last == 0 else np.zeros_like(d_b), d_weights
+    return d_votes, d_bias, d_b, d_weights
 
 
 def route_votes(
     votes: Array,
     bias: Array | None = None,
     logits: Array | None = None,
+    input_weight: Array | None = None,
+    coupling: Array | None = None,
     input_mask: NDArray[np.bool_] | None = None,
     output_mask: NDArray[np.bool_] | None = None,
     *,
@@ -126,38 +179,50 @@ def route_votes(
         votes: Prediction vectors, ``[B, I, J, D]``.
         bias: ``[J, D]`` or None.
         logits: ``[I, J]``, ``[B, I, J]`` or None.
+        input_weight: ``[B, I]`` or None.
+        coupling: As logits, which are then None; or None.
         input_mask: ``[B, I]`` or None.
         output_mask: ``[B, J]`` or None.
         grad: Gradient of the output, ``[B, J, D]``.
         options: The other options.
 
     Returns:
-        ``output`` and the gradients ``votes``, and ``bias`` and ``logits`` in the shapes of those given.
+        ``output`` and the gradients, in the shapes of those given.
     """
     batch, inputs, outputs, size = votes.shape
-    all_logits = np.zeros((batch, inputs, outputs)) + (0.0 if logits is None else logits)
+    pairs = logits if coupling is None else coupling
+    all_pairs = np.zeros((batch, inputs, outputs)) + (0.0 if pairs is None else pairs)
+    weights = np.ones((batch, inputs)) if input_weight is None else input_weight
+    name = "logits" if coupling is None else "coupling"
     result = {
         "output": np.zeros((batch, outputs, size)),
         "votes": np.zeros_like(votes),
         "bias": np.zeros((outputs, size)),
-        "logits": np.zeros_like(all_logits),
+        name: np.zeros_like(all_pairs),
+        "input_weight": np.zeros((batch, inputs)),
     }
     for b in range(batch):
         here = np.arange(inputs) if input_mask is None else np.flatnonzero(input_mask[b])
         there = np.arange(outputs) if output_mask is None else np.flatnonzero(output_mask[b])
         cell = np.ix_(here, there)
         b_there = np.zeros((len(there), size)) if bias is None else bias[there]
-        v, trace = route_sample(votes[b][cell], b_there, all_logits[b][cell], options)
-        d_votes, d_bias, d_logits = route_sample_backward(votes[b][cell], grad[b][there], trace, options)
+        own, own_pairs, fixed = votes[b][cell], all_pairs[b][cell], None
+        if coupling is not None:
+            own_pairs, fixed = np.zeros_like(own_pairs), own_pairs
+        v, trace = route_sample(own, b_there, own_pairs, weights[b, here], options, fixed)
+        d_votes, d_bias, d_pairs, d_weights = route_sample_backward(
+            own, grad[b][there], weights[b, here], trace, options, fixed
+        )
         result["output"][b, there] = v
         result["votes"][b][cell] = d_votes
         result["bias"][there] += d_bias
-        result["logits"][b][cell] = d_logits
-    if logits is not None and logits.ndim == 2:
-        result["logits"] = result["logits"].sum(axis=0)
-    for name, given in (("bias", bias), ("logits", logits)):
+        result[name][b][cell] = d_pairs
+        result["input_weight"][b, here] = d_weights
+    if pairs is not None and pairs.ndim == 2:
+        result[name] = result[name].sum(axis=0)
+    for given_name, given in (("bias", bias), (name, pairs), ("input_weight", input_weight)):
         if given is None:
-            del result[name]
+            del result[given_name]
     return result
 
 
@@ -166,6 +231,8 @@ def dynamic_routing(
     weight: Array,
     bias: Array | None = None,
     logits: Array | None = None,
+    input_weight: Array | None = None,
+    coupling: Array | None = None,
     input_mask: NDArray[np.bool_] | None = None,
     output_mask: NDArray[np.bool_] | None = None,
     *,
@@ -177,7 +244,9 @@ def dynamic_routing(
     if input_mask is not None:
         x = np.where(input_mask[:, :, None], x, 0.0)  # an absent value may be NaN and must not reach dW
     votes = np.einsum("ijpq,biq->bijp", weight[shared], x)
-    result = route_votes(votes, bias, logits, input_mask, output_mask, grad=grad, options=options)
+    result = route_votes(
+        votes, bias, logits, input_weight, coupling, input_mask, output_mask, grad=grad, options=options
+    )
     d_votes = result.pop("votes")
     result["x"] = np.einsum("ijpq,bijp->biq", weight[shared], d_votes)
     result["weight"] = np.zeros_like(weight)

@@ -178,9 +178,9 @@ def test_workspace_at_the_mnist_shape(softmax: str, architecture: int) -> None:
     options = RoutingOptions(backend="cuda_emulated", **case.options())
     with testing.emulated_device(architecture=architecture, multiprocessors=16):
         place = ops._place(sources[0], options)
-        problem = ops._problem(place, ops._arranged(sources, (None,) * 4), ops._sizes(sources), options)
+        problem = ops._problem(place, ops._arranged(sources, (None,) * len(ops.OPTIONAL)), ops._sizes(sources), options)
         there = sources[0].data_ptr()
-        buffers = place.core.RoutingBackward(there, there, there, there, there, 0, 0, 0)
+        buffers = place.core.RoutingBackward(there, there, there, there, there, 0, 0, 0, 0)
         assert problem.forward_workspace() + problem.backward_workspace(buffers) <= 16 * 2**20
 
 

@@ -34,7 +34,7 @@ def common_arguments(
     tensors = case.tensors(dtype)
     tensors = votes_of(tensors) if name == "route_votes" else tensors
     options = RoutingOptions(backend=backend, **case.options())
-    names = (*ops.SOURCES[name], "bias", "logits", "input_mask", "output_mask")
+    names = (*ops.SOURCES[name], *ops.OPTIONAL)
     return [tensors.get(n) for n in names], options.integers(), options.floats()
 
 
@@ -66,7 +66,7 @@ def test_backward(name: str, case: Case, dtype: torch.dtype, wanted: str) -> Non
 def check_backward(name: str, case: Case, dtype: torch.dtype, wanted: str, backend: str = "cpu") -> None:
     tensors, integers, floats = common_arguments(name, case, dtype, backend)
     _, *saved = overload(name, "forward")(*tensors, integers, floats, True)
-    differentiable = tensors[: len(ops.SOURCES[name]) + 2]
+    differentiable = tensors[: len(ops.SOURCES[name]) + ops.DIFFERENTIABLE]
     given = [k for k, t in enumerate(differentiable) if t is not None]
     kept = {"all": given, "none but the first": given[:1], "none but the last": given[-1:]}[wanted]
     needed = [k in kept for k in range(len(differentiable))]
@@ -91,14 +91,24 @@ def test_votes_and_arguments_of_any_strides(name: str) -> None:
     torch.library.opcheck(overload(name, "forward"), (*transposed, integers, floats, True))
     _, *saved = overload(name, "forward")(*transposed, integers, floats, True)
     grad = CASES[1].output_gradient(torch.float32).transpose(0, -1).contiguous().transpose(0, -1)
-    needed = [t is not None for t in tensors[: len(ops.SOURCES[name]) + 2]]
+    needed = [t is not None for t in tensors[: len(ops.SOURCES[name]) + ops.DIFFERENTIABLE]]
     torch.library.opcheck(overload(name, "backward"), (grad, *transposed, *saved, integers, floats, needed))
 
 
 @pytest.mark.parametrize("case", option_cases(), ids=str)
 def test_options_are_unpacked_as_packed(case: Case) -> None:
-    options = RoutingOptions(backend="cpu", **case.options())
-    assert RoutingOptions.unpack(options.integers(), options.floats()) == options
+    given = case.options()
+    if isinstance(given["temperature"], tuple) and case.iterations == 1:
+        given["temperature"] = given["temperature"][0]  # one number for each of one iteration is one for all
+    options = RoutingOptions(backend="cpu", **given)
+    unpacked = RoutingOptions.unpack(options.integers(), options.floats())
+    assert unpacked == options._replace(squash_constant=unpacked.squash_constant)
+    assert unpacked.floats() == options.floats()
+
+
+def test_options_of_details_and_coupling_are_unpacked_as_packed() -> None:
+    given = RoutingOptions(coupling_given=True, squash_output=False, iterations=1)
+    assert RoutingOptions.unpack(given.integers(), given.floats()) == given
 
 
 @pytest.mark.parametrize("chosen", CUDA_KERNELS)

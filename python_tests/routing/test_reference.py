@@ -11,16 +11,21 @@ import torch
 from capsroute import reference
 
 from . import oracle
-from .cases import FACTORS, Case, Tensors, evaluate, option_cases, pairs, votes_of
+from .cases import FACTORS, Case, Tensors, coupling_cases, evaluate, option_cases, pairs, votes_of
 
 TOLERANCE = 1e-12
+
+
+def oracle_options(case: Case) -> oracle.Options:
+    given = case.options()
+    return oracle.Options(**{**given, "squash_constant": given["squash_constant"] or 1.0})
 
 
 def oracle_result(case: Case, tensors: Tensors, grad: torch.Tensor) -> dict[str, np.ndarray]:
     """Output and gradients of the oracle for the arguments of ``dynamic_routing`` or ``route_votes``."""
     function = oracle.route_votes if "votes" in tensors else oracle.dynamic_routing
     arrays = {name: t.numpy() for name, t in tensors.items()}
-    return function(**arrays, grad=grad.numpy(), options=oracle.Options(**case.options()))
+    return function(**arrays, grad=grad.numpy(), options=oracle_options(case))
 
 
 def assert_equal_to_oracle(case: Case, tensors: Tensors) -> None:
@@ -50,12 +55,15 @@ def test_table_holds_every_pair_of_options() -> None:
     assert wanted <= seen
 
 
-@pytest.mark.parametrize("case", option_cases(), ids=str)
+ALL_CASES = pytest.mark.parametrize("case", [*option_cases(), *coupling_cases()], ids=str)
+
+
+@ALL_CASES
 def test_dynamic_routing(case: Case) -> None:
     assert_equal_to_oracle(case, case.tensors())
 
 
-@pytest.mark.parametrize("case", option_cases(), ids=str)
+@ALL_CASES
 def test_route_votes(case: Case) -> None:
     assert_equal_to_oracle(case, votes_of(case.tensors()))
 
@@ -67,7 +75,7 @@ def test_absent_inputs_may_be_nan(case: Case) -> None:
     assert_equal_to_oracle(case, tensors)
 
 
-SMALL = [dataclasses.replace(c, sizes=(3, 4, 2, 3, 2)) for c in option_cases()]
+SMALL = [dataclasses.replace(c, sizes=(3, 4, 2, 3, 2)) for c in (*option_cases(), *coupling_cases())]
 
 
 @pytest.mark.parametrize("case", [c for c in SMALL if c.gradient == "all"], ids=str)
@@ -103,8 +111,9 @@ def test_last_iteration_gradient_treats_the_query_as_constant() -> None:
     tensors, grad = case.tensors(), case.output_gradient()
     actual = evaluate(reference.dynamic_routing, tensors, case.options(), grad)
     votes = votes_of(tensors)["votes"]
-    options = oracle.Options(**case.options())
-    trace = [oracle.route_sample(v.numpy(), tensors["bias"].numpy(), np.zeros(v.shape[:2]), options)[1] for v in votes]
+    options, bias = oracle_options(case), tensors["bias"].numpy()
+    zeros, ones = np.zeros(votes.shape[1:3]), np.ones(votes.shape[1])
+    trace = [oracle.route_sample(v.numpy(), bias, zeros, ones, options, None)[1] for v in votes]
     couplings = torch.from_numpy(np.stack([t.couplings[-1] for t in trace]))
 
     def one_step(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,23 @@
+"""What a routing function returns where more than the output is asked for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class RoutingResult(NamedTuple):
+    """The output with the details that were asked for; those that were not are None.
+
+    Attributes:
+        output: Output capsules, ``[B, J, D]``; differentiable.
+        coupling: Coupling coefficients of the last iteration, ``[B, I, J]``, before any ``input_weight``; detached.
+        pre_squash: s of the last iteration, bias included, ``[B, J, D]``; differentiable.
+        agreement: Inner products of the votes with the output, ``[B, I, J]``; detached.
+    """
+
+    output: Tensor
+    coupling: Tensor | None = None
+    pre_squash: Tensor | None = None
+    agreement: Tensor | None = None

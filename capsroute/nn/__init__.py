@@ -1,6 +1,9 @@
 """Modules for capsule networks."""
 
 from capsroute.nn.activations import CapsuleLengths, Squash, capsule_lengths, squash
+from capsroute.nn.conv import ConvCapsules1d, ConvCapsules2d, ConvCapsules3d
+from capsroute.nn.conv_poses import primary_poses
+from capsroute.nn.conv_transpose import ConvTransposeCapsules1d, ConvTransposeCapsules2d, ConvTransposeCapsules3d
 from capsroute.nn.decoder import ReconstructionDecoder
 from capsroute.nn.losses import MarginLoss, margin_loss
 from capsroute.nn.primary import PrimaryCapsules
@@ -9,12 +12,19 @@ from capsroute.nn.routing import CapsuleLayer, set_routing
 __all__ = [
     "CapsuleLayer",
     "CapsuleLengths",
+    "ConvCapsules1d",
+    "ConvCapsules2d",
+    "ConvCapsules3d",
+    "ConvTransposeCapsules1d",
+    "ConvTransposeCapsules2d",
+    "ConvTransposeCapsules3d",
     "MarginLoss",
     "PrimaryCapsules",
     "ReconstructionDecoder",
     "Squash",
     "capsule_lengths",
     "margin_loss",
+    "primary_poses",
     "set_routing",
     "squash",
 ]

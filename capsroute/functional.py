@@ -270,15 +270,13 @@ def _call(
     )
     tensors = (*sources, bias, logits, input_weight, input_mask, output_mask)
     chosen = backends.choose(sources[0].device)
-    if options != RoutingOptions(
-        options.iterations, options.softmax_over, options.leaky, options.gradient, options.eps
-    ) or (input_weight is not None or options.gradient == "detached_votes"):
-        chosen = backends.Choice("reference", "these options have no kernels yet")
     return _Call(name, tensors, options, chosen, several)
 
 
 def _route(call: _Call, details: Sequence[str] | None) -> Tensor | RoutingResult:
-    """Run a call."""
+    """Run a call of a public function."""
+    if call.choice.name == "reference" and backends.forced() is None:
+        backends.warn_once(call.choice.reason)
     if details is None:
         output = _run(call)
         return output if call.output_axes is None else output.unflatten(1, call.output_axes)
@@ -303,8 +301,6 @@ def _run_with_details(call: _Call, details: Sequence[str]) -> RoutingResult:
 
 def _run_reference(call: _Call, details: Sequence[str] | None) -> Any:
     options = call.options
-    if backends.forced() is None and call.choice.reason != "these options have no kernels yet":
-        backends.warn_once(call.choice.reason)
     *sources, bias, logits, input_weight, input_mask, output_mask = call.tensors
     return getattr(reference, call.name)(
         *sources,

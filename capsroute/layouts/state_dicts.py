@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from capsroute.layouts.axes import parse, rearrange, solve
+from capsroute.layouts.modules import SOURCES, Entry, Source
 from capsroute.layouts.names import unknown
-from capsroute.layouts.sources import SOURCES, Entry, Source
 
 __all__ = ["convert_state_dict", "module_options", "sources"]
 

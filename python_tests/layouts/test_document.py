@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from capsroute.layouts import LAYOUTS, known, module_options, sources
-from capsroute.layouts.sources import SOURCES
+from capsroute.layouts.modules import SOURCES
 from python_tests.packaging.tree import ROOT
 
 DOCUMENT = ROOT / "docs" / "layouts.md"

@@ -120,6 +120,21 @@ def small_capsnet(**options: Any) -> CapsNet:
     )
 
 
+def assert_same_network(net: CapsNet, module: nn.Module) -> None:
+    """Class capsules, their gradient on the images, and reconstructions."""
+    images = random(B, 1, Sizes.image, Sizes.image).requires_grad_()
+    capsules, reconstruction = module(images)
+    found = net(images)
+    assert_equal(found.capsules, capsules)
+    grad = random(*capsules.shape)
+    actual, expected = (torch.autograd.grad(c, images, grad, retain_graph=True)[0] for c in (found.capsules, capsules))
+    assert_equal(actual, expected)
+    if reconstruction is None:
+        assert found.reconstruction is None
+    else:
+        assert_equal(found.reconstruction.flatten(1), reconstruction)
+
+
 def test_every_source_has_a_test() -> None:
     tested = [case[0] for case in (*LAYERS, *NETWORKS, *FLAT_NETWORKS)]
     assert {*tested, *VOTES_ALONE, FORENSICS, EASY_REC, *RECHUB} == set(sources())
@@ -193,14 +208,7 @@ def test_networks_give_the_same_outputs(
     module = randomized(module)
     net = small_capsnet(**{**module_options(source), **options})
     net.load_state_dict(convert_state_dict(module.state_dict(), source, **sizes))
-    images = random(B, 1, Sizes.image, Sizes.image)
-    capsules, reconstruction = module(images)
-    found = net(images)
-    assert_equal(found.capsules, capsules)
-    if reconstruction is None:
-        assert found.reconstruction is None
-    else:
-        assert_equal(found.reconstruction.flatten(1), reconstruction)
+    assert_same_network(net, module)
 
 
 @pytest.mark.parametrize(("source", "module"), named(FLAT_NETWORKS))
@@ -216,11 +224,7 @@ def test_networks_with_flat_primary_capsules_give_the_same_outputs(source: str, 
     )
     net.classes = CapsuleLayer(s.inputs, s.size, s.classes, s.capsule, **module_options(source), dtype=torch.float64)
     net.load_state_dict(converted)
-    images = random(B, 1, s.image, s.image)
-    capsules, reconstruction = module(images)
-    found = net(images)
-    assert_equal(found.capsules, capsules)
-    assert_equal(found.reconstruction.flatten(1), reconstruction)
+    assert_same_network(net, module)
 
 
 def test_flat_primary_capsules_lie_across_channels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -229,9 +230,18 @@ def test_votes_come_back_and_are_not_copied(name: str) -> None:
     assert torch.equal(back, theirs)
 
 
-def test_votes_of_a_graph_are_sorted_by_input() -> None:
-    votes = votes_to_capsroute(random(I * J, D), "dmlc/dgl", J=J)
-    assert torch.equal(votes[0, 2, 1], random(I * J, D)[2 * J + 1])
+def test_votes_of_layouts_without_a_weight() -> None:
+    graph, capslayer = random(I * J, D), random(B, I, J, D, 1)
+    for i, j in itertools.product(range(I), range(J)):
+        assert torch.equal(votes_to_capsroute(graph, "dmlc/dgl", J=J)[0, i, j], graph[i * J + j])
+    assert torch.equal(votes_to_capsroute(capslayer, "naturomics/CapsLayer"), capslayer.squeeze(-1))
+
+
+def test_positions_of_votes_become_samples() -> None:
+    theirs = random(B, P, I, J, D)
+    votes = votes_to_capsroute(theirs, "coder3000/SR-CapsNet")
+    assert torch.equal(votes, theirs.flatten(0, 1))
+    assert votes.data_ptr() == theirs.data_ptr()
 
 
 @pytest.mark.parametrize(

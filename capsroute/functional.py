@@ -254,6 +254,8 @@ def _call(
         checks.coupling_alone(options, logits)
         logits_name, logits = "coupling", coupling
         options = options._replace(iterations=1, coupling_given=True)
+    elif options.gradient == "detached_votes" and bias is None and logits is None and input_weight is None:
+        options = options._replace(gradient="last")  # nothing else could get a gradient through the iterations
     several = axes.several_outputs(sources)
     if several is not None:
         sources = axes.join_sources(sources)

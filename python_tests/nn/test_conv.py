@@ -174,6 +174,17 @@ def test_empty_batch(options):
     assert layer(torch.empty(0, 2, 3, 4, 4)).shape == (0, 4, 5, 2, 2)
 
 
+def test_compiles_and_exports_without_a_break():
+    layer = ConvCapsules2d(2, 3, 4, 5, 3, padding="same", bias=True)
+    poses = torch.randn(2, 2, 3, 4, 4, requires_grad=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(poses), layer(poses))
+    gradients = [torch.autograd.grad(run(poses).sum(), poses)[0] for run in (compiled, layer)]
+    torch.testing.assert_close(*gradients)
+    exported = torch.export.export(layer, (poses.detach(),)).module()
+    torch.testing.assert_close(exported(poses.detach()), layer(poses))
+
+
 def test_autocast():
     layer = ConvCapsules2d(2, 3, 4, 5, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):

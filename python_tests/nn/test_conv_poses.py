@@ -22,6 +22,12 @@ def test_are_the_primary_capsules_on_their_grid():
     torch.testing.assert_close(poses.permute(0, 3, 4, 1, 2).flatten(1, 3), primary(features))
 
 
+def test_every_squash():
+    maps = torch.randn(2, 6, 3, 4)
+    poses = primary_poses(maps, 2, 0.1, "shifted", 0.25)
+    torch.testing.assert_close(poses[0, 1, :, 1, 1], squash(maps[0, 3:, 1, 1], 0.1, "shifted", 0.25))
+
+
 def test_bad_arguments():
     with pytest.raises(
         ValueError, match=r"maps must have a multiple of types=4 channels, got the shape \[2, 6, 3, 3\]"
@@ -31,5 +37,5 @@ def test_bad_arguments():
         primary_poses(torch.zeros(2, 6, 3, 3), 0)
     with pytest.raises(TypeError, match="floating-point"):
         primary_poses(torch.zeros(2, 6, 3, 3, dtype=torch.int64), 2)
-    with pytest.raises(ValueError, match="eps must not be negative"):
+    with pytest.raises(ValueError, match=r"eps must be .* got -1\.0"):
         primary_poses(torch.zeros(2, 6, 3, 3), 2, eps=-1.0)

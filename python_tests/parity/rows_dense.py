@@ -200,6 +200,21 @@ def leftthomas_dynamic(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return no_eps(s.squeeze(2)), c.mean(-1)
 
 
+def leftthomas_contract(x: Tensor, weight: Tensor) -> Tensor:
+    """As it was in 2018: a softmax over the inputs, 0.5 in the squash, and the last agreement alone."""
+
+    def squash(s: Tensor) -> Tensor:
+        r = s.norm(dim=-1, keepdim=True)
+        return r / (0.5 + r**2) * s
+
+    votes = (weight[None, :, None] @ x[:, None, ..., None]).squeeze(-1)
+    b = torch.zeros_like(votes)
+    for _ in range(3):
+        v = squash((b.softmax(-2) * votes).sum(-2, keepdim=True))
+        b = (votes * v).sum(-1, keepdim=True)
+    return v.squeeze(-2)
+
+
 def leftthomas_ours(x: Tensor, weight: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
     weight = weight_to_capsroute(weight, "leftthomas/CapsuleLayer:shared")
     found = capsroute.dynamic_routing(x, weight, details=("coupling",), **options)
@@ -385,6 +400,13 @@ ROWS = [
         leftthomas_dynamic,
         NO_EPS,
         leftthomas_ours,
+    ),
+    Row(
+        "leftthomas/CapsuleLayer:shared, `contract` of 2018",
+        {"x": X, "weight": (J, D, d)},
+        leftthomas_contract,
+        {**OVER_INPUTS, "logit_update": "replace", "squash": "shifted", **NO_EPS},
+        dense("leftthomas/CapsuleLayer:shared"),
     ),
     Row(
         "leftthomas/CapsuleLayer:separate, `k_means`",

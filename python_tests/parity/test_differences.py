@@ -19,6 +19,7 @@ from .differences import DIFFERENCES, Dgl, deepcaps_conv, forensics, naturomics_
 from .page import PAGE, from_page
 from .row import B, D, I, J, Row, d, evaluate
 from .rows import ROWS
+from .rows_dense import leftthomas_contract
 from .squashes import no_eps
 
 
@@ -183,7 +184,11 @@ def test_positions_share_a_length() -> None:
     assert ours.norm(dim=-1).max() < 1
 
 
-@pytest.mark.parametrize("name", [row.name for row in ROWS if row.options.get("eps") == 0 and "weight" in row.shapes])
+WITHOUT_EPS = [row for row in ROWS if row.options.get("eps") == 0 and "weight" in row.shapes]
+
+
+# Its squash divides by nothing that can be 0.
+@pytest.mark.parametrize("name", [row.name for row in WITHOUT_EPS if row.theirs is not leftthomas_contract])
 def test_no_nan_where_they_have_one(name: str) -> None:
     """Capsules of zeros, without a bias: statements without ε are NaN there, ours is 0 with the gradient 0."""
     row = next(row for row in ROWS if row.name == name)

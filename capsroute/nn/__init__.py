@@ -5,7 +5,8 @@ from capsroute.nn.conv import ConvCapsules1d, ConvCapsules2d, ConvCapsules3d
 from capsroute.nn.conv_poses import primary_poses
 from capsroute.nn.conv_transpose import ConvTransposeCapsules1d, ConvTransposeCapsules2d, ConvTransposeCapsules3d
 from capsroute.nn.decoder import ReconstructionDecoder
-from capsroute.nn.interest import InterestCapsules, interest_counts, interest_mask
+from capsroute.nn.interest import InterestCapsules
+from capsroute.nn.interest_counts import interest_counts, interest_mask
 from capsroute.nn.label_attention import LabelAwareAttention
 from capsroute.nn.losses import MarginLoss, margin_loss
 from capsroute.nn.primary import PrimaryCapsules

@@ -8,17 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from capsroute import checks, functional
+from capsroute.nn.interest_counts import check_integers, interest_mask, is_integer
+from capsroute.nn.shared_votes import route_shared_votes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from capsroute.options import RoutingKeywords
 
-__all__ = ["InterestCapsules", "interest_counts", "interest_mask"]
+__all__ = ["InterestCapsules"]
 
 _BILINEAR_TYPES = (0, 1, 2)
 _INITIAL_LOGITS = ("zeros", "per_call", "fixed")
-_ROUNDINGS = ("down", "up")
 
 
 class InterestCapsules(nn.Module):
@@ -158,8 +159,9 @@ class InterestCapsules(nn.Module):
         Args:
             items: ``[B, I, d]``, dtype of the weight (or any, under autocast).
             mask: Which items are there, ``[B, I]``, bool, or of an integer dtype with 0 where an item is absent.
-            counts: How many interests each user has, ``[B]``, an integer dtype: see :func:`interest_counts`. The others
-                take no part, and are 0. Reading them waits for the device, where it is not the CPU.
+            counts: How many interests each user has, ``[B]``, an integer dtype: see
+                :func:`capsroute.nn.interest_counts`. The others take no part, and are 0. Reading them waits for the
+                device, where it is not the CPU.
             logits: Initial logits ``[I, J]`` or ``[B, I, J]`` in place of those of the layer.
             input_weight: Multiplies the coupling coefficients after the softmax, ``[B, I]``, dtype of ``items``.
             generator: For the draw of ``"per_call"`` logits; by default torch's own of the device. They are drawn as
@@ -179,7 +181,7 @@ class InterestCapsules(nn.Module):
         if self.max_items is not None and length > self.max_items:
             raise ValueError(f"items [B, I, d] must have I of at most max_items={self.max_items}, got {length}")
         if counts is not None:
-            _check_integers("counts", counts)
+            check_integers("counts", counts)
             checks.shape("counts", counts, "B", (batch,))
         input_mask = None if mask is None else _present(mask, (batch, length))
         if input_mask is not None and self.mask_after_softmax:
@@ -187,24 +189,26 @@ class InterestCapsules(nn.Module):
             input_weight = kept if input_weight is None else kept * input_weight
             input_mask = None
         keywords: dict[str, Any] = {
-            **self.options.keywords(),
             "logits": self._initial_logits(items, generator) if logits is None else logits,
             "input_mask": input_mask,
             "input_weight": input_weight,
             "output_mask": None if counts is None else interest_mask(counts, self.interests),
         }
-        if self.bilinear_type == 0 or self.bias is not None:
-            if input_mask is not None:  # routing never uses an absent item, but the gradient of the product would
-                items = items.masked_fill(~input_mask[:, :, None], 0)
-            return functional.route_votes(self._votes(items), **keywords)
+        if self.bilinear_type == 0:
+            return route_shared_votes(self._products(items, input_mask), self.interests, self.options, **keywords)
+        keywords |= self.options.keywords()
+        if self.bias is not None:
+            votes = self._products(items, input_mask).unflatten(2, (self.interests, self.out_size))
+            return functional.route_votes(votes, **keywords)
         weight = self.weight[:length] if self.bilinear_type == 2 else self.weight
         return functional.dynamic_routing(items, weight, **keywords)
 
-    def _votes(self, items: Tensor) -> Tensor:
-        """``[B, I, J, D]`` by one matrix product over all items; with type 0 the same memory for every interest."""
+    def _products(self, items: Tensor, input_mask: Tensor | None) -> Tensor:
+        """W x of all items with types 0 and 1, ``[B, I, D]`` or ``[B, I, J * D]``, by one matrix product."""
+        if input_mask is not None:  # routing never uses an absent item, but the gradient of the product would
+            items = items.masked_fill(~input_mask[:, :, None], 0)
         bias = None if self.bias is None else self.bias.flatten()
-        votes = nn.functional.linear(items, self.weight.flatten(0, 2), bias)
-        return votes.unflatten(2, (-1, self.out_size)).expand(-1, -1, self.interests, -1)
+        return nn.functional.linear(items, self.weight.flatten(0, 2), bias)
 
     def _initial_logits(self, items: Tensor, generator: torch.Generator | None) -> Tensor | None:
         """``[I, J]``, ``[B, I, J]`` or None."""
@@ -233,69 +237,11 @@ class InterestCapsules(nn.Module):
         )
 
 
-def interest_counts(lengths: Tensor, interests: int, rounding: str = "down") -> Tensor:
-    """How many interests users have by the length of their history: ``max(1, min(interests, log2(length)))``.
-
-    Li et al. 2019 (MIND), equation 8, which leaves the rounding open.
-
-    Args:
-        lengths: Items of each user, ``[B]``, an integer dtype.
-        interests: The most, J.
-        rounding: Of the logarithm: ``"down"`` (torch-rechub), or ``"up"`` (TorchEasyRec).
-
-    Returns:
-        ``[B]``, int64, from 1 to ``interests``.
-
-    Raises:
-        TypeError: ``lengths`` is not of an integer dtype.
-        ValueError: ``lengths`` is not ``[B]``, ``interests`` is below 1, or ``rounding`` is unknown.
-    """
-    _check_integers("lengths", lengths)
-    if interests < 1:
-        raise ValueError(f"interests must be at least 1, got {interests}")
-    checks.choice("rounding", rounding, _ROUNDINGS)
-    # Whole numbers compared with powers of two, which no rounding of a logarithm can spoil. int64 has 62 of them.
-    exponents = torch.arange(min(interests, 62), device=lengths.device)
-    reached = lengths[:, None] >= 2 ** (exponents + 1) if rounding == "down" else lengths[:, None] > 2**exponents
-    return reached.sum(dim=1).clamp_min(1)
-
-
-def interest_mask(counts: Tensor, interests: int) -> Tensor:
-    """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
-
-    Args:
-        counts: ``[B]``, an integer dtype, from 0 to ``interests``. Inside ``torch.compile`` the values are not checked.
-        interests: The most, J.
-
-    Raises:
-        TypeError: ``counts`` is not of an integer dtype.
-        ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
-    """
-    _check_integers("counts", counts)
-    if not torch.compiler.is_compiling() and counts.numel() > 0:
-        least, most = (int(value) for value in counts.aminmax())
-        if least < 0 or most > interests:
-            raise ValueError(f"counts must be from 0 to interests={interests}, got {least if least < 0 else most}")
-    return torch.arange(interests, device=counts.device) < counts[:, None]
-
-
-def _is_integer(tensor: Tensor) -> bool:
-    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
-
-
-def _check_integers(name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor of an integer dtype, got {type(value).__name__}")
-    if not _is_integer(value):
-        raise TypeError(f"{name} must have an integer dtype, got {value.dtype}")
-    checks.rank(name, value, "B")
-
-
 def _present(mask: object, expected: tuple[int, int]) -> Tensor:
     """The mask as bool ``[B, I]``."""
     if not isinstance(mask, Tensor):
         raise TypeError(f"mask must be a torch.Tensor or None, got {type(mask).__name__}")
-    if mask.dtype != torch.bool and not _is_integer(mask):
+    if mask.dtype != torch.bool and not is_integer(mask):
         raise TypeError(
             f"mask must have dtype torch.bool or an integer dtype, got {mask.dtype}; for a float see input_weight"
         )

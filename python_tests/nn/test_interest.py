@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from capsroute import reference
-from capsroute.nn import InterestCapsules, interest, interest_counts, interest_mask
+from capsroute.nn import InterestCapsules, shared_votes
 
 B, LENGTH, SIZE, INTERESTS, OUT = 4, 7, 5, 3, 6
 ALL_TYPES = pytest.mark.parametrize("bilinear_type", [0, 1, 2])
@@ -86,17 +88,40 @@ def test_initial_weight_keeps_the_length_of_items():
     assert InterestCapsules(64, 4, max_items=20, init_std=0.3).weight.std().item() == pytest.approx(0.3, rel=0.02)
 
 
-def test_interests_share_the_votes_in_memory_with_type_0(monkeypatch):
+@pytest.mark.parametrize("training", [False, True])
+def test_no_votes_are_stored_for_each_interest_with_type_0(training, monkeypatch):
     seen = []
 
     def route_votes(votes, **keywords):
         seen.append(votes)
         return reference.route_votes(votes, **keywords)
 
-    monkeypatch.setattr(interest.functional, "route_votes", route_votes)
-    make(0)(make_items())
-    assert seen[0].shape == (B, LENGTH, INTERESTS, OUT)
-    assert seen[0].stride(2) == 0
+    monkeypatch.setattr(shared_votes.functional, "route_votes", route_votes)
+    layer, items = make(0), make_items()
+    with torch.set_grad_enabled(training):
+        output = layer(items)
+    (votes,) = seen
+    assert votes.shape == (B, LENGTH, INTERESTS, OUT)
+    assert votes.stride(2) == 0
+    if training:
+        with memory_limit_of_a_tensor(B * LENGTH * INTERESTS * OUT):
+            output.sum().backward()
+
+
+@contextmanager
+def memory_limit_of_a_tensor(elements):
+    """Every tensor that is made within has fewer elements."""
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            for tensor in result if isinstance(result, tuple | list) else [result]:
+                if isinstance(tensor, torch.Tensor):
+                    assert tensor.numel() < elements, func
+            return result
+
+    with Watch():
+        yield
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.uint8])
@@ -182,30 +207,6 @@ def test_numbers_of_interests(bilinear_type):
 def test_numbers_of_interests_that_cannot_be(counts, value):
     with pytest.raises(ValueError, match=rf"counts must be from 0 to interests=3, got {value}"):
         make()(make_items(), counts=torch.tensor(counts))
-
-
-@pytest.mark.parametrize("rounding", ["down", "up"])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
-def test_interest_counts_follow_the_logarithm(rounding, dtype):
-    lengths = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000]
-    whole = math.floor if rounding == "down" else math.ceil
-    expected = [max(1, min(5, whole(math.log2(max(length, 1))))) for length in lengths]
-    counts = interest_counts(torch.tensor(lengths, dtype=dtype), 5, rounding)
-    assert counts.tolist() == expected
-    assert counts.dtype == torch.int64
-    assert interest_counts(torch.tensor(lengths), 1, rounding).tolist() == [1] * len(lengths)
-
-
-def test_interest_counts_are_exact_and_do_not_overflow():
-    lengths = torch.tensor([2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1])
-    assert interest_counts(lengths, 100).tolist() == [52, 53, 53, 62]
-    assert interest_counts(lengths, 100, "up").tolist()[:3] == [53, 53, 54]
-
-
-def test_interest_mask():
-    mask = interest_mask(torch.tensor([2, 0, 3]), 3)
-    assert mask.tolist() == [[True, True, False], [False] * 3, [True] * 3]
-    assert interest_mask(torch.zeros(0, dtype=torch.int64), 3).shape == (0, 3)
 
 
 def test_logits_are_drawn_anew_in_each_call_and_follow_the_generator():
@@ -369,17 +370,3 @@ def test_bad_arguments(arguments, error, message, after):
     layer = InterestCapsules(SIZE, INTERESTS, max_items=LENGTH, mask_after_softmax=after)
     with pytest.raises(error, match=message):
         layer(**({"items": torch.zeros(B, LENGTH, SIZE)} | arguments))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((torch.ones(3), 2), TypeError, "lengths must have an integer dtype, got torch.float32"),
-        ((torch.ones(3, 1, dtype=torch.int64), 2), ValueError, "lengths must have 1 dimensions"),
-        ((torch.ones(3, dtype=torch.int64), 0), ValueError, "interests must be at least 1, got 0"),
-        ((torch.ones(3, dtype=torch.int64), 2, "nearest"), ValueError, "rounding must be one of 'down', 'up'"),
-    ],
-)
-def test_bad_lengths(arguments, error, message):
-    with pytest.raises(error, match=message):
-        interest_counts(*arguments)

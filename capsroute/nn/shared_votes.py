@@ -1,0 +1,54 @@
+"""Routing where all output capsules get the same votes, and only their logits differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capsroute import functional, reference
+from capsroute.options import RoutingOptions
+
+__all__ = ["route_shared_votes"]
+
+
+def route_shared_votes(
+    votes: Tensor,
+    outputs: int,
+    options: RoutingOptions,
+    *,
+    logits: Tensor | None = None,
+    input_weight: Tensor | None = None,
+    **masks: Tensor | None,
+) -> Tensor:
+    """:func:`capsroute.route_votes` for votes ``[B, I, D]`` of every output capsule; no ``[B, I, J, D]`` is stored.
+
+    The kernels read the same memory for each output. Their backward would still write a gradient for each, of which
+    only the sum is wanted. With ``gradient="last"`` there is another way: the coupling coefficients are a constant but
+    for the logits' gradient, so that routing needs no backward, and the last sum is one matrix product of a sample.
+
+    Args:
+        votes: ``[B, I, D]``.
+        outputs: J.
+        options: Of the routing.
+        logits: ``[I, J]``, ``[B, I, J]`` or None.
+        input_weight: ``[B, I]`` or None.
+        **masks: ``input_mask`` and ``output_mask``. Votes of absent inputs must be finite.
+
+    Returns:
+        ``[B, J, D]``.
+    """
+    call: dict[str, Any] = {"logits": logits, "input_weight": input_weight, **masks, **options.keywords()}
+    each = votes[:, :, None, :].expand(-1, -1, outputs, -1)
+    constant_coupling = options.gradient == "last" and not (logits is not None and logits.requires_grad)
+    # The coefficients of a half type are rounded to it, which the kernels never do to them.
+    exact = votes.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(votes.device.type)
+    if not (constant_coupling and exact and votes.requires_grad and torch.is_grad_enabled()):
+        return functional.route_votes(each, **call)
+    with torch.no_grad():
+        coupling = functional.route_votes(each, details=("coupling",), **call).coupling  # [B, I, J]
+    assert coupling is not None
+    if input_weight is not None:
+        coupling = coupling * input_weight[:, :, None]
+    return reference.squash(coupling.mT @ votes, options.eps, options.squash, options.constant_of_squash())

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 import capsroute
-from capsroute.nn import interest_counts, interest_mask
 
-from ..packaging.tree import ROOT
+from ..packaging.documents import namespace
 from ..routing.tolerances import assert_faithful
 
 B, LENGTH, LOW, HIGH, MOST = 8, 11, 5, 6, 4
 LENGTHS = torch.tensor([11, 1, 2, 3, 5, 8, 9, 4])
-
-
-def documented():
-    """The function in docs/recommenders.md."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/recommenders.md").read_text(), re.DOTALL | re.MULTILINE)
-    (block,) = (block for block in blocks if "def easyrec_interests" in block)
-    namespace = {"torch": torch, "interest_counts": interest_counts, "interest_mask": interest_mask}
-    exec(block.partition("\nbilinear_matrix =")[0], namespace)
-    return namespace["easyrec_interests"]
 
 
 def squash(s, power):
@@ -80,7 +68,7 @@ def results(function, items, matrix, logits, dtype):
 )
 def test_the_later_version(iterations, scale, power, dtype):
     tensors = arguments(torch.float32)
-    function = documented()
+    function = namespace("docs/recommenders.md")["easyrec_interests"]
 
     def stated(items, matrix, logits):
         return later(items, matrix, logits, iterations=iterations, scale=scale, power=power)

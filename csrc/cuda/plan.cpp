@@ -210,8 +210,8 @@ int64_t plan_fused(const RoutingProblem& problem, const Device& device, Directio
     plan.partial_max = arena.take<float>(over_inputs && !backward, {plan.chunks, tiles, outputs, kRows});
     plan.partial_sum = arena.take<float>(over_inputs && !backward, {plan.chunks, tiles, outputs, kRows});
     const bool shares = !over_inputs && (backward || sweeps(plan, direction));
-    plan.share =
-        arena.take<float>(shares, {backward && problem.gradient != Gradient::last ? T : 1, problem.batch, problem.inputs, 4});
+    plan.share = arena.take<float>(
+        shares, {backward && problem.gradient != Gradient::last ? T : 1, problem.batch, problem.inputs, 4});
     plan.slope = arena.take<float>(backward, {T, tiles, width, kFragment});
     plan.carried = arena.take<float>(backward, {tiles, width, kFragment});
     plan.mean = arena.take<float>(backward && over_inputs, {T, tiles, outputs, kRows});

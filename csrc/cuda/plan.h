@@ -2,6 +2,7 @@
 // launchers and the kernels alike.
 #pragma once
 
+#include "../options.h"
 #include "../problem.h"
 #include "host.h"
 
@@ -148,11 +149,6 @@ CAPSROUTE_BOTH inline Iteration iteration_of(const Plan& plan, Direction directi
 
 // Phases of the persistent kernels, three to an iteration.
 enum Phase : int { kSweep = 0, kPass = 1, kStep = 2 };
-
-// Whether iteration t has equal couplings: nothing tells the outputs apart yet.
-CAPSROUTE_BOTH inline bool is_uniform(const RoutingProblem& problem, int64_t t) {
-    return t == 1 && !problem.logits;
-}
 
 // A sweep finds largest logits and sums over the outputs where no warp sees all outputs of an input.
 CAPSROUTE_BOTH inline bool forward_phase_exists(const Plan& plan, int t, int phase) {

@@ -152,14 +152,6 @@ Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackwar
         });
 }
 
-int64_t routing_agreement_workspace_cuda(const RoutingProblem&, int) {
-    return -int64_t(Status::no_kernel);
-}
-
-Status routing_agreement_cuda(const RoutingProblem&, const RoutingAgreement&, int, void*) {
-    return Status::no_kernel;
-}
-
 Status cuda_usable(int index) {
     cuda::Device device;
     const Status status = cuda::device_of(index, device);

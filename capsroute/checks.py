@@ -24,6 +24,7 @@ from .options import (
     RoutingKeywords,
     RoutingOptions,
     constants_of_squash,
+    hashable,
 )
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -207,15 +208,10 @@ def keyword_options(options: Mapping[str, Any]) -> RoutingOptions:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"unknown routing option {name!r}: expected one of {', '.join(known)}{hint}")
-    checked = RoutingOptions(**{**options, **hashable_temperature(options)})
+    checked = RoutingOptions(**options)
+    checked = checked._replace(temperature=hashable(checked.temperature))
     scalar_options(checked)
     return checked
-
-
-def hashable_temperature(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The temperature of these options, where they have one, with a tuple in the place of any other sequence."""
-    given = options.get("temperature", DEFAULTS.temperature)
-    return {"temperature": tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else given}
 
 
 def shared_tensors(

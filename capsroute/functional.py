@@ -1,18 +1,15 @@
-"""The public functions: checks, autocast, choice of the backend. What they compute is in docs/maths.md."""
+"""The public functions. What they compute is in docs/maths.md."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import torch
 from torch import Tensor
 
-from . import axes, backends, checks, ops, reference
-from .autograd import route
-from .details import route_with_details
-from .options import DEFAULTS, RoutingOptions
+from . import calls, ops
+from .options import DEFAULTS, RoutingOptions, hashable
 from .result import RoutingResult
 
 if TYPE_CHECKING:
@@ -106,10 +103,10 @@ def dynamic_routing(
         squash_constant,
         logit_update,
         agreement_factor,
-        _hashable(temperature),
+        hashable(temperature),
     )
-    call = _call((x, weight), bias, logits, input_weight, input_mask, output_mask, coupling, options)
-    return _route(call, details)
+    call = calls.checked((x, weight), bias, logits, input_weight, input_mask, output_mask, coupling, options)
+    return calls.run(call, details)
 
 
 @overload
@@ -182,10 +179,10 @@ def route_votes(
         squash_constant,
         logit_update,
         agreement_factor,
-        _hashable(temperature),
+        hashable(temperature),
     )
-    call = _call((votes,), bias, logits, input_weight, input_mask, output_mask, coupling, options)
-    return _route(call, details)
+    call = calls.checked((votes,), bias, logits, input_weight, input_mask, output_mask, coupling, options)
+    return calls.run(call, details)
 
 
 def explain(*arguments: Any, **keywords: Any) -> str:
@@ -210,135 +207,15 @@ def explain(*arguments: Any, **keywords: Any) -> str:
     sources = tuple(values.pop(name) for name in ("x", "weight", "votes") if name in values)
     tensors = {name: values.pop(name) for name in (*ops.OPTIONAL, "coupling")}
     values.pop("details")
-    values["temperature"] = _hashable(values["temperature"])
-    call = _call(sources, **tensors, options=RoutingOptions(**values))
+    values["temperature"] = hashable(values["temperature"])
+    call = calls.checked(sources, **tensors, options=RoutingOptions(**values))
     return f"{function.__name__} takes backend {call.choice.name!r}{_detail(call)}: {call.choice.reason}"
 
 
-def _detail(call: _Call) -> str:
+def _detail(call: calls.Call) -> str:
     """The kernel within the backend, in parentheses."""
     if call.choice.name == "reference":
         return ""
     if call.tensors[0] is None or call.tensors[0].numel() == 0:
         return " (an empty batch runs nothing)"
-    return f" ({ops.describe(call.tensors, _for_kernels(call))})"
-
-
-def _hashable(temperature: Any) -> Any:
-    return tuple(temperature) if isinstance(temperature, list) else temperature
-
-
-class _Call(NamedTuple):
-    """A checked call: the name of the op, its tensors after autocast (sources, optional ones), what runs it."""
-
-    name: str
-    tensors: tuple[Tensor | None, ...]
-    options: RoutingOptions
-    choice: backends.Choice
-    output_axes: torch.Size | None  # of several, which are one in the tensors
-
-
-def _call(
-    sources: Sequence[Tensor],
-    bias: Tensor | None,
-    logits: Tensor | None,
-    input_weight: Tensor | None,
-    input_mask: Tensor | None,
-    output_mask: Tensor | None,
-    coupling: Tensor | None,
-    options: RoutingOptions,
-) -> _Call:
-    checks.scalar_options(options)
-    logits_name = "logits"
-    if coupling is not None:
-        checks.coupling_alone(options, logits)
-        logits_name, logits = "coupling", coupling
-        options = options._replace(iterations=1, coupling_given=True)
-    several = axes.several_outputs(sources)
-    if several is not None:
-        sources = axes.join_sources(sources)
-        bias = axes.join("bias", bias, several, 0, 1)
-        logits = axes.join(logits_name, logits, several, None, 0)
-        output_mask = axes.join("output_mask", output_mask, several, 1, 0)
-    *sources, bias, logits, input_weight = _autocast(*sources, bias, logits, input_weight)
-    if len(sources) == 2:
-        name, like_name, sizes = "dynamic_routing", "x", checks.inputs_and_weight(*sources)
-    else:
-        name, like_name, sizes = "route_votes", "votes", checks.prediction_votes(*sources)
-    checks.shared_tensors(
-        like_name, sources[0], bias, logits_name, logits, input_weight, input_mask, output_mask, sizes
-    )
-    tensors = (*sources, bias, logits, input_weight, input_mask, output_mask)
-    chosen = backends.choose(sources[0].device)
-    if options != RoutingOptions(
-        options.iterations, options.softmax_over, options.leaky, options.gradient, options.eps
-    ) or (input_weight is not None or options.gradient == "detached_votes"):
-        chosen = backends.Choice("reference", "these options have no kernels yet")
-    return _Call(name, tensors, options, chosen, several)
-
-
-def _route(call: _Call, details: Sequence[str] | None) -> Tensor | RoutingResult:
-    """Run a call."""
-    if details is None:
-        output = _run(call)
-        return output if call.output_axes is None else output.unflatten(1, call.output_axes)
-    checks.detail_names(details)
-    result = _run_with_details(call, details)
-    return result if call.output_axes is None else axes.split(result, call.output_axes)
-
-
-def _run(call: _Call) -> Tensor:
-    if call.choice.name != "reference":
-        return route(call.name, _for_kernels(call), *call.tensors)
-    output: Tensor = _run_reference(call, None)
-    return output
-
-
-def _run_with_details(call: _Call, details: Sequence[str]) -> RoutingResult:
-    if call.choice.name != "reference":
-        return route_with_details(call.name, _for_kernels(call), call.tensors, details)
-    result: RoutingResult = _run_reference(call, details)
-    return result
-
-
-def _run_reference(call: _Call, details: Sequence[str] | None) -> Any:
-    options = call.options
-    if backends.forced() is None and call.choice.reason != "these options have no kernels yet":
-        backends.warn_once(call.choice.reason)
-    *sources, bias, logits, input_weight, input_mask, output_mask = call.tensors
-    return getattr(reference, call.name)(
-        *sources,
-        bias,
-        input_mask=input_mask,
-        output_mask=output_mask,
-        input_weight=input_weight,
-        details=details,
-        **{"coupling" if options.coupling_given else "logits": logits},
-        **options.keywords(),
-    )
-
-
-def _for_kernels(call: _Call) -> RoutingOptions:
-    """The options with what the backend needs beside them."""
-    if call.choice.name == call.options.backend:  # "cpu", the default, which needs nothing
-        return call.options
-    kernel, fusion = backends.forced_cuda_kernel()
-    # A compiled program asks torch's switch each time it runs, and does not keep what it said when it was traced.
-    tf32 = None if torch.compiler.is_compiling() else backends.tf32_allowed()
-    return call.options._replace(backend=call.choice.name, allow_tf32=tf32, cuda_kernel=kernel, cuda_fusion=fusion)
-
-
-def _autocast(*values: Any) -> tuple[Any, ...]:
-    """Cast what autocast would cast: floating tensors but float64, to the dtype chosen for the device of the first."""
-    if not isinstance(values[0], Tensor):
-        return values  # the checks say what is wrong
-    device = values[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
-        return values
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(
-        value.to(dtype)
-        if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
-        else value
-        for value in values
-    )
+    return f" ({ops.describe(call.tensors, calls.options_for_kernels(call))})"

@@ -196,7 +196,7 @@ def _agreement(sources: Sequence[Tensor], query: Tensor, options: RoutingOptions
         return result
     place = _place(sources[0], options)
     tensors, query = _arranged(sources, [None] * len(OPTIONAL)), query.contiguous()
-    problem = _problem(place, tensors, _sizes(sources), options)
+    problem = _problem(place, tensors, _sizes(sources), options._replace(coupling_given=False))
     size = problem.agreement_workspace()
     memory, workspace = _workspace(size, place.alignment, result)
     problem.agreement(query.data_ptr(), result.data_ptr(), workspace, size)

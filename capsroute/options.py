@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,6 +136,13 @@ class RoutingOptions(NamedTuple):
 DEFAULTS = RoutingOptions()
 _DEFAULT_INTEGERS = DEFAULTS.integers()
 _DEFAULT_FLOATS = DEFAULTS.floats()
+
+
+def hashable(temperature: Any) -> Any:
+    """A temperature as the options hold it: a sequence of numbers becomes a tuple, anything else stays."""
+    if isinstance(temperature, Sequence) and not isinstance(temperature, str | tuple):
+        return tuple(temperature)
+    return temperature
 
 
 def constants_of_squash() -> tuple[str, ...]:

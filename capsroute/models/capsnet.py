@@ -1,12 +1,20 @@
 """CapsNet of Sabour, Frosst and Hinton: Dynamic Routing Between Capsules, 2017."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
+from capsroute.options import DEFAULTS
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from capsroute.options import RoutingKeywords
 
 __all__ = ["CapsNet", "CapsNetOutput"]
 
@@ -50,20 +58,18 @@ class CapsNet(nn.Module):
         primary_padding: Padding of the primary capsules.
         classes: Class capsules, J.
         capsule_size: Components of a class capsule, D.
-        iterations: Routing iterations.
         bias: Whether the class capsules have a bias.
         learnable_logits: Whether the initial routing logits are learned.
         shared_weight: Whether the primary capsules of a type share their routing weight over all positions.
-        softmax_over: See :func:`capsroute.dynamic_routing`.
-        leaky: See :func:`capsroute.dynamic_routing`.
-        gradient: See :func:`capsroute.dynamic_routing`.
-        eps: Of every squash.
         routing: ``"fused"`` or ``"reference"``; may be changed at any time by setting the attribute.
         decoder_sizes: Hidden widths of the decoder; None for no decoder.
         device: Of the parameters.
         dtype: Of the parameters.
+        **options: ``iterations`` and the other options of :func:`capsroute.dynamic_routing` that are no tensors;
+            ``eps`` is that of the primary capsules too.
 
     Raises:
+        TypeError: An unknown option of the routing.
         ValueError: A kernel does not fit into the image, or an option of the routing is not allowed.
     """
 
@@ -83,18 +89,14 @@ class CapsNet(nn.Module):
         primary_padding: int = 0,
         classes: int = 10,
         capsule_size: int = 16,
-        iterations: int = 3,
         bias: bool = False,
         learnable_logits: bool = False,
         shared_weight: bool = False,
-        softmax_over: str = "outputs",
-        leaky: bool = False,
-        gradient: str = "all",
-        eps: float = 1e-8,
         routing: str = "fused",
         decoder_sizes: Sequence[int] | None = (512, 1024),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -112,7 +114,7 @@ class CapsNet(nn.Module):
             primary_kernel,
             primary_stride,
             primary_padding,
-            eps=eps,
+            eps=options.get("eps", DEFAULTS.eps),
             **place,
         )
         self.classes = CapsuleLayer(
@@ -121,15 +123,11 @@ class CapsNet(nn.Module):
             classes,
             capsule_size,
             bias,
-            iterations=iterations,
             learnable_logits=learnable_logits,
             weight_sets=primary_types if shared_weight else None,
-            softmax_over=softmax_over,
-            leaky=leaky,
-            gradient=gradient,
-            eps=eps,
             routing=routing,
             **place,
+            **options,
         )
         self.decoder: ReconstructionDecoder | None = None
         if decoder_sizes is not None:

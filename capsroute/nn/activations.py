@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute import reference
+from capsroute import checks, reference
+from capsroute.options import RoutingOptions
 
 __all__ = ["CapsuleLengths", "Squash", "capsule_lengths", "squash"]
 
@@ -20,27 +21,44 @@ def _check_capsules(capsules: Tensor, name: str) -> None:
         raise ValueError(f"{name} must have at least one dimension, the last one that of the capsule, got a scalar")
 
 
-def squash(capsules: Tensor, eps: float = 1e-8) -> Tensor:
-    r"""Shrinks each capsule to a length in [0, 1) and keeps its direction.
+def _checked(eps: float, kind: str, constant: float | None) -> RoutingOptions:
+    options = RoutingOptions(eps=eps, squash=kind, squash_constant=constant)
+    checks.scalar_options(options)
+    return options
 
-    ``v = s * |s|^2 / (1 + |s|^2) / sqrt(|s|^2 + eps)``: Sabour et al. 2017, equation 1, with ``eps`` under the root so
-    that the gradient at ``s = 0`` is finite. With ``eps = 0`` value and gradient at 0 are 0.
+
+def squash(capsules: Tensor, eps: float = 1e-8, kind: str = "standard", constant: float | None = None) -> Tensor:
+    r"""Scales each capsule by a function of its length and keeps its direction.
+
+    With n = |s|^2 and r = |s|, by ``kind``:
+
+    * ``"standard"``: ``s n / (1 + n) / sqrt(n + eps)``, Sabour et al. 2017, equation 1, with ``eps`` under the root;
+    * ``"norm_eps"``: ``s n / (1 + n) / (r + eps)``;
+    * ``"clamped"``: ``s n / (1 + n) / max(r, eps)``;
+    * ``"shifted"``: ``s sqrt(q) / (constant + q)`` with q = n + eps and a constant of 0.5 unless given;
+    * ``"exponential"``: ``s (1 - exp(-r)) / (r + eps)``, Mazzia et al. 2021, "Efficient-CapsNet", equation 3;
+    * ``"power"``: ``s (n / (1 + n))^constant / max(r, eps)`` with a constant of 1 unless given;
+    * ``"none"``: s.
+
+    Value and gradient at s = 0 are finite, and 0 where the formula has no value there. Towards 0 the gradient of
+    ``"power"`` grows without bound where its constant is below 1/2.
 
     Args:
         capsules: ``[..., D]``, any floating-point dtype; half types are computed in float32.
-        eps: Added to the squared length under the root; not negative.
+        eps: Finite, at least 0.
+        kind: One of the names above.
+        constant: The number in ``"shifted"`` and ``"power"``, above 0.
 
     Returns:
         ``[..., D]``, dtype of ``capsules``.
 
     Raises:
         TypeError: ``capsules`` is not a floating-point tensor.
-        ValueError: ``capsules`` is a scalar, or ``eps`` is negative.
+        ValueError: ``capsules`` is a scalar, or another argument is not allowed.
     """
     _check_capsules(capsules, "capsules")
-    if not eps >= 0:
-        raise ValueError(f"eps must not be negative, got {eps}")
-    return reference.squash(capsules.to(_accumulation_dtype(capsules.dtype)), eps).to(capsules.dtype)
+    number = _checked(eps, kind, constant).constant_of_squash()
+    return reference.squash(capsules.to(_accumulation_dtype(capsules.dtype)), eps, kind, number).to(capsules.dtype)
 
 
 def capsule_lengths(capsules: Tensor) -> Tensor:
@@ -67,22 +85,24 @@ class Squash(nn.Module):
     """Module form of :func:`squash`.
 
     Args:
-        eps: Added to the squared length under the root; not negative.
+        eps: See :func:`squash`.
+        kind: See :func:`squash`.
+        constant: See :func:`squash`.
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
+    def __init__(self, eps: float = 1e-8, kind: str = "standard", constant: float | None = None) -> None:
         super().__init__()
-        if not eps >= 0:
-            raise ValueError(f"eps must not be negative, got {eps}")
-        self.eps = eps
+        _checked(eps, kind, constant)
+        self.eps, self.kind, self.constant = eps, kind, constant
 
     def forward(self, capsules: Tensor) -> Tensor:
         """``[..., D]`` to ``[..., D]``."""
-        return squash(capsules, self.eps)
+        return squash(capsules, self.eps, self.kind, self.constant)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
-        return f"eps={self.eps}"
+        constant = "" if self.constant is None else f", constant={self.constant}"
+        return f"eps={self.eps}, kind={self.kind!r}{constant}"
 
 
 class CapsuleLengths(nn.Module):

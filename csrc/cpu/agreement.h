@@ -33,9 +33,8 @@ void agreement_pass(const State<T>& state, const RoutingAgreement& buffers, int6
         const T* weight = held ? held + (i - begin) * state.votes_per_input * problem.input_size : nullptr;
         make_votes<1>(state, tile, i, x, weight, scratch, query, query, dots, dots);
         for (int64_t j = 0; j < outputs; ++j) {
-            store_samples(kAccumulationType<T>, buffers.agreement,
-                          tile * kLanes<T> * per_sample + i * outputs + j, per_sample, samples_in_tile(state, tile),
-                          load(dots + j * kLanes<T>));
+            store_samples(kAccumulationType<T>, buffers.agreement, tile * kLanes<T> * per_sample + i * outputs + j,
+                          per_sample, samples_in_tile(state, tile), load(dots + j * kLanes<T>));
         }
     }
 }

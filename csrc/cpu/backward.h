@@ -10,37 +10,31 @@ using capsroute::RoutingBackward;
 using capsroute::cpu::kLastInputs;
 using capsroute::cpu::scratch_of_last;
 
-// a = squash'(s)^T gradient for output j of a tile; s includes the bias. Also the mean of c p under a softmax over
-// inputs, which is (s without the bias) . a.
+// a = squash'(s)^T (scale gradient) for output j of a tile; s includes the bias. Also the mean of c p under a softmax
+// over inputs, which is (s without the bias) . a.
 template <class T>
 inline void squash_backward(const State<T>& state, const RoutingBackward& buffers, int64_t iteration, int64_t tile,
-                            int64_t output, const T* gradient, T* slope) {
+                            int64_t output, T scale, const T* gradient, T* slope) {
     const RoutingProblem& problem = state.problem;
     const int64_t size = problem.output_size, count = state.votes_per_input, samples = samples_in_tile(state, tile);
     const int64_t saved = ((iteration - 1) * problem.batch + tile * kLanes<T>)*count + output * size;
     const auto saved_s = [&](int64_t k) {
         return load_samples<T>(kAccumulationType<T>, buffers.pre_squash, saved + k, count, samples);
     };
-    const Pack<T> zero = splat(T(0)), one = splat(T(1));
+    const Pack<T> zero = splat(T(0)), part = splat(scale);
     Pack<T> squared = zero, along = zero;  // |s|^2 and s . gradient
     for (int64_t k = 0; k < size; ++k) {
         const Pack<T> s = saved_s(k) + bias_of<T>(problem, output * size + k);
         squared = fma(s, s, squared);
-        along = fma(s, load(gradient + k * kLanes<T>), along);
+        along = fma(s, part * load(gradient + k * kLanes<T>), along);
     }
-    // v = f s with f = g h, g = n / (1 + n), h = (n + eps)^(-1/2), n = |s|^2, so dv = f ds + 2 f'(n) (s . ds) s.
-    const Pack<T> under_root = squared + splat(T(problem.eps));
-    const Pack<T> h = reciprocal_or_zero(square_root(under_root));
-    const Pack<T> inverse = one / (one + squared);
-    const Pack<T> factor = squared * inverse * h;
-    const Pack<T> ratio = squared / select(under_root, under_root, one);  // of small numbers, so not by a reciprocal
-    const Pack<T> twice_derivative = inverse * h * (inverse + inverse - ratio);
-    const Pack<T> s_factor = twice_derivative * along;
+    const SquashOf<T> squash = squash_of(problem, iteration, squared);
+    const Pack<T> s_factor = squash.twice_derivative * along;
     Pack<T> mean = zero;
     for (int64_t k = 0; k < size; ++k) {
         const Pack<T> without_bias = saved_s(k);
         const Pack<T> s = without_bias + bias_of<T>(problem, output * size + k);
-        Pack<T> a = fma(factor, load(gradient + k * kLanes<T>), s_factor * s);
+        Pack<T> a = fma(squash.factor, part * load(gradient + k * kLanes<T>), s_factor * s);
         if (state.present) a = select(output_present(state, tile, output), a, zero);
         store(slope + k * kLanes<T>, a);
         mean = fma(without_bias, a, mean);
@@ -55,7 +49,7 @@ inline T* slope_of(const State<T>& state, int64_t iteration, int64_t tile) {
     return tile_of(state.slope, state, iteration - 1, tile, state.votes_per_input);
 }
 
-// V of all iterations from the saved s, the saved normalisers in tile layout, and a of the last iteration.
+// The queries of all iterations from the saved s, the saved normalisers in tile layout, and a of the last iteration.
 template <class T>
 void backward_start(const State<T>& state, const RoutingBackward& buffers, int64_t tile) {
     const RoutingProblem& problem = state.problem;
@@ -63,6 +57,7 @@ void backward_start(const State<T>& state, const RoutingBackward& buffers, int64
     const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
     for (int64_t t = 0; t < problem.iterations; ++t) {
         const int64_t saved = t * problem.batch + first;
+        const QueryStep<T> step(problem, t + 1);
         const T* query = tile_of(state.query, state, t, tile, count);
         for (int64_t j = 0; state.normaliser && j < 2 * outputs; ++j) {
             // Lanes without a sample get a largest logit that makes every coupling there 0, whatever the logits are.
@@ -82,10 +77,10 @@ void backward_start(const State<T>& state, const RoutingBackward& buffers, int64
                 store(next + k * kLanes<T>, s);
                 squared = fma(s, s, squared);
             }
-            const Pack<T> factor = squash_factor(squared, T(problem.eps));
+            const Pack<T> factor = squash_of(problem, t + 1, squared).factor;
             for (int64_t k = j * size; k < (j + 1) * size; ++k) {
                 store(next + k * kLanes<T>,
-                      next_query(state, tile, j, t == 0, query + k * kLanes<T>, factor, load(next + k * kLanes<T>)));
+                      next_query(state, tile, j, step, query + k * kLanes<T>, factor, load(next + k * kLanes<T>)));
             }
         }
     }
@@ -98,34 +93,41 @@ void backward_start(const State<T>& state, const RoutingBackward& buffers, int64
             store(carried + k * kLanes<T>, splat(T(0)));
         }
         T* of_output = slope + j * size * kLanes<T>;
-        squash_backward(state, buffers, problem.iterations, tile, j, of_output, of_output);
+        squash_backward(state, buffers, problem.iterations, tile, j, T(1), of_output, of_output);
     }
 }
 
-// Coupling coefficients c of one iteration and, when wanted, the gradient of its logits, c (p - mean), for one input.
-// On entry c holds V . votes and gradient a . votes.
+// Coupling coefficients c of one iteration, times the input weight, and, when wanted, the gradient of its logits,
+// c (p - mean), for one input. On entry c holds Q . votes and gradient a . votes. Returns the gradient of the input
+// weight, where there is one.
 template <class T>
-inline void logit_gradients(const State<T>& state, int64_t iteration, int64_t tile, int64_t input, T* c, T* gradient) {
-    const int64_t outputs = state.problem.outputs;
-    add_initial_logits(state, tile, input, c);
-    Pack<T> mean = splat(T(0));
-    if (state.problem.softmax_over_inputs) {
+inline Pack<T> logit_gradients(const State<T>& state, int64_t iteration, int64_t tile, int64_t input, T* c,
+                               T* gradient) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t outputs = problem.outputs;
+    add_initial_logits(state, iteration, tile, input, c);
+    if (problem.softmax_over_inputs) {
         softmax_over_inputs(state, tile, input, tile_of(state.normaliser, state, iteration - 1, tile, 2 * outputs), c);
     } else {
-        softmax_over_outputs(state, tile, input, c);
-        for (int64_t j = 0; gradient && j < outputs; ++j) {
-            mean = fma(load(c + j * kLanes<T>), load(gradient + j * kLanes<T>), mean);
-        }
+        couple_outputs(state, tile, input, c);
     }
+    Pack<T> along = splat(T(0));  // sum over j of c (a . votes)
+    for (int64_t j = 0; gradient && j < outputs; ++j) {
+        along = fma(load(c + j * kLanes<T>), load(gradient + j * kLanes<T>), along);
+    }
+    const Pack<T> weight = problem.input_weight ? weight_of_input(state, tile, input) : splat(T(1));
+    Pack<T> mean = weight * along;
     const T* means = state.mean ? tile_of(state.mean, state, iteration - 1, tile, outputs) : nullptr;
     for (int64_t j = 0; gradient && j < outputs; ++j) {
         if (means) mean = load(means + j * kLanes<T>);
-        const Pack<T> p = load(gradient + j * kLanes<T>);
-        store(gradient + j * kLanes<T>, load(c + j * kLanes<T>) * (p - mean));
+        const Pack<T> p = weight * load(gradient + j * kLanes<T>);
+        store(gradient + j * kLanes<T>, problem.coupling_given ? p : load(c + j * kLanes<T>) * (p - mean));
     }
+    weigh_coupling(state, tile, input, c);
+    return along;
 }
 
-// partial = sum over a chunk of inputs of (gradient of the logits) votes: the gradient of V^{iteration-1}.
+// partial = sum over a chunk of inputs of (gradient of the logits) votes: what the query of the iteration is asked for.
 template <class T>
 void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64_t tile, T* scratch_memory) {
     const RoutingProblem& problem = state.problem;
@@ -154,41 +156,53 @@ void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int6
 // Adds the chunks up and goes through the squash of the iteration before.
 template <class T>
 void backward_step(const State<T>& state, const RoutingBackward& buffers, int64_t iteration, int64_t tile) {
-    const int64_t count = state.votes_per_input, size = state.problem.output_size;
+    const RoutingProblem& problem = state.problem;
+    const int64_t count = state.votes_per_input, size = problem.output_size;
     T* carried = tile_of(state.carried, state, 0, tile, count);
+    // The query is also asked for through that of the next iteration, which keeps some of it; nothing came before T.
+    const Pack<T> keep = splat(iteration < problem.iterations ? T(capsroute::query_keep(problem, iteration)) : T(0));
     for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
         const T* part = tile_of(state.partial, state, chunk, tile, count);
         for (int64_t k = 0; k < count * kLanes<T>; k += kLanes<T>) {
-            store(carried + k, load(carried + k) + load(part + k));
+            store(carried + k, (chunk == 0 ? keep * load(carried + k) : load(carried + k)) + load(part + k));
         }
     }
-    for (int64_t j = 0; j < state.problem.outputs; ++j) {
+    const T add = T(capsroute::query_add(problem, iteration - 1));
+    for (int64_t j = 0; j < problem.outputs; ++j) {
         const int64_t at = j * size * kLanes<T>;
-        squash_backward(state, buffers, iteration - 1, tile, j, carried + at,
+        squash_backward(state, buffers, iteration - 1, tile, j, add, carried + at,
                         slope_of(state, iteration - 1, tile) + at);
     }
 }
 
-// What the last pass needs of the iterations: the coefficients of a^t and of V^{t-1} in the gradient of the votes.
+// What the last pass needs of the iterations: the coefficients of a^t and of Q^t in the gradient of the votes.
 template <class T>
 struct VoteGradient {
-    int64_t first_iteration;  // 1, or T when only the last counts
-    bool through_logits;      // gradient "all": the logits of iterations >= 2 depend on the votes
+    int64_t first_of_votes;   // the iterations that count in the gradient of the votes
+    int64_t first_iteration;  // and in any gradient that is wanted
+    bool through_logits;      // the logits of iterations >= 2 depend on the votes
     bool logits_wanted;
+    bool input_weight_wanted;
     T* coupling;        // [T, J, N]
     T* logit_gradient;  // [T, J, N]
     T* initial_logits;  // [J, N]; sum over the iterations
 
     VoteGradient(const State<T>& state, const RoutingBackward& buffers, const Scratch<T>& scratch)
-        : first_iteration(state.problem.gradient == capsroute::Gradient::last ? state.problem.iterations : 1),
-          through_logits(state.problem.gradient != capsroute::Gradient::last),
+        : first_of_votes(capsroute::first_iteration_of_votes(state.problem)),
+          first_iteration(first_of_votes),
+          through_logits(state.problem.gradient == capsroute::Gradient::all),
           logits_wanted(buffers.grad_logits != nullptr),
+          input_weight_wanted(buffers.grad_input_weight != nullptr),
           coupling(scratch.terms),
           logit_gradient(coupling + state.problem.iterations * state.problem.outputs * kLanes<T>),
-          initial_logits(logit_gradient + state.problem.iterations * state.problem.outputs * kLanes<T>) {}
+          initial_logits(logit_gradient + state.problem.iterations * state.problem.outputs * kLanes<T>) {
+        if (logits_wanted || input_weight_wanted) first_iteration = capsroute::first_iteration(state.problem);
+    }
 
     bool passes_through_logits(int64_t iteration) const { return through_logits && iteration > 1; }
-    bool needs_gradient(int64_t iteration) const { return passes_through_logits(iteration) || logits_wanted; }
+    bool needs_gradient(int64_t iteration) const {
+        return passes_through_logits(iteration) || logits_wanted || input_weight_wanted;
+    }
 };
 
 // The votes of one input, and their products with V^{T-1} and a^T while they are in registers.
@@ -229,7 +243,7 @@ CAPSROUTE_INLINE void combine_terms(const State<T>& state, const VoteGradient<T>
             _Pragma("GCC unroll 2") for (int n = 0; n < kInputs; ++n) sum[n][b] = fma(c[n], value, sum[n][b]);
         }
     };
-    for (int64_t t = terms[0].first_iteration; t <= state.problem.iterations; ++t) {
+    for (int64_t t = terms[0].first_of_votes; t <= state.problem.iterations; ++t) {
         add(slope_of(state, t, tile), &VoteGradient<T>::coupling, t);
         if (!terms[0].passes_through_logits(t)) continue;
         add(tile_of(state.query, state, t - 1, tile, state.votes_per_input), &VoteGradient<T>::logit_gradient, t);
@@ -253,16 +267,18 @@ inline void vote_gradients(const State<T>& state, const VoteGradient<T> (&terms)
     }
 }
 
-// Fills the terms of one input, whose votes and products of the last iteration are there.
+// Fills the terms of one input, whose votes and products of the last iteration are there. Returns the gradient of its
+// input weight.
 template <class T>
-inline void fill_terms(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
-                       const Scratch<T>& scratch) {
+inline Pack<T> fill_terms(const State<T>& state, const VoteGradient<T>& terms, int64_t tile, int64_t input,
+                          const Scratch<T>& scratch) {
     const RoutingProblem& problem = state.problem;
     const int64_t row = problem.outputs * kLanes<T>;
+    Pack<T> input_weight = splat(T(0));
     for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) store(terms.initial_logits + k, splat(T(0)));
     for (int64_t t = terms.first_iteration; t <= problem.iterations; ++t) {
         T* c = terms.coupling + (t - 1) * row;
-        if (t == 1 && !problem.logits) {
+        if (capsroute::is_uniform(problem, t)) {
             const Pack<T> there = problem.input_mask ? input_present(state, tile, input) : splat(T(1));
             for (int64_t k = 0; k < row; k += kLanes<T>) store(c + k, load(state.uniform + tile * row + k) * there);
             continue;
@@ -278,11 +294,13 @@ inline void fill_terms(const State<T>& state, const VoteGradient<T>& terms, int6
         } else if (t < problem.iterations) {
             dot_products<1>(problem, scratch.votes, query, query, c, c);
         }
-        logit_gradients(state, t, tile, input, c, gradient);
+        input_weight = input_weight + logit_gradients(state, t, tile, input, c, gradient);
+        const Pack<T> part = splat(T(capsroute::logit_factor(problem, t)));
         for (int64_t k = 0; terms.logits_wanted && k < row; k += kLanes<T>) {
-            store(terms.initial_logits + k, load(terms.initial_logits + k) + load(gradient + k));
+            store(terms.initial_logits + k, fma(part, load(gradient + k), load(terms.initial_logits + k)));
         }
     }
+    return input_weight;
 }
 
 // pose[e] = sum over k of weight[k, e] votes[k]: the gradient of x.
@@ -366,7 +384,11 @@ inline void last_pass_of_tile(const State<T>& state, const RoutingBackward& buff
     for (int64_t n = 0; n < inputs; ++n) {
         const T* own_weight = weight ? weight + n * count * size : nullptr;
         votes_of_last_iteration(state, terms[n], tile, input + n, own[n].x, own_weight, own[n]);
-        fill_terms(state, terms[n], tile, input + n, own[n]);
+        const Pack<T> input_weight = fill_terms(state, terms[n], tile, input + n, own[n]);
+        if (terms[n].input_weight_wanted) {
+            store_samples(problem.dtype, buffers.grad_input_weight, tile * kLanes<T> * problem.inputs + input + n,
+                          problem.inputs, samples_in_tile(state, tile), input_weight);
+        }
         if (terms[n].logits_wanted) store_logit_gradient(state, buffers, terms[n], part, tile, input + n);
     }
     if (inputs == 2) {
@@ -476,7 +498,7 @@ void finish_logits(const State<T>& state, const RoutingBackward& buffers, int64_
 template <class T>
 void finish_bias(const State<T>& state, const RoutingBackward& buffers, int64_t output) {
     const RoutingProblem& problem = state.problem;
-    const int64_t first = problem.gradient == capsroute::Gradient::last ? problem.iterations : 1;
+    const int64_t first = capsroute::first_iteration(problem);
     for (int64_t k = output * problem.output_size; k < (output + 1) * problem.output_size; ++k) {
         Pack<T> sum = splat(T(0));
         for (int64_t t = first; t <= problem.iterations; ++t) {

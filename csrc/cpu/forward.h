@@ -7,6 +7,7 @@
 #pragma once
 
 #include "coupling.h"
+#include "squash.h"
 
 namespace {
 
@@ -169,7 +170,7 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
     const Scratch<T> scratch = capsroute::cpu::divide_scratch(state, scratch_memory);
     const int64_t outputs = problem.outputs;
     T* sums = tile_of(state.partial, state, chunk, tile, state.votes_per_input);
-    if (iteration == 1 && !problem.logits) {
+    if (capsroute::is_uniform(problem, iteration)) {
         uniform_pass(state, chunk, tile, scratch, sums);
         return;
     }
@@ -201,12 +202,13 @@ void forward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int64
         } else {
             votes_of_pass<1>(state, false, tile, i, x, weight, own, query, none, logits, no_dots);
         }
-        add_initial_logits(state, tile, i, logits);
+        add_initial_logits(state, iteration, tile, i, logits);
         if (problem.softmax_over_inputs) {
             online_softmax(state, tile, i, logits, largest, total, sums);
         } else {
-            softmax_over_outputs(state, tile, i, logits);
+            couple_outputs(state, tile, i, logits);
         }
+        weigh_coupling(state, tile, i, logits);
         add_weighted(problem, logits, own.votes, sums);
     }
 }
@@ -231,12 +233,6 @@ inline Pack<T> load_samples(capsroute::DType dtype, const void* from, int64_t of
 
 template <class T>
 constexpr capsroute::DType kAccumulationType = sizeof(T) == 4 ? capsroute::DType::float32 : capsroute::DType::float64;
-
-// |s|^2 -> |s|^2 / (1 + |s|^2) / sqrt(|s|^2 + eps), 0 where the root is 0.
-template <class T>
-inline Pack<T> squash_factor(Pack<T> squared, T eps) {
-    return squared / (splat(T(1)) + squared) * reciprocal_or_zero(square_root(squared + splat(eps)));
-}
 
 // The bias of vote k of the outputs, or 0.
 template <class T>
@@ -274,12 +270,14 @@ inline ChunkWeights<T> chunk_weights(const State<T>& state, int64_t tile, int64_
     return weights;
 }
 
-// V of the next iteration, V + factor s; backward repeats it bit for bit.
+// The query of the next iteration from that of this one and v = factor s; backward repeats it bit for bit. In the first
+// iteration the query is 0, and not read.
 template <class T>
-CAPSROUTE_INLINE Pack<T> next_query(const State<T>& state, int64_t tile, int64_t output, bool first, const T* query,
-                                    Pack<T> factor, Pack<T> s) {
+CAPSROUTE_INLINE Pack<T> next_query(const State<T>& state, int64_t tile, int64_t output, QueryStep<T> step,
+                                    const T* query, Pack<T> factor, Pack<T> s) {
     const Pack<T> zero = splat(T(0));
-    const Pack<T> next = fma(factor, s, first ? zero : load(query));
+    const Pack<T> before = step.keep != 0 ? splat(step.keep) * load(query) : zero;
+    const Pack<T> next = fma(splat(step.add) * factor, s, before);
     return state.present ? select(output_present(state, tile, output), next, zero) : next;
 }
 
@@ -289,8 +287,9 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
     const int64_t outputs = problem.outputs, size = problem.output_size, count = state.votes_per_input;
     const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
     const int64_t saved = (iteration - 1) * problem.batch + first;  // row of the saved tensors
-    const bool uniform = iteration == 1 && !problem.logits;
+    const bool uniform = capsroute::is_uniform(problem, iteration);
     const bool over_inputs = problem.softmax_over_inputs && !uniform;
+    const QueryStep<T> step(problem, iteration);
     for (int64_t j = 0; j < outputs; ++j) {
         Pack<T> squared = splat(T(0));
         const ChunkWeights<T> weights =
@@ -321,12 +320,12 @@ void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t 
             store(sums + k * kLanes<T>, s);
             squared = fma(s, s, squared);
         }
-        const Pack<T> factor = squash_factor(squared, T(problem.eps));
+        const Pack<T> factor = squash_of(problem, iteration, squared).factor;
         T* query = tile_of(state.query, state, 0, tile, count) + j * size * kLanes<T>;
         for (int64_t k = 0; k < size; ++k) {
             const Pack<T> s = load(sums + k * kLanes<T>);
-            T* total = query + k * kLanes<T>;
-            store(total, next_query(state, tile, j, iteration == 1, total, factor, s));
+            T* own = query + k * kLanes<T>;
+            store(own, next_query(state, tile, j, step, own, factor, s));
             Pack<T> v = factor * s;
             if (state.present) v = select(output_present(state, tile, j), v, splat(T(0)));
             if (iteration == problem.iterations) {

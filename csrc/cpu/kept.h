@@ -25,7 +25,7 @@ struct KeptState {
     T* partial;      // [chunks, wave, J*D]; sums over the inputs of a chunk
     T* partial_max;  // [chunks, wave, J]; softmax over inputs: largest logit and sum of exponentials of a chunk
     T* partial_sum;
-    T* query;    // V: [wave, J*D] in forward, [T, wave, J*D] in backward (V of iterations 0 .. T-1)
+    T* query;    // Q: [wave, J*D] in forward, [T, wave, J*D] in backward
     T* uniform;  // [wave, J]; coupling of the first iteration without initial logits
 
     // Backward only.
@@ -36,9 +36,10 @@ struct KeptState {
                       // them
     int64_t first_slot;  // the iteration of slot 0
     int64_t slots;
-    T* sum_weight;  // [I, J, D, d]; of all waves so far, where the gradient is stored in another type
-    T* sum_logits;  // [blocks, J, N]; of all waves so far, only for logits [I, J]
-    T* sum_bias;    // [J*D]; of all waves so far
+    T* sum_weight;        // [I, J, D, d]; of all waves so far, where the gradient is stored in another type
+    T* sum_logits;        // [blocks, J, N]; of all waves so far, only for logits [I, J]
+    T* sum_bias;          // [J*D]; of all waves so far
+    T* sum_input_weight;  // [blocks, wave, N]; of the iterations so far
 
     T* scratch;  // [threads, scratch_size]
     int64_t scratch_size;

@@ -8,11 +8,11 @@ namespace {
 
 using capsroute::RoutingBackward;
 
-// a = squash'(s)^T gradient for one output, s including the bias; see squash_backward in backward.h. `without_bias` is
-// what forward saved.
+// a = squash'(s)^T (scale gradient) for one output, s including the bias; see squash_backward in backward.h.
+// `without_bias` is what forward saved.
 template <class T>
 inline void kept_squash_backward(const KeptState<T>& state, const Wave& wave, int64_t iteration, int64_t sample,
-                                 int64_t output, const T* without_bias, const T* gradient, T* slope) {
+                                 int64_t output, T scale, const T* without_bias, const T* gradient, T* slope) {
     const RoutingProblem& problem = state.problem;
     const int64_t size = problem.output_size;
     const bool there = output_there(state, wave, sample, output);
@@ -24,18 +24,13 @@ inline void kept_squash_backward(const KeptState<T>& state, const Wave& wave, in
     for (int64_t k = 0; k < size; ++k) {
         const T s = with_bias(k);
         squared += s * s;
-        along += s * gradient[k];
+        along += s * (scale * gradient[k]);
     }
-    // v = f s with f = g h, g = n / (1 + n), h = (n + eps)^(-1/2), n = |s|^2, so dv = f ds + 2 f'(n) (s . ds) s.
-    const T under_root = squared + T(problem.eps);
-    const T h = under_root != 0 ? T(1) / __builtin_sqrt(under_root) : T(0);
-    const T inverse = T(1) / (T(1) + squared);
-    const T factor = squared * inverse * h;
-    const T ratio = squared / (under_root != 0 ? under_root : T(1));
-    const T s_factor = inverse * h * (inverse + inverse - ratio) * along;
+    const capsroute::SquashFactors<T> squash = squash_of_number(problem, iteration, squared);
+    const T s_factor = squash.twice_derivative * along;
     T mean = 0;
     for (int64_t k = 0; k < size; ++k) {
-        const T a = there ? factor * gradient[k] + s_factor * with_bias(k) : T(0);
+        const T a = there ? squash.factor * (scale * gradient[k]) + s_factor * with_bias(k) : T(0);
         mean += without_bias[k] * a;
         slope[k] = a;
     }
@@ -55,11 +50,11 @@ inline T* kept_slope(const KeptState<T>& state, int64_t iteration, int64_t sampl
 }
 
 template <class T>
-inline T* kept_query(const KeptState<T>& state, int64_t iteration, int64_t sample) {  // V of the iteration before
+inline T* kept_query(const KeptState<T>& state, int64_t iteration, int64_t sample) {
     return at_sample(state, state.query, iteration - 1, sample, state.votes_per_input);
 }
 
-// V of all iterations from the saved s, and a of the last iteration.
+// The queries of all iterations from the saved s, and a of the last iteration.
 template <class T>
 void kept_backward_start(const KeptState<T>& state, const RoutingBackward& buffers, const Wave& wave, int64_t sample) {
     const RoutingProblem& problem = state.problem;
@@ -75,8 +70,8 @@ void kept_backward_start(const KeptState<T>& state, const RoutingBackward& buffe
         }
         for (int64_t j = 0; j < outputs; ++j) {
             T* s = next + j * size;
-            advance_query(state, output_there(state, wave, sample, j), t == 1, s,
-                          kept_query(state, t, sample) + j * size, s);
+            advance_query(state, output_there(state, wave, sample, j), t, s, kept_query(state, t, sample) + j * size,
+                          s);
         }
     }
     T* carried = at_sample(state, state.carried, 0, sample, count);
@@ -88,7 +83,7 @@ void kept_backward_start(const KeptState<T>& state, const RoutingBackward& buffe
     }
     for (int64_t j = 0; j < outputs; ++j) {
         T* of_output = slope + j * size;
-        kept_squash_backward(state, wave, problem.iterations, sample, j, saved + j * size, of_output, of_output);
+        kept_squash_backward(state, wave, problem.iterations, sample, j, T(1), saved + j * size, of_output, of_output);
     }
 }
 
@@ -109,31 +104,37 @@ inline void softmax_over_inputs(const KeptState<T>& state, const RoutingBackward
     }
 }
 
-// Coupling coefficients c of one iteration and the gradient of its logits, c (p - mean), for one block. On entry c
-// holds V . votes and gradient a . votes.
+// Coupling coefficients c of one iteration, times the input weights, and the gradient of its logits, c (p - mean), for
+// one block. On entry c holds Q . votes and gradient a . votes. Returns the gradient of the input weights.
 template <class T>
-inline void kept_logit_gradients(const KeptState<T>& state, const RoutingBackward& buffers, const Wave& wave,
-                                 int64_t iteration, int64_t block, int64_t sample, T* c, T* gradient) {
-    const int64_t outputs = state.problem.outputs;
+inline Pack<T> kept_logit_gradients(const KeptState<T>& state, const RoutingBackward& buffers, const Wave& wave,
+                                    int64_t iteration, int64_t block, int64_t sample, T* c, T* gradient) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t outputs = problem.outputs;
     const Pack<T> zero = splat(T(0));
-    add_initial_logits(state, wave, block, sample, c);
-    Pack<T> mean = zero;
-    if (state.problem.softmax_over_inputs) {
+    add_initial_logits(state, wave, iteration, block, sample, c);
+    if (problem.softmax_over_inputs) {
         softmax_over_inputs(state, buffers, wave, iteration, block, sample, c);
     } else {
-        softmax_over_outputs(state, wave, block, sample, c);
-        for (int64_t j = 0; j < outputs; ++j) {
-            if (!output_there(state, wave, sample, j)) continue;
-            mean = fma(load(c + j * kLanes<T>), load(gradient + j * kLanes<T>), mean);
-        }
+        couple_outputs(state, wave, block, sample, c);
     }
+    Pack<T> along = zero;  // sum over j of c (a . votes)
+    for (int64_t j = 0; j < outputs; ++j) {
+        if (!output_there(state, wave, sample, j)) continue;
+        along = fma(load(c + j * kLanes<T>), load(gradient + j * kLanes<T>), along);
+    }
+    const Pack<T> weights = problem.input_weight ? weights_of_block(state, wave, block, sample) : splat(T(1));
+    Pack<T> mean = weights * along;
     const T* means = state.mean ? at_sample(state, state.mean, iteration - 1, sample, outputs) : nullptr;
     for (int64_t j = 0; j < outputs; ++j) {
         if (means) mean = splat(means[j]);
         T* to = gradient + j * kLanes<T>;
-        const Pack<T> coefficient = load(c + j * kLanes<T>);
-        store(to, output_there(state, wave, sample, j) ? coefficient * (load(to) - mean) : zero);
+        const Pack<T> p = weights * load(to);
+        const Pack<T> own = problem.coupling_given ? p : load(c + j * kLanes<T>) * (p - mean);
+        store(to, output_there(state, wave, sample, j) ? own : zero);
     }
+    weigh_coupling(state, wave, block, sample, c);
+    return along;
 }
 
 // c, and the gradient of the logits behind it, of a block, a sample and an iteration that has a slot.
@@ -159,7 +160,11 @@ inline void fill_coefficients(const KeptState<T>& state, const RoutingBackward& 
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
         T* c = terms_of(state, terms, block - blocks.begin);
         T* gradient = terms_of(state, gradients, block - blocks.begin);
-        kept_logit_gradients(state, buffers, wave, iteration, block, sample, c, gradient);
+        const Pack<T> along = kept_logit_gradients(state, buffers, wave, iteration, block, sample, c, gradient);
+        if (state.sum_input_weight) {
+            T* sum = at_block(state, state.sum_input_weight, block, sample, 1);
+            store(sum, iteration == state.problem.iterations ? along : load(sum) + along);
+        }
         T* to = coefficients_of(state, iteration, block, sample);
         for (int64_t k = 0; k < row; k += kLanes<T>) {
             store(to + k, load(c + k));
@@ -168,7 +173,7 @@ inline void fill_coefficients(const KeptState<T>& state, const RoutingBackward& 
     }
 }
 
-// partial = sum over a chunk of inputs of (gradient of the logits) votes: the gradient of V^{iteration-1}.
+// partial = sum over a chunk of inputs of (gradient of the logits) votes: what the query of the iteration is asked for.
 template <class T>
 void kept_backward_pass(const KeptState<T>& state, const RoutingBackward& buffers, const Wave& wave, int64_t iteration,
                         int64_t chunk, int64_t sample, T* scratch_memory) {
@@ -186,14 +191,17 @@ void kept_backward_step(const KeptState<T>& state, const RoutingBackward& buffer
                         int64_t sample) {
     const int64_t count = state.votes_per_input, size = state.problem.output_size;
     T* carried = at_sample(state, state.carried, 0, sample, count);
+    // The query is also asked for through that of the next iteration, which keeps some of it; nothing came before T.
+    const T keep = iteration < state.problem.iterations ? T(capsroute::query_keep(state.problem, iteration)) : T(0);
     for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
         const T* part = at_sample(state, state.partial, chunk, sample, count);
-        for (int64_t k = 0; k < count; ++k) carried[k] += part[k];
+        for (int64_t k = 0; k < count; ++k) carried[k] = (chunk == 0 ? keep * carried[k] : carried[k]) + part[k];
     }
+    const T add = T(capsroute::query_add(state.problem, iteration - 1));
     const T* saved = saved_sums(state, buffers, wave, iteration - 1, sample);
     T* slope = kept_slope(state, iteration - 1, sample);
     for (int64_t j = 0; j < state.problem.outputs; ++j) {
-        kept_squash_backward(state, wave, iteration - 1, sample, j, saved + j * size, carried + j * size,
+        kept_squash_backward(state, wave, iteration - 1, sample, j, add, saved + j * size, carried + j * size,
                              slope + j * size);
     }
 }
@@ -207,6 +215,7 @@ struct KeptVoteGradient {
     int64_t block, sample;
     bool uniform;  // the first iteration counts and has the uniform coupling
     bool through_logits;
+    int64_t first_of_votes;
     Pack<T> there;
 
     KeptVoteGradient(const KeptState<T>& state, const Wave& wave, int64_t block, int64_t sample)
@@ -214,8 +223,9 @@ struct KeptVoteGradient {
           wave(wave),
           block(block),
           sample(sample),
-          uniform((state.problem.gradient != capsroute::Gradient::last || state.problem.iterations == 1) && !state.problem.logits),
-          through_logits(state.problem.gradient != capsroute::Gradient::last),
+          uniform(capsroute::first_iteration_of_votes(state.problem) == 1 && capsroute::is_uniform(state.problem, 1)),
+          through_logits(state.problem.gradient == capsroute::Gradient::all),
+          first_of_votes(capsroute::first_iteration_of_votes(state.problem)),
           there(has_absent_inputs(state, block) ? inputs_present(state, wave, block, sample) : splat(T(1))) {}
 
     // to[k] .. = the gradient of kBlock votes of output j.
@@ -229,7 +239,8 @@ struct KeptVoteGradient {
         _Pragma("GCC unroll 8") for (int b = 0; b < kBlock; ++b) {
             sum[b] = uniform ? splat(first[b]) * same : same;
         }
-        for (int64_t t = state.first_slot; t <= state.problem.iterations; ++t) {
+        const int64_t first_with_slot = first_of_votes > state.first_slot ? first_of_votes : state.first_slot;
+        for (int64_t t = first_with_slot; t <= state.problem.iterations; ++t) {
             const T* terms = coefficients_of(state, t, block, sample) + j * kLanes<T>;
             const Pack<T> c = load(terms);
             const T* slope = kept_slope(state, t, sample) + k;
@@ -263,7 +274,8 @@ inline void kept_logits_gradient(const KeptState<T>& state, const RoutingBackwar
     for (int64_t j = 0; j < outputs; ++j) {
         Pack<T> sum = splat(T(0));
         for (int64_t t = state.first_slot; t <= problem.iterations; ++t) {
-            sum = sum + load(coefficients_of(state, t, block, sample) + row + j * kLanes<T>);
+            const Pack<T> part = splat(T(capsroute::logit_factor(problem, t)));
+            sum = fma(part, load(coefficients_of(state, t, block, sample) + row + j * kLanes<T>), sum);
         }
         if (!problem.logits_per_sample) {
             T* total = state.sum_logits + block * row + j * kLanes<T>;
@@ -279,6 +291,17 @@ inline void kept_logits_gradient(const KeptState<T>& state, const RoutingBackwar
             write(problem.dtype, buffers.grad_logits, (first + block * kLanes<T> + n) * outputs + j, lanes[n]);
         }
     }
+}
+
+// The gradient of the input weights of one block and sample.
+template <class T>
+inline void kept_input_weight_gradient(const KeptState<T>& state, const RoutingBackward& buffers, const Wave& wave,
+                                       int64_t block, int64_t sample) {
+    const RoutingProblem& problem = state.problem;
+    const T* sum = at_block(state, state.sum_input_weight, block, sample, 1);
+    const int64_t first = (wave.first + sample) * problem.inputs + block * kLanes<T>;
+    const int64_t inputs = inputs_in_block(state, block);
+    for (int64_t n = 0; n < inputs; ++n) write(problem.dtype, buffers.grad_input_weight, first + n, sum[n]);
 }
 
 // pose[e] += sum over some votes of weight[k, e] gradient[k], for kBlock components of x.
@@ -416,6 +439,7 @@ void kept_last_pass(const KeptState<T>& state, const RoutingBackward& buffers, c
             fill_coefficients(state, buffers, wave, t, Blocks{block, block + 1}, s, scratch.terms);
         }
         if (buffers.grad_logits) kept_logits_gradient(state, buffers, wave, block, s);
+        if (buffers.grad_input_weight) kept_input_weight_gradient(state, buffers, wave, block, s);
         if (buffers.grad_x || buffers.grad_weight) KeptVoteGradient<T>(state, wave, block, s).replace_votes();
     }
     if (buffers.grad_x) kept_pose_gradient(state, buffers, wave, block, scratch);
@@ -428,7 +452,7 @@ void kept_finish_bias(const KeptState<T>& state, const RoutingBackward& buffers,
     const RoutingProblem& problem = state.problem;
     const int64_t count = state.votes_per_input;
     for (int64_t k = 0; wave.first == 0 && k < count; ++k) state.sum_bias[k] = 0;
-    for (int64_t t = problem.gradient == capsroute::Gradient::last ? problem.iterations : 1; t <= problem.iterations; ++t) {
+    for (int64_t t = capsroute::first_iteration(problem); t <= problem.iterations; ++t) {
         for (int64_t s = 0; s < wave.samples; ++s) {
             const T* slope = kept_slope(state, t, s);
             for (int64_t k = 0; k < count; ++k) state.sum_bias[k] += slope[k];

@@ -77,17 +77,19 @@ inline void chunk_products(const KeptState<T>& state, Blocks blocks, int64_t sam
     }
 }
 
-// logits += initial logits of a block.
+// logits += the initial logits of a block as they count in an iteration.
 template <class T>
-inline void add_initial_logits(const KeptState<T>& state, const Wave& wave, int64_t block, int64_t sample, T* logits) {
+inline void add_initial_logits(const KeptState<T>& state, const Wave& wave, int64_t iteration, int64_t block,
+                               int64_t sample, T* logits) {
     const RoutingProblem& problem = state.problem;
-    if (!problem.logits) return;
+    const T part = T(capsroute::logit_factor(problem, iteration));
+    if (!problem.logits || part == 0) return;
     const int64_t outputs = problem.outputs, inputs = inputs_in_block(state, block);
     const int64_t row = problem.logits_per_sample ? (wave.first + sample) * problem.inputs : 0;
     const int64_t first = (row + block * kLanes<T>)*outputs;
     for (int64_t n = 0; n < inputs; ++n) {
         for (int64_t j = 0; j < outputs; ++j) {
-            logits[j * kLanes<T> + n] += read<T>(problem.dtype, problem.logits, first + n * outputs + j);
+            logits[j * kLanes<T> + n] += part * read<T>(problem.dtype, problem.logits, first + n * outputs + j);
         }
     }
 }
@@ -116,6 +118,48 @@ inline void softmax_over_outputs(const KeptState<T>& state, const Wave& wave, in
         const Pack<T> c = load(logits + j * kLanes<T>) * factor;
         store(logits + j * kLanes<T>, masked ? select(there, c, zero) : c);
     }
+}
+
+// Coupling coefficients that were given, in the place of logits; absent outputs and inputs get 0.
+template <class T>
+inline void mask_coupling(const KeptState<T>& state, const Wave& wave, int64_t block, int64_t sample, T* c) {
+    const Pack<T> zero = splat(T(0));
+    const bool masked = has_absent_inputs(state, block);
+    const Pack<T> there = masked ? inputs_present(state, wave, block, sample) : zero;
+    for (int64_t j = 0; j < state.problem.outputs; ++j) {
+        const Pack<T> own = output_there(state, wave, sample, j) ? load(c + j * kLanes<T>) : zero;
+        store(c + j * kLanes<T>, masked ? select(there, own, zero) : own);
+    }
+}
+
+// Logits of one block to coupling coefficients, where the other inputs do not count.
+template <class T>
+inline void couple_outputs(const KeptState<T>& state, const Wave& wave, int64_t block, int64_t sample, T* logits) {
+    if (state.problem.coupling_given) {
+        mask_coupling(state, wave, block, sample, logits);
+    } else {
+        softmax_over_outputs(state, wave, block, sample, logits);
+    }
+}
+
+// What the coupling of each input of a block is multiplied with after the softmax; 0 where it is absent.
+template <class T>
+inline Pack<T> weights_of_block(const KeptState<T>& state, const Wave& wave, int64_t block, int64_t sample) {
+    const RoutingProblem& problem = state.problem;
+    alignas(64) T lanes[kLanes<T>] = {};
+    const int64_t first = (wave.first + sample) * problem.inputs + block * kLanes<T>;
+    const int64_t inputs = inputs_in_block(state, block);
+    for (int64_t n = 0; n < inputs; ++n) lanes[n] = read<T>(problem.dtype, problem.input_weight, first + n);
+    const Pack<T> weights = load(lanes);
+    return has_absent_inputs(state, block) ? select(inputs_present(state, wave, block, sample), weights, splat(T(0)))
+                                           : weights;
+}
+
+template <class T>
+inline void weigh_coupling(const KeptState<T>& state, const Wave& wave, int64_t block, int64_t sample, T* c) {
+    if (!state.problem.input_weight) return;
+    const Pack<T> weights = weights_of_block(state, wave, block, sample);
+    for (int64_t j = 0; j < state.problem.outputs; ++j) store(c + j * kLanes<T>, load(c + j * kLanes<T>) * weights);
 }
 
 // Softmax over the inputs of a chunk, in place, relative to their largest logit; stores that and the sum of the

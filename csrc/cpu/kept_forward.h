@@ -40,13 +40,16 @@ void kept_forward_pass(const KeptState<T>& state, const Wave& wave, int64_t iter
     }
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
         T* logits = terms_of(state, scratch.terms, block - blocks.begin);
-        add_initial_logits(state, wave, block, sample, logits);
-        if (!problem.softmax_over_inputs) softmax_over_outputs(state, wave, block, sample, logits);
+        add_initial_logits(state, wave, iteration, block, sample, logits);
+        if (!problem.softmax_over_inputs) couple_outputs(state, wave, block, sample, logits);
     }
     if (problem.softmax_over_inputs) {
         softmax_over_chunk(state, wave, blocks, sample, scratch.terms,
                            at_sample(state, state.partial_max, chunk, sample, outputs),
                            at_sample(state, state.partial_sum, chunk, sample, outputs));
+    }
+    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+        weigh_coupling(state, wave, block, sample, terms_of(state, scratch.terms, block - blocks.begin));
     }
     weighted_sums(state, blocks, sample, scratch.terms, scratch.sums,
                   at_sample(state, state.partial, chunk, sample, count));
@@ -60,11 +63,14 @@ inline T exp_nonpositive_of(T x) {
     return lanes[0];
 }
 
+// The squash of a vector with this squared length, and its derivative.
 template <class T>
-inline T squash_factor_of(T squared, T eps) {
-    alignas(64) T lanes[kLanes<T>];
-    store(lanes, squash_factor(splat(squared), eps));
-    return lanes[0];
+inline capsroute::SquashFactors<T> squash_of_number(const RoutingProblem& problem, int64_t iteration, T squared) {
+    alignas(64) T factor[kLanes<T>], twice_derivative[kLanes<T>];
+    const SquashOf<T> squash = squash_of(problem, iteration, splat(squared));
+    store(factor, squash.factor);
+    store(twice_derivative, squash.twice_derivative);
+    return {factor[0], twice_derivative[0]};
 }
 
 // The coupling of the first iteration without initial logits, per output; 0 where it is absent.
@@ -85,16 +91,19 @@ inline void uniform_coupling(const KeptState<T>& state, const Wave& wave, int64_
     }
 }
 
-// to = V + factor s, for the components of one output whose s includes the bias. Backward repeats it bit for bit, so
-// there is one copy of its code.
+// to = the query of the next iteration, for the components of one output whose s includes the bias. Backward repeats it
+// bit for bit, so there is one copy of its code. Returns the factor of the squash.
 template <class T>
-__attribute__((noinline)) T advance_query(const KeptState<T>& state, bool there, bool first, const T* s, const T* query,
-                                          T* to) {
+__attribute__((noinline)) T advance_query(const KeptState<T>& state, bool there, int64_t iteration, const T* s,
+                                          const T* query, T* to) {
     const int64_t size = state.problem.output_size;
+    const QueryStep<T> step(state.problem, iteration);
     T squared = 0;
     for (int64_t k = 0; k < size; ++k) squared += s[k] * s[k];
-    const T factor = squash_factor_of(squared, T(state.problem.eps));
-    for (int64_t k = 0; k < size; ++k) to[k] = there ? factor * s[k] + (first ? T(0) : query[k]) : T(0);
+    const T factor = squash_of_number(state.problem, iteration, squared).factor, part = step.add * factor;
+    for (int64_t k = 0; k < size; ++k) {
+        to[k] = there ? part * s[k] + (step.keep != 0 ? step.keep * query[k] : T(0)) : T(0);
+    }
     return factor;
 }
 
@@ -153,7 +162,7 @@ void kept_forward_step(const KeptState<T>& state, const RoutingForward& buffers,
     const int64_t outputs = problem.outputs, size = problem.output_size, count = state.votes_per_input;
     const int64_t number = wave.first + sample;                      // in the batch
     const int64_t saved = (iteration - 1) * problem.batch + number;  // row of the saved tensors
-    const bool uniform = iteration == 1 && !problem.logits;
+    const bool uniform = capsroute::is_uniform(problem, iteration);
     const bool over_inputs = problem.softmax_over_inputs && !uniform;
     if (uniform) uniform_coupling(state, wave, sample);
     T* query = at_sample(state, state.query, 0, sample, count);
@@ -176,7 +185,7 @@ void kept_forward_step(const KeptState<T>& state, const RoutingForward& buffers,
         for (int64_t k = 0; problem.bias && k < size; ++k) {
             s[k] += read<T>(problem.dtype, problem.bias, j * size + k);
         }
-        const T squashed = advance_query(state, there, iteration == 1, s, query + j * size, query + j * size);
+        const T squashed = advance_query(state, there, iteration, s, query + j * size, query + j * size);
         if (iteration < problem.iterations) continue;
         for (int64_t k = 0; k < size; ++k) {
             write(problem.dtype, buffers.output, number * count + j * size + k, there ? squashed * s[k] : T(0));

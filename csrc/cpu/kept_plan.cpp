@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "../options.h"
+
 namespace capsroute::cpu {
 namespace {
 
@@ -44,8 +46,8 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.chunk_blocks = divide_up(state.blocks, chunks);
     state.chunks = divide_up(state.blocks, state.chunk_blocks);
 
-    state.first_slot = p.gradient == Gradient::last ? T_ : 1;
-    if (state.first_slot == 1 && !p.logits) state.first_slot = 2;  // the uniform coupling needs no slot
+    state.first_slot = first_iteration(p);
+    if (is_uniform(p, state.first_slot)) state.first_slot = 2;  // the uniform coupling needs no slot
     state.slots = backward ? std::max<int64_t>(T_ - state.first_slot + 1, 0) : 0;
     const int64_t wave = state.wave, blocks = state.blocks;
     Arena arena(workspace);
@@ -63,6 +65,7 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.coefficients = arena.take<T>(state.slots > 0, {blocks, wave, state.slots, 2, p.outputs, lanes});
     state.sum_weight = arena.take<T>(wanted.weight && is_half(p.dtype), {p.inputs, count, p.input_size});
     state.sum_logits = arena.take<T>(wanted.logits && !p.logits_per_sample, {blocks, p.outputs, lanes});
+    state.sum_input_weight = arena.take<T>(wanted.input_weight, {blocks, wave, lanes});
     state.sum_bias = arena.take<T>(backward && p.bias, {count});
     state.scratch_size = divide_scratch<T>(state, nullptr).size;
     state.scratch = arena.take<T>(true, {int64_t{p.threads}, state.scratch_size});

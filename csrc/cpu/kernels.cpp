@@ -13,8 +13,8 @@ namespace capsroute::cpu {
 
 template <class T>
 static constexpr Kernels<T> kernels_of() {
-    return {prepare<T>,       forward_pass<T>, forward_step<T>,  backward_start<T>, backward_pass<T>,  backward_step<T>,
-            last_pass<T>,     finish_weight<T>, finish_logits<T>, finish_bias<T>,    agreement_start<T>, agreement_pass<T>};
+    return {prepare<T>,   forward_pass<T>,  forward_step<T>,  backward_start<T>, backward_pass<T>,   backward_step<T>,
+            last_pass<T>, finish_weight<T>, finish_logits<T>, finish_bias<T>,    agreement_start<T>, agreement_pass<T>};
 }
 
 template <class T>

@@ -20,6 +20,7 @@ inline bool is_half(DType dtype) {
 struct Wanted {
     bool weight = false;
     bool logits = false;
+    bool input_weight = false;
 };
 
 // Fills `state`; with a null workspace its pointers mean nothing and only the size counts.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../options.h"
 #include "choice.h"
 #include "dispatch.h"
 #include "kept_plan.h"
@@ -93,7 +94,8 @@ void run_backward(Team& team, const State<T>& state, const RoutingBackward& buff
                  [&](int64_t item, T* scratch) { k.backward_pass(state, t, item / tiles, item % tiles, scratch); });
         for_each(team, state, tiles, [&](int64_t tile, T*) { k.backward_step(state, buffers, t, tile); });
     }
-    if (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits) {
+    if (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits ||
+        buffers.grad_input_weight) {
         for_each(team, state, state.groups * state.parts, [&](int64_t item, T* scratch) {
             k.last_pass(state, buffers, item / state.parts, item % state.parts, scratch);
         });
@@ -115,9 +117,8 @@ void run_agreement(Team& team, const State<T>& state, const RoutingAgreement& bu
     const int64_t tiles = state.tiles;
     begin_scratch(team, state);
     for_each(team, state, tiles, [&](int64_t tile, T*) { k.agreement_start(state, buffers, tile); });
-    for_each(team, state, state.chunks * tiles, [&](int64_t item, T* scratch) {
-        k.agreement_pass(state, buffers, item / tiles, item % tiles, scratch);
-    });
+    for_each(team, state, state.chunks * tiles,
+             [&](int64_t item, T* scratch) { k.agreement_pass(state, buffers, item / tiles, item % tiles, scratch); });
 }
 
 // Calls work(wave) for the waves of a batch, one after the other.
@@ -134,7 +135,7 @@ template <class T>
 void run_forward(Team& team, const KeptState<T>& state, const RoutingForward& buffers) {
     const KeptKernels<T>& k = kept_kernels_for<T>();
     const RoutingProblem& p = state.problem;
-    const bool uniform_start = !p.logits;
+    const bool uniform_start = is_uniform(p, 1);
     for_each_wave(state, [&](const Wave& wave) {
         const int64_t samples = wave.samples, items = state.chunks * samples;
         for_each_at_home(team, state, state.chunks,
@@ -154,7 +155,7 @@ template <class T>
 void run_backward(Team& team, const KeptState<T>& state, const RoutingBackward& buffers) {
     const KeptKernels<T>& k = kept_kernels_for<T>();
     const RoutingProblem& p = state.problem;
-    const bool from_votes = buffers.grad_x || buffers.grad_weight || buffers.grad_logits;
+    const bool from_votes = buffers.grad_x || buffers.grad_weight || buffers.grad_logits || buffers.grad_input_weight;
     for_each_wave(state, [&](const Wave& wave) {
         const int64_t samples = wave.samples, items = state.chunks * samples;
         for_each(team, state, samples, [&](int64_t s, T*) { k.backward_start(state, buffers, wave, s); });
@@ -191,7 +192,7 @@ void on_team(int threads, Body body) {
 }
 
 Wanted wanted_of(const RoutingBackward& buffers) {
-    return {buffers.grad_weight != nullptr, buffers.grad_logits != nullptr};
+    return {buffers.grad_weight != nullptr, buffers.grad_logits != nullptr, buffers.grad_input_weight != nullptr};
 }
 
 template <class AnyState>
@@ -254,9 +255,8 @@ int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem) {
     if (status != Status::ok) return -int64_t(status);
     cpu::State<float> of_float;
     cpu::State<double> of_double;
-    return problem.dtype == DType::float64
-               ? cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_double)
-               : cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_float);
+    return problem.dtype == DType::float64 ? cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_double)
+                                           : cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_float);
 }
 
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers) {

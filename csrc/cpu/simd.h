@@ -115,6 +115,13 @@ CAPSROUTE_INLINE Pack<T> select(Pack<T> condition, Pack<T> a, Pack<T> b) {
     return a;
 }
 
+// Lane by lane: where condition is above 0, a, else b.
+template <class T>
+CAPSROUTE_INLINE Pack<T> select_positive(Pack<T> condition, Pack<T> a, Pack<T> b) {
+    CAPSROUTE_EACH(r) a.v[r] = condition.v[r] > T(0) ? a.v[r] : b.v[r];
+    return a;
+}
+
 // Is a > b in any lane?
 template <class T>
 CAPSROUTE_INLINE bool any_larger(Pack<T> a, Pack<T> b) {
@@ -188,6 +195,31 @@ CAPSROUTE_INLINE Pack<T> exp_nonpositive(Pack<T> x) {
         out.v[r] = x.v[r] < low ? V{} : value;
     }
     return out;
+}
+
+// 1 - e^-x for x >= 0, small x too: there by the Taylor polynomial of exp_nonpositive without its first term.
+template <class T>
+CAPSROUTE_INLINE Pack<T> one_minus_exp(Pack<T> x) {
+    using K = ExpConstants<T>;
+    const Pack<T> minus = splat(T(0)) - x, large = splat(T(1)) - exp_nonpositive(minus);
+    Pack<T> sum = splat(T(kInverseFactorial[K::degree]));
+    for (int k = K::degree - 1; k >= 1; --k) sum = fma(sum, minus, splat(T(kInverseFactorial[k])));
+    return select_positive(x - splat(T(0.34)), large, sum * x);
+}
+
+// x^y for x > 0. Rare enough to leave to the library.
+template <class T>
+inline Pack<T> power(Pack<T> x, double y) {
+    alignas(kPackBytes) T lanes[kLanes<T>];
+    store(lanes, x);
+    for (int n = 0; n < kLanes<T>; ++n) {
+        if constexpr (sizeof(T) == 4) {
+            lanes[n] = __builtin_powf(lanes[n], float(y));
+        } else {
+            lanes[n] = __builtin_pow(lanes[n], y);
+        }
+    }
+    return load(lanes);
 }
 
 // The indices 0 .. n-1 as a type, for shuffles (no STL here).

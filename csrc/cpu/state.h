@@ -24,7 +24,7 @@ struct State {
     T* present;  // [tiles, J, N]; 1 or 0; null without an output mask
     T* uniform;  // [tiles, J, N]; coupling of the first iteration without initial logits
 
-    T* query;        // V: [tiles, J*D, N] in forward, [T, tiles, J*D, N] in backward (V of iterations 0 .. T-1)
+    T* query;        // Q: [tiles, J*D, N] in forward, [T, tiles, J*D, N] in backward
     T* partial;      // [chunks, tiles, J*D, N]; sums over a chunk of inputs
     T* partial_max;  // [chunks, tiles, J, N]; softmax over inputs: largest logit and sum of exponentials of a chunk
     T* partial_sum;

@@ -180,28 +180,46 @@ inline void dot_products(const RoutingProblem& problem, const T* votes, const T*
     }
 }
 
-// Given votes [B, I, J, D] of any strides; those of an absent input or output are replaced by 0.
+// The votes of one input as they stand in the tensor [B, I, J, D], which may have any strides.
 template <class T>
-inline void votes_from_tensor(const State<T>& state, int64_t tile, int64_t input, const Scratch<T>& scratch) {
+inline void copy_votes(const State<T>& state, int64_t tile, int64_t input, T* votes) {
     const RoutingProblem& problem = state.problem;
-    const int64_t samples = samples_in_tile(state, tile);
+    const int64_t samples = samples_in_tile(state, tile), outputs = problem.outputs, size = problem.output_size;
     const int64_t* stride = problem.vote_strides;
     const int64_t offset = tile * kLanes<T> * stride[0] + input * stride[1];
-    T* votes = scratch.votes;
-    if (stride[3] == 1 && (stride[2] == problem.output_size || problem.outputs == 1)) {
-        const int64_t end = offset + (samples - 1) * stride[0] + state.votes_per_input;  // nothing is known of the rest
-        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, state.votes_per_input, end, votes);
-    } else {
-        for (int64_t j = 0; j < problem.outputs; ++j) {
-            for (int64_t k = 0; k < problem.output_size; ++k, votes += kLanes<T>) {
+    if (stride[3] != 1) {
+        for (int64_t j = 0; j < outputs; ++j) {
+            for (int64_t k = 0; k < size; ++k, votes += kLanes<T>) {
                 const int64_t at = offset + j * stride[2] + k * stride[3];
                 for (int n = 0; n < kLanes<T>; ++n) {
                     votes[n] = n < samples ? read<T>(problem.dtype, problem.votes, at + n * stride[0]) : T(0);
                 }
             }
         }
-        votes = scratch.votes;
+        return;
     }
+    const int64_t end = offset + (samples - 1) * stride[0] + (outputs - 1) * stride[2] + size;  // the last vote here
+    if (stride[2] == size || outputs == 1) {
+        transpose_in(problem.dtype, problem.votes, offset, stride[0], samples, outputs * size, end, votes);
+        return;
+    }
+    // Outputs apart from each other; with a stride of 0 they have the same votes.
+    for (int64_t j = 0; j < outputs; ++j) {
+        T* own = votes + j * size * kLanes<T>;
+        if (j > 0 && stride[2] == 0) {
+            for (int64_t k = 0; k < size * kLanes<T>; k += kLanes<T>) store(own + k, load(votes + k));
+        } else {
+            transpose_in(problem.dtype, problem.votes, offset + j * stride[2], stride[0], samples, size, end, own);
+        }
+    }
+}
+
+// The same; those of an absent input or output are replaced by 0.
+template <class T>
+inline void votes_from_tensor(const State<T>& state, int64_t tile, int64_t input, const Scratch<T>& scratch) {
+    const RoutingProblem& problem = state.problem;
+    T* votes = scratch.votes;
+    copy_votes(state, tile, input, votes);
     if (!problem.input_mask && !state.present) return;
     const Pack<T> zero = splat(T(0));
     const Pack<T> input_there = problem.input_mask ? input_present(state, tile, input) : splat(T(1));

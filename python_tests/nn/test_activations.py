@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from capsroute.nn import CapsuleLengths, Squash, capsule_lengths, squash
+from capsroute.options import SQUASHES
 
 
 def test_squash_of_a_known_vector():
@@ -33,10 +34,53 @@ def test_squash_is_finite_at_zero(dtype, eps):
     assert torch.equal(capsules.grad, torch.zeros_like(capsules))
 
 
+@pytest.mark.parametrize("kind", SQUASHES)
 @pytest.mark.parametrize("eps", [0.0, 1e-8, 0.1])
-def test_squash_gradient(eps):
+def test_squash_gradient(eps, kind):
     capsules = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda c: squash(c, eps), capsules)
+    assert torch.autograd.gradcheck(lambda c: squash(c, eps, kind), capsules)
+
+
+R = 1.7  # a length; what each formula makes of it
+KINDS = {
+    "standard": (None, R * R / (1 + R * R) * R / math.sqrt(R * R + 0.01)),
+    "norm_eps": (None, R * R / (1 + R * R) * R / (R + 0.01)),
+    "clamped": (None, R * R / (1 + R * R)),
+    "shifted": (0.5, math.sqrt(R * R + 0.01) / (0.5 + R * R + 0.01) * R),
+    "exponential": (None, (1 - math.exp(-R)) * R / (R + 0.01)),
+    "power": (0.7, (R * R / (1 + R * R)) ** 0.7),
+    "none": (None, R),
+}
+
+
+@pytest.mark.parametrize("kind", SQUASHES)
+def test_squash_by_name(kind):
+    constant, expected = KINDS[kind]
+    capsules = R * torch.tensor([0.6, 0.0, -0.8], dtype=torch.float64)
+    squashed = squash(capsules, 0.01, kind, constant)
+    torch.testing.assert_close(squashed, capsules / R * expected, rtol=1e-14, atol=0)
+    assert torch.equal(Squash(0.01, kind, constant)(capsules), squashed)
+
+
+@pytest.mark.parametrize("kind", SQUASHES)
+@pytest.mark.parametrize("eps", [0.0, 1e-8])
+def test_every_squash_is_finite_at_zero_and_next_to_it(kind, eps):
+    capsules = torch.tensor([[0.0, 0.0], [1e-30, 0.0], [1e-5, 0.0]], requires_grad=True)
+    squash(capsules, eps, kind).sum().backward()
+    assert torch.isfinite(capsules.grad).all()
+
+
+def test_exponential_squash_of_short_capsules_is_exact():
+    """1 - exp(-r) is not found by a subtraction, which would cancel."""
+    capsules = torch.tensor([[1e-6, 0.0]])
+    assert squash(capsules, 0.0, "exponential")[0, 0].item() == pytest.approx(1e-6, rel=1e-6)
+
+
+def test_unknown_squash():
+    with pytest.raises(ValueError, match=r"squash must be one of .* got 'square'"):
+        squash(torch.zeros(2), kind="square")
+    with pytest.raises(ValueError, match="squash_constant"):
+        Squash(constant=2.0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -65,7 +109,7 @@ def test_modules_are_the_functions():
     capsules = torch.randn(2, 3, 4)
     assert torch.equal(Squash(eps=0.3)(capsules), squash(capsules, 0.3))
     assert torch.equal(CapsuleLengths()(capsules), capsule_lengths(capsules))
-    assert repr(Squash(eps=0.3)) == "Squash(eps=0.3)"
+    assert repr(Squash(eps=0.3)) == "Squash(eps=0.3, kind='standard')"
 
 
 @pytest.mark.parametrize("function", [squash, capsule_lengths])
@@ -78,7 +122,7 @@ def test_bad_capsules(function):
 
 @pytest.mark.parametrize("eps", [-1e-9, math.nan])
 def test_bad_eps(eps):
-    with pytest.raises(ValueError, match="eps must not be negative"):
+    with pytest.raises(ValueError, match="eps must be a finite number of at least 0"):
         squash(torch.ones(2), eps)
-    with pytest.raises(ValueError, match="eps must not be negative"):
+    with pytest.raises(ValueError, match="eps must be a finite number of at least 0"):
         Squash(eps)

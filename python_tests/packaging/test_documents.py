@@ -7,18 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from .documents import DOCUMENTS, NEEDS, blocks
 from .tree import ROOT
 
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md")))]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if BLOCK.search((ROOT / name).read_text())])
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if any(blocks(name))])
 def test_python_blocks_run(name: str) -> None:
-    namespace: dict[str, object] = {}
-    for number, block in enumerate(BLOCK.findall((ROOT / name).read_text()), 1):
-        exec(compile(block, f"{name}, block {number}", "exec"), namespace)
+    namespace: dict[str, object] = {"__name__": name}
+    for block in blocks(name):
+        block.run(name, namespace)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_python_blocks_that_do_not_run_say_why(name: str) -> None:
+    """Anything else behind ``python`` is a slip that would leave the block out, as other names of Python would."""
+    assert {block.needs for block in blocks(name)} <= {"", *NEEDS}
+    assert not re.search(r"^[ \t]*```(py|python3|Python|pycon)\b", (ROOT / name).read_text(), re.MULTILINE)
+    assert not re.search(r"^[ \t]+```python", (ROOT / name).read_text(), re.MULTILINE), "an indented block does not run"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

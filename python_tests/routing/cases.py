@@ -71,8 +71,8 @@ class Case:
     def tensors(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensors:
         """The tensor arguments of ``dynamic_routing``, on torch's default device.
 
-        Votes have a length near 2 whatever the sizes: couplings get far from uniform, and yet rounding errors are not
-        amplified until they hide those of a kernel.
+        Votes have a length near 2 whatever the sizes, and near 1 where nothing keeps the outputs short: couplings get
+        far from uniform, and yet rounding errors are not amplified until they hide those of a kernel.
         """
         batch, inputs, in_size, outputs, out_size = self.sizes
         generator = torch.Generator().manual_seed(seed)
@@ -82,7 +82,7 @@ class Case:
 
         own = {"own": inputs, "shared": 1, "half": max(inputs // 2, 1)}[self.weights]
         tensors = {"x": normal(batch, inputs, in_size), "weight": normal(own, outputs, out_size, in_size)}
-        tensors["weight"] *= 2 * (in_size * out_size) ** -0.5
+        tensors["weight"] *= (1 if self.squash == "none" else 2) * (in_size * out_size) ** -0.5
         if self.bias:
             tensors["bias"] = normal(outputs, out_size, scale=0.3)
         if self.logits != "none":

@@ -38,7 +38,11 @@ def plain(tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.
     samples = max(1, MOST_VOTES // (inputs * outputs * size))
     if samples >= batch:
         return evaluate(function, tensors, options, grad)
-    per_sample = {n for n, t in tensors.items() if n in ("x", "votes", "input_mask", "output_mask") or t.dim() == 3}
+    per_sample = {
+        n
+        for n, t in tensors.items()
+        if n in ("x", "votes", "input_mask", "output_mask", "input_weight") or t.dim() == 3
+    }
     per_sample.discard("weight")
     parts = [
         evaluate(function, {n: t[k] if n in per_sample else t for n, t in tensors.items()}, options, grad[k])
@@ -100,7 +104,7 @@ def assert_matches_reference(
     assert actual.keys() == truth.keys()
     for name in truth:
         assert actual[name].dtype == dtype, f"{name} is {actual[name].dtype}, expected {dtype}"
-        # Gradients of logits are differences of terms p = m û·a, which cancel exactly over a softmax of one capsule.
+        # Gradients of logits are differences of terms p = w û·a, which cancel exactly over a softmax of one capsule.
         terms = float(grad.abs().amax()) if name == "logits" and grad.numel() else 0.0
         orders = [results[name] for results in same]
         assert_faithful(actual[name], truth[name], orders, name=name, terms=terms, amplified=amplified)

@@ -109,7 +109,7 @@ def softmax(logits: Array, options: Options) -> Array:
 def route_sample(
     votes: Array, bias: Array, logits: Array, weights: Array, options: Options, coupling: Array | None
 ) -> tuple[Array, Trace]:
-    """Route one sample without absent capsules: votes [I, J, D], bias [J, D], logits [I, J], weights [I] -> v [J, D]."""
+    """Route one sample without absent capsules: votes [I, J, D], bias and v [J, D], logits [I, J], weights [I]."""
     trace = Trace([], [], [])
     b = logits
     for t in range(1 if coupling is not None else options.iterations):

@@ -55,6 +55,50 @@ BOTH: list[tuple[str, Any, type[Exception], list[str]]] = [
     ("eps", float("nan"), ValueError, ["nan", "at least 0"]),
     ("eps", float("inf"), ValueError, ["inf", "finite"]),
     ("eps", "small", TypeError, ["str", "number"]),
+    ("gradient", "detached", ValueError, ["'detached'", "'all', 'last', 'detached_votes'"]),
+    ("squash", "norm", ValueError, ["'norm'", "'standard', 'norm_eps'", "'none'"]),
+    ("squash", None, TypeError, ["NoneType", "'standard'"]),
+    ("squash_constant", 0.5, ValueError, ["'shifted', 'power'", "squash='standard'"]),
+    ("logit_update", "add", ValueError, ["'add'", "'accumulate', 'replace'"]),
+    ("logit_update", True, TypeError, ["bool", "'accumulate', 'replace'"]),
+    ("agreement_factor", float("inf"), ValueError, ["inf", "finite"]),
+    ("agreement_factor", float("nan"), ValueError, ["nan", "finite"]),
+    ("agreement_factor", "2", TypeError, ["str", "number"]),
+    ("agreement_factor", torch.tensor(2.0), TypeError, ["Tensor", "number"]),
+    ("temperature", 0, ValueError, ["0", "above 0"]),
+    ("temperature", -1.0, ValueError, ["-1.0", "above 0"]),
+    ("temperature", float("nan"), ValueError, ["nan", "above 0"]),
+    ("temperature", float("inf"), ValueError, ["inf", "finite"]),
+    ("temperature", "hot", TypeError, ["str", "number"]),
+    ("temperature", None, TypeError, ["NoneType", "number"]),
+    ("temperature", torch.ones(3), TypeError, ["Tensor", "number"]),
+    ("temperature", [], ValueError, ["0 numbers", "iterations=3"]),
+    ("temperature", [1.0, 1.0], ValueError, ["2 numbers", "iterations=3"]),
+    ("temperature", (1.0,) * 4, ValueError, ["4 numbers", "iterations=3"]),
+    ("temperature", [1.0, 0.0, 1.0], ValueError, ["temperature[1]", "0.0", "above 0"]),
+    ("temperature", (1.0, 1.0, float("nan")), ValueError, ["temperature[2]", "nan"]),
+    ("temperature", (1.0, 1.0, None), TypeError, ["temperature[2]", "NoneType"]),
+    ("input_weight", torch.zeros(3, 5), ValueError, ["(3, 5)", "(3, 6)"]),
+    ("input_weight", torch.zeros(6), ValueError, ["(6,)", "B, I"]),
+    ("input_weight", torch.zeros(3, 6, 1), ValueError, ["(3, 6, 1)", "B, I"]),
+    ("input_weight", torch.zeros(3, 6, dtype=torch.float64), TypeError, ["float64", "float32"]),
+    ("input_weight", torch.ones(3, 6, dtype=torch.bool), TypeError, ["bool", "float32"]),
+    ("input_weight", torch.zeros(3, 6, device="meta"), ValueError, ["meta", "cpu"]),
+    ("input_weight", 2.0, TypeError, ["float", "Tensor"]),
+    ("details", "coupling", TypeError, ["'coupling'", "sequence", "'pre_squash'"]),
+    ("details", True, TypeError, ["True", "sequence"]),
+    ("details", ["couplings"], ValueError, ["'couplings'", "'coupling', 'pre_squash', 'agreement'"]),
+    ("details", ("coupling", None), ValueError, ["None", "'agreement'"]),
+]
+# What CASE has of the places where the coupling would stand is left out.
+COUPLING: list[tuple[str, Any, type[Exception], list[str]]] = [
+    ("coupling", torch.zeros(6), ValueError, ["(6,)", "I, J"]),
+    ("coupling", torch.zeros(5, 6), ValueError, ["(5, 6)", "(6, 5)"]),
+    ("coupling", torch.zeros(2, 6, 5), ValueError, ["(2, 6, 5)", "(3, 6, 5)"]),
+    ("coupling", torch.zeros(6, 5, dtype=torch.float64), TypeError, ["float64", "float32"]),
+    ("coupling", torch.ones(6, 5, dtype=torch.bool), TypeError, ["bool", "float32"]),
+    ("coupling", torch.zeros(6, 5, device="meta"), ValueError, ["meta", "cpu"]),
+    ("coupling", 0.2, TypeError, ["float", "Tensor"]),
 ]
 DYNAMIC: list[tuple[str, Any, type[Exception], list[str]]] = [
     ("x", torch.zeros(6, 4), ValueError, ["(6, 4)", "B, I, d"]),
@@ -122,6 +166,106 @@ def test_leaky_over_inputs(entry: str) -> None:
     with pytest.raises(ValueError, match="leaky") as caught:
         getattr(capsroute, entry)(**{**_arguments(entry), "softmax_over": "inputs", "leaky": True})
     _assert_names(str(caught.value), "leaky", ["'inputs'", "'outputs'"])
+
+
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+@pytest.mark.parametrize(("name", "value", "error", "texts"), COUPLING, ids=_label)
+def test_wrong_coupling(entry: str, name: str, value: object, error: type[Exception], texts: list[str]) -> None:
+    with pytest.raises(error) as caught:
+        getattr(capsroute, entry)(**{**_arguments(entry), "logits": None, name: value})
+    assert type(caught.value) is error
+    _assert_names(str(caught.value), name, texts)
+
+
+# Two options that are both right alone, and what the message must hold
+CONTRADICTIONS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"softmax_over": "inputs", "leaky": True}, ["leaky", "'inputs'", "'outputs'"]),
+    ({"squash": "exponential", "squash_constant": 0.5}, ["squash_constant", "'shifted', 'power'", "'exponential'"]),
+    ({"squash": "none", "squash_constant": 1.0}, ["squash_constant", "'none'"]),
+    ({"squash": "shifted", "squash_constant": 0.0}, ["squash_constant", "above 0"]),
+    ({"squash": "power", "squash_constant": -1.0}, ["squash_constant", "-1.0", "above 0"]),
+    ({"squash": "power", "squash_constant": float("nan")}, ["squash_constant", "nan"]),
+    ({"iterations": 33, "temperature": (1.0,) * 33}, ["temperature", "at most 32", "33 numbers"]),
+    ({"iterations": 2, "temperature": (1.0,) * 3}, ["temperature", "iterations=2", "3 numbers"]),
+    ({"coupling": torch.zeros(6, 5), "logits": torch.zeros(6, 5)}, ["coupling", "logits"]),
+    ({"coupling": torch.zeros(6, 5), "softmax_over": "inputs"}, ["softmax_over", "coupling", "'inputs'"]),
+    ({"coupling": torch.zeros(6, 5), "leaky": True}, ["leaky", "coupling"]),
+    ({"coupling": torch.zeros(6, 5), "gradient": "last"}, ["gradient", "coupling", "'last'"]),
+    ({"coupling": torch.zeros(6, 5), "logit_update": "replace"}, ["logit_update", "coupling", "'replace'"]),
+    ({"coupling": torch.zeros(6, 5), "agreement_factor": 2.0}, ["agreement_factor", "coupling", "2.0"]),
+    ({"coupling": torch.zeros(6, 5), "temperature": 2.0}, ["temperature", "coupling", "2.0"]),
+    ({"coupling": torch.zeros(6, 5), "temperature": [1.0, 2.0, 1.0]}, ["temperature", "coupling", "2.0"]),
+]
+
+
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+@pytest.mark.parametrize(("options", "texts"), CONTRADICTIONS, ids=lambda value: "-".join(map(str, value)))
+def test_contradiction(entry: str, options: dict[str, Any], texts: list[str]) -> None:
+    with pytest.raises(ValueError, match=texts[0]) as caught:
+        getattr(capsroute, entry)(**{**_arguments(entry), "logits": None, **options})
+    _assert_names(str(caught.value), texts[0], texts[1:])
+
+
+@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+def test_an_unknown_keyword_is_refused(entry: str) -> None:
+    with pytest.raises(TypeError, match="softmax_dim"):
+        getattr(capsroute, entry)(**_arguments(entry), softmax_dim=1)
+
+
+@pytest.mark.parametrize("options", [
+    {"squash": "shifted", "squash_constant": 0.3}, {"temperature": [2.0, 1.0, 0.5]}, {"temperature": (0.5,)},
+    {"temperature": 2}, {"agreement_factor": 0}, {"agreement_factor": -1}, {"gradient": "detached_votes"},
+    {"details": []}, {"details": ("agreement", "agreement")}, {"logit_update": "replace", "iterations": 1},
+    {"iterations": 32, "temperature": (1.0,) * 32}, {"iterations": 40, "temperature": 0.9},
+], ids=str)  # fmt: skip
+def test_what_looks_odd_and_is_right(options: dict[str, Any]) -> None:
+    result = capsroute.dynamic_routing(**{**_arguments("dynamic_routing"), **options})
+    output = result.output if "details" in options else result
+    assert output.shape == (3, 5, 7)
+    assert output.isfinite().all()
+
+
+def test_coupling_needs_no_iterations() -> None:
+    """It goes with every number of them: they count for nothing."""
+    arguments = {**_arguments("dynamic_routing"), "logits": None, "coupling": torch.rand(6, 5)}
+    once, often = (capsroute.dynamic_routing(**{**arguments, "iterations": t}) for t in (1, 7))
+    assert torch.equal(once, often)
+
+
+# ---- Several output axes, here (5, 2)
+
+AXES: list[tuple[str, Any, list[str]]] = [
+    ("bias", torch.zeros(10, 7), ["(5, 2)", "(10, 7)"]),
+    ("bias", torch.zeros(5, 2), ["(5, 2)"]),
+    ("bias", torch.zeros(2, 5, 7), ["(5, 2)", "(2, 5, 7)"]),
+    ("bias", torch.zeros(5, 2, 6), ["(10, 7)"]),
+    ("logits", torch.zeros(6, 10), ["(5, 2)", "(6, 10)"]),
+    ("logits", torch.zeros(3, 6, 2, 5), ["(5, 2)", "(3, 6, 2, 5)"]),
+    ("logits", torch.zeros(2, 6, 5, 2), ["(3, 6, 10)"]),
+    ("coupling", torch.zeros(6, 10), ["(5, 2)", "(6, 10)"]),
+    ("output_mask", torch.ones(3, 10, dtype=torch.bool), ["(5, 2)", "(3, 10)"]),
+    ("output_mask", torch.ones(3, 5, dtype=torch.bool), ["(5, 2)", "(3, 5)"]),
+    ("output_mask", torch.ones(2, 5, 2, dtype=torch.bool), ["(3, 10)"]),
+    ("weight", torch.zeros(4, 5, 2, 7, 4), ["(4, 10, 7, 4)", "divisor"]),
+    ("weight", torch.zeros(6, 5, 0, 7, 4), ["at least 1"]),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "texts"), AXES, ids=_label)
+def test_output_axes_that_do_not_fit(name: str, value: object, texts: list[str]) -> None:
+    arguments = {"x": torch.zeros(3, 6, 4), "weight": torch.zeros(6, 5, 2, 7, 4)}
+    assert capsroute.dynamic_routing(**arguments).shape == (3, 5, 2, 7)
+    with pytest.raises(ValueError, match=name) as caught:
+        capsroute.dynamic_routing(**{**arguments, name: value})
+    _assert_names(str(caught.value), name, texts)
+
+
+def test_output_axes_of_a_wrong_kind() -> None:
+    votes = torch.zeros(3, 6, 5, 2, 7)
+    for name in ("bias", "logits", "coupling", "output_mask"):
+        with pytest.raises(TypeError, match=name) as caught:
+            capsroute.route_votes(votes, **{name: [0.0]})
+        _assert_names(str(caught.value), name, ["list"])
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda_emulated"])

@@ -11,7 +11,7 @@ from torch import Tensor
 from .cases import Case, votes_of
 from .compare import assert_bitwise_equal, assert_matches_reference, fused
 
-CASE = Case((19, 10, 5, 6, 7), bias=True, logits="sample", input_mask=True, output_mask=True)
+CASE = Case((19, 10, 5, 6, 7), bias=True, logits="sample", input_mask=True, output_mask=True, input_weight=True)
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 
 
@@ -45,6 +45,7 @@ def misaligned(t: Tensor) -> Tensor:
     return _surrounding(t, t.numel() + 1)[1:].view(t.shape).copy_(t)
 
 
+NAMES = ["x", "weight", "votes", "bias", "logits", "input_weight", "input_mask", "output_mask", "grad"]
 LAYOUTS: list[Callable[[Tensor], Tensor]] = [transposed, every_other, padded, misaligned]
 
 
@@ -55,7 +56,7 @@ def _arguments(entry: str, dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("name", ["x", "weight", "votes", "bias", "logits", "input_mask", "output_mask", "grad"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_strides_change_nothing(layout: Callable[[Tensor], Tensor], name: str, dtype: torch.dtype, kernel: str) -> None:
     tensors = _arguments("route_votes" if name == "votes" else "dynamic_routing", dtype)
@@ -73,7 +74,7 @@ def test_all_at_once(layout: Callable[[Tensor], Tensor], entry: str, kernel: str
 
 
 @pytest.mark.parametrize("axis", range(4))
-@pytest.mark.parametrize("name", ["x", "weight", "votes", "bias", "logits", "input_mask", "output_mask", "grad"])
+@pytest.mark.parametrize("name", NAMES)
 def test_expanded(name: str, axis: int, kernel: str) -> None:
     """Stride 0 along one axis."""
     tensors = _arguments("route_votes" if name == "votes" else "dynamic_routing", torch.float32)

@@ -7,10 +7,11 @@ import torch
 
 import capsroute
 
-from .cases import Case, option_cases, votes_of
+from .cases import Case, coupling_cases, option_cases, votes_of
 from .compare import DTYPES, assert_matches_reference, fused
 
-CASES = pytest.mark.parametrize("case", option_cases(), ids=str)
+ALL = [*option_cases(), *coupling_cases()]
+CASES = pytest.mark.parametrize("case", ALL, ids=str)
 ALL_DTYPES = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
@@ -26,7 +27,7 @@ def test_route_votes(case: Case, dtype: torch.dtype, kernel: str) -> None:
     assert_matches_reference(votes_of(case.tensors(dtype)), case.options(), case.output_gradient(dtype))
 
 
-@pytest.mark.parametrize("case", [c for c in option_cases() if c.input_mask], ids=str)
+@pytest.mark.parametrize("case", [c for c in ALL if c.input_mask], ids=str)
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf], ids=str)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 def test_absent_inputs_are_never_used(case: Case, poison: float, entry: str, kernel: str) -> None:
@@ -37,15 +38,20 @@ def test_absent_inputs_are_never_used(case: Case, poison: float, entry: str, ker
     poisoned = {name: t.clone() for name, t in clean.items()}
     first = "votes" if entry == "route_votes" else "x"
     poisoned[first][absent] = poison
-    if case.logits == "sample":
-        poisoned["logits"][absent] = poison
+    for pairs in ("logits", "coupling"):
+        if pairs in clean and case.logits == "sample":
+            poisoned[pairs][absent] = poison
+    if case.input_weight:
+        poisoned["input_weight"][absent] = poison
     expected, actual = fused(clean, case.options(), grad), fused(poisoned, case.options(), grad)
     for name, tensor in expected.items():
         assert torch.equal(actual[name], tensor), name
     assert (actual[first][absent] == 0).all()
+    if case.input_weight:
+        assert (actual["input_weight"][absent] == 0).all()
 
 
-@pytest.mark.parametrize("case", [c for c in option_cases() if c.output_mask], ids=str)
+@pytest.mark.parametrize("case", [c for c in ALL if c.output_mask], ids=str)
 def test_absent_outputs_are_zero(case: Case, kernel: str) -> None:
     tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
     result = fused(tensors, case.options(), grad)
@@ -54,10 +60,12 @@ def test_absent_outputs_are_zero(case: Case, kernel: str) -> None:
     assert (result["weight"][:, never] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["bias", "logits"])
-def test_arguments_that_need_no_gradient_get_none(name: str, kernel: str) -> None:
+@pytest.mark.parametrize("gradient", ["all", "last", "detached_votes"])
+@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
+@pytest.mark.parametrize("name", ["bias", "logits", "input_weight"])
+def test_arguments_that_need_no_gradient_get_none(name: str, softmax: str, gradient: str, kernel: str) -> None:
     """Only what requires a gradient is asked for; the others' gradients do not change by that."""
-    case = Case((9, 6, 4, 5, 7), bias=True, logits="shared")
+    case = Case((9, 6, 4, 5, 7), bias=True, logits="shared", input_weight=True, softmax=softmax, gradient=gradient)
     tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
     everything = fused(tensors, case.options(), grad)
     leaf = tensors[name].clone().requires_grad_()

@@ -1,0 +1,336 @@
+"""Training steps of torch-rechub's capsule layer and models, as they are and with capsroute's layer in their place.
+
+Needs the package torch-rechub. Run it with ``python -m capsroute.bench.recommender --json FILE --table FILE``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from capsroute.nn import InterestCapsules
+
+from . import environment, files, memory, timing
+from .compare import ratio
+from .texts import markdown_table, number, paragraph, significant
+from .workload import OURS, first_line
+
+THEIRS = "torch-rechub"
+COMPILED = "torch-rechub compiled"
+ROUNDS = 7
+ALLOWED_DIFFERENCE = 1e-4  # of results and gradients, relative in the L2 norm: float32, and long sums
+SUBJECTS = ("layer, type 0", "layer, type 1", "layer, type 2", "MIND", "ComirecDR")
+
+Step = Callable[[], list[Tensor]]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a step works on: samples, items of a history, components, interests, item ids, negatives of a sample."""
+
+    batch: int = 256
+    length: int = 50
+    size: int = 64
+    interests: int = 4
+    items: int = 10_000
+    negatives: int = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """One subject with one layer.
+
+    Attributes:
+        subject: Of :data:`SUBJECTS`.
+        contender: ``"capsroute"``, ``"torch-rechub"`` or the latter compiled.
+        seconds: Median per step; None if it was not timed, for which ``problem`` has the reason.
+        lower_seconds: Lower quartile.
+        upper_seconds: Upper quartile.
+        rounds: Rounds that were timed.
+        extra_bytes: Peak memory of a step beyond what it returns.
+        difference: Largest relative difference of a result or gradient to those of torch-rechub, in the L2 norm.
+        speedup: How many times longer it takes than capsroute.
+        problem: Why there are no figures, or None.
+    """
+
+    subject: str
+    contender: str
+    seconds: float | None = None
+    lower_seconds: float | None = None
+    upper_seconds: float | None = None
+    rounds: int = 0
+    extra_bytes: int | None = None
+    difference: float | None = None
+    speedup: float | None = None
+    problem: str | None = None
+
+
+def replacement(layer: Any) -> InterestCapsules:
+    """The layer that computes what torch-rechub's ``CapsuleNetwork`` does, with its weight.
+
+    Args:
+        layer: With ``relu_layer=False``, which has no counterpart here, and at least 3 routing iterations: with fewer,
+            torch-rechub's has no gradient. More than 3 change nothing there, because it updates the logits twice.
+
+    Raises:
+        ValueError: A layer with other options.
+    """
+    if layer.relu_layer or layer.routing_times < 3:
+        raise ValueError(
+            "layer must have relu_layer=False and routing_times of at least 3, "
+            f"got {layer.relu_layer} and {layer.routing_times}"
+        )
+    weight = layer.w if layer.bilinear_type == 2 else layer.linear.weight
+    ours = InterestCapsules(
+        layer.embedding_dim,
+        layer.interest_num,
+        bilinear_type=layer.bilinear_type,
+        max_items=layer.seq_len,
+        softmax_over="inputs",
+        mask_after_softmax=True,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    with torch.no_grad():
+        ours.weight.copy_(weight.reshape(ours.weight.shape))
+    return ours
+
+
+def rechub_layer(bilinear_type: int, sizes: Sizes) -> nn.Module:
+    """torch-rechub's layer, with a weight for type 2, whose memory it leaves as it is."""
+    layers = importlib.import_module("torch_rechub.basic.layers")
+    layer: nn.Module = layers.CapsuleNetwork(sizes.size, sizes.length, bilinear_type, sizes.interests)
+    return _with_weight(layer)
+
+
+def rechub_model(name: str, sizes: Sizes) -> nn.Module:
+    """torch-rechub's ``MIND`` or ``ComirecDR`` for histories of items and one user feature."""
+    features = importlib.import_module("torch_rechub.basic.features")
+    matching = importlib.import_module("torch_rechub.models.matching")
+    initializers = importlib.import_module("torch_rechub.basic.initializers")
+    common = {"embed_dim": sizes.size, "initializer": initializers.RandomNormal(0, 0.1)}
+    shared = {"vocab_size": sizes.items, "pooling": "concat", "shared_with": "item"}
+    model: nn.Module = getattr(matching, name)(
+        [features.SparseFeature("user", vocab_size=100, **common)],
+        [features.SequenceFeature("history", **shared, **common)],
+        [features.SparseFeature("item", vocab_size=sizes.items, **common)],
+        [features.SequenceFeature("negatives", **shared, **common)],
+        max_length=sizes.length,
+        interest_num=sizes.interests,
+    )
+    return _with_weight(model)
+
+
+def _with_weight(module: nn.Module) -> nn.Module:
+    """Draw the weight of capsules of type 2."""
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[2] == "w":
+            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+    return module
+
+
+def batch(sizes: Sizes) -> dict[str, Tensor]:
+    """Histories of different length, 0 behind their end, with users, items that followed, and others that did not."""
+    lengths = torch.randint(1, sizes.length + 1, (sizes.batch, 1))
+    history = torch.randint(1, sizes.items, (sizes.batch, sizes.length))
+    return {
+        "user": torch.randint(100, (sizes.batch,)),
+        "history": history * (torch.arange(sizes.length) < lengths),
+        "item": torch.randint(1, sizes.items, (sizes.batch,)),
+        "negatives": torch.randint(1, sizes.items, (sizes.batch, sizes.negatives)),
+    }
+
+
+def layer_step(layer: nn.Module, sizes: Sizes) -> Step:
+    """Forward and backward of a layer alone: the interests, and the gradients of items and weight."""
+    generator = torch.Generator().manual_seed(1)
+    items = torch.randn(sizes.batch, sizes.length, sizes.size, generator=generator).requires_grad_()
+    lengths = torch.randint(1, sizes.length + 1, (sizes.batch, 1), generator=generator)
+    mask = (torch.arange(sizes.length) < lengths).long()
+    direction = torch.randn(sizes.batch, sizes.interests, sizes.size, generator=generator)
+    weight = next(p for name, p in layer.named_parameters() if "relu" not in name)  # whose gradient nothing needs
+
+    def step() -> list[Tensor]:
+        interests = layer(items, mask)
+        return [interests.detach(), *torch.autograd.grad(interests, (items, weight), direction)]
+
+    return step
+
+
+def model_step(model: nn.Module, inputs: dict[str, Tensor]) -> Step:
+    """Forward, softmax loss over the item and the negatives, backward, Adam; gives the loss and the gradients."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    labels = torch.zeros(len(inputs["item"]), dtype=torch.int64)
+
+    def step() -> list[Tensor]:
+        loss = nn.functional.cross_entropy(model(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        optimizer.zero_grad(set_to_none=True)
+        return [loss.detach(), *gradients]
+
+    return step
+
+
+def steps(subject: str, sizes: Sizes, compiled: bool = True) -> dict[str, Step]:
+    """The step of a subject by contender, all from the same weights."""
+    if subject not in SUBJECTS:
+        raise ValueError(f"subject must be one of {', '.join(map(repr, SUBJECTS))}, got {subject!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if subject.startswith("layer"):
+            theirs = rechub_layer(int(subject[-1]), sizes)
+            layers: dict[str, Any] = {OURS: replacement(theirs), THEIRS: theirs}
+            if compiled:
+                layers[COMPILED] = torch.compile(theirs)
+            return {name: layer_step(layer, sizes) for name, layer in layers.items()}
+        model, inputs = rechub_model(subject, sizes), batch(sizes)
+        models: dict[str, Any] = {name: copy.deepcopy(model) for name in (OURS, THEIRS)}
+        models[OURS].capsule = replacement(model.capsule)
+        if compiled:
+            models[COMPILED] = copy.deepcopy(model)
+            models[COMPILED].capsule.compile()
+        return {name: model_step(model, inputs) for name, model in models.items()}
+
+
+def run(
+    subjects: Sequence[str] = SUBJECTS,
+    sizes: Sizes | None = None,
+    rounds: int = ROUNDS,
+    compiled: bool = True,
+    tell: Callable[[str], None] = lambda text: None,
+) -> list[Row]:
+    """Check every contender against torch-rechub, weigh it, and time them in turns.
+
+    Args:
+        subjects: Of :data:`SUBJECTS`.
+        sizes: Of the steps; the defaults of :class:`Sizes` where None.
+        rounds: Rounds that are timed.
+        compiled: Whether torch-rechub's layer under ``torch.compile`` takes part.
+        tell: Called with a few words on what is being done.
+    """
+    rows: list[Row] = []
+    for subject in subjects:
+        rows += _run_subject(subject, Sizes() if sizes is None else sizes, rounds, compiled, tell)
+    return rows
+
+
+def _run_subject(subject: str, sizes: Sizes, rounds: int, compiled: bool, tell: Callable[[str], None]) -> list[Row]:
+    tell(f"checking {subject}")
+    torch._dynamo.reset()
+    contenders = steps(subject, sizes, compiled)
+    expected = _seeded(contenders[THEIRS])
+    rows = {name: _checked(Row(subject, name), step, expected) for name, step in contenders.items()}
+    sound = {name: step for name, step in contenders.items() if rows[name].problem is None}
+    tell(f"timing {subject}")
+    for name, times in timing.interleaved(sound, rounds=rounds, warmup=1).items():
+        rows[name] = replace(
+            rows[name],
+            seconds=times.median,
+            lower_seconds=times.lower,
+            upper_seconds=times.upper,
+            rounds=times.rounds,
+        )
+    return [replace(row, speedup=ratio(row, rows[OURS])) for row in rows.values()]
+
+
+def _checked(row: Row, step: Step, expected: Sequence[Tensor]) -> Row:
+    try:
+        results = _seeded(step) if row.contender != THEIRS else expected
+        distances = [_distance(a, e) for a, e in zip(results, expected, strict=True)]
+        difference = max(distances)
+        row = replace(row, difference=difference, extra_bytes=memory.extra_bytes(step))
+    except Exception as error:  # a compiler that fails must not end the run
+        if row.contender != COMPILED:
+            raise
+        return replace(row, problem=f"failed: {type(error).__name__}: {first_line(error)}")
+    if not difference <= ALLOWED_DIFFERENCE:
+        return replace(row, problem=f"wrong result: differs from torch-rechub by {difference:.1e}")
+    return row
+
+
+def _seeded(step: Step) -> list[Tensor]:
+    """What a step gives with initial logits that are the same for all; a copy, which later steps do not change."""
+    with torch.random.fork_rng(devices=[]), torch._inductor.config.patch(fallback_random=True):
+        torch.manual_seed(2)
+        return [result.clone() for result in step()]
+
+
+def _distance(result: Tensor, expected: Tensor) -> float:
+    return float((result.flatten() - expected.flatten()).norm() / expected.norm().clamp_min(1e-30))
+
+
+def document(machine: dict[str, Any], sizes: Sizes, rows: Sequence[Row]) -> str:
+    """The page of a run: what was measured, where, and the table."""
+    about = (
+        f"{sizes.batch} users, histories of up to {sizes.length} items, {sizes.size} components, {sizes.interests} "
+        f"interests; models with {sizes.items} items and {sizes.negatives} negatives for each user. A step of a layer "
+        "is forward and backward; one of a model is forward, loss, backward and Adam. Times are medians of rounds in "
+        "which all take turns; *× capsroute's* is how many times longer a step takes, *MiB* its peak memory beyond "
+        "what it returns, and *difference* the largest relative difference of a result or gradient to torch-rechub's."
+    )
+    head = ("step", "capsule layer", "ms", "quartiles", "× capsroute's", "MiB", "difference")
+    lines = ["# Recommenders", "", "Written by `python -m capsroute.bench.recommender` beside `recommender.json`.", ""]
+    lines += [
+        *paragraph(f"{machine['date'][:10]}, {environment.headline(machine)}, torch-rechub {machine[THEIRS]}."),
+        "",
+    ]
+    lines += [*paragraph(about), "", *markdown_table(head, map(_cells, rows))]
+    notes = [f"- {row.subject}, {row.contender}: {row.problem}" for row in rows if row.problem is not None]
+    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
+
+
+def _cells(row: Row) -> list[str]:
+    quartiles = f"{significant(row.lower_seconds, 1e3)} to {significant(row.upper_seconds, 1e3)}"
+    return [
+        row.subject,
+        row.contender,
+        significant(row.seconds, 1e3),
+        quartiles if row.seconds is not None else "-",
+        number(row.speedup, ".2f"),
+        number(row.extra_bytes, ".0f", 2**-20),
+        number(row.difference, ".0e"),
+    ]
+
+
+def read(path: Path) -> tuple[dict[str, Any], Sizes, list[Row]]:
+    """What :func:`main` wrote as JSON."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content["environment"], Sizes(**content["sizes"]), [Row(**row) for row in content["rows"]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; the exit status is 0, or 1 if a result of capsroute is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m capsroute.bench.recommender", description=__doc__)
+    parser.add_argument("--subjects", metavar="A;B", help=f"some of {'; '.join(SUBJECTS)}, separated by semicolons")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds in which all take turns")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch-rechub's compiled layer out")
+    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--table", type=Path, help="write the page with the table to this file")
+    args = parser.parse_args(arguments)
+    subjects = SUBJECTS if args.subjects is None else [name.strip() for name in args.subjects.split(";")]
+    machine = environment.describe() | {THEIRS: importlib.import_module("torch_rechub").__version__}
+    sizes = Sizes()
+    rows = run(subjects, sizes, args.rounds, not args.no_compile, lambda text: print(f"{text} …", flush=True))
+    page = document(machine, sizes, rows)
+    print(page)
+    if args.json is not None:
+        content = {"environment": machine, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
+        files.replace(args.json, json.dumps(content, indent=1) + "\n")
+    if args.table is not None:
+        files.replace(args.table, page)
+    return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""What all convolutional capsule layers have in common: weight, bias, options, and how a window becomes capsules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from capsroute import checks
+from capsroute.nn.conv_windows import per_axis
+
+if TYPE_CHECKING:
+    from capsroute.options import RoutingKeywords
+
+WINDOWS = ("separate", "joined")
+
+
+class ConvRouting(nn.Module):
+    """Base class of the convolutional capsule layers; it routes nothing by itself.
+
+    See :class:`~capsroute.nn.ConvCapsules2d` for the arguments.
+
+    Attributes:
+        weight: ``[I_w, J, D, d_w]``; each layer says more.
+        bias: ``[J, D]`` or None.
+        options: A :class:`capsroute.options.RoutingOptions`.
+    """
+
+    dimensions: ClassVar[int]
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_capsules: int,
+        in_size: int,
+        out_capsules: int,
+        out_size: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int],
+        bias: bool,
+        *,
+        window: str,
+        share_types: bool,
+        weights: Sequence[int],
+        init_std: float | None,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+        options: RoutingKeywords,
+    ) -> None:
+        super().__init__()
+        sizes = {
+            "in_capsules": in_capsules,
+            "in_size": in_size,
+            "out_capsules": out_capsules,
+            "out_size": out_size,
+        }
+        for name, value in sizes.items():
+            per_axis(name, value, 1, 1)
+        if window not in WINDOWS:
+            raise ValueError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+        self.in_capsules = in_capsules
+        self.in_size = in_size
+        self.out_capsules = out_capsules
+        self.out_size = out_size
+        self.kernel_size = per_axis("kernel_size", kernel_size, self.dimensions, 1)
+        self.stride = per_axis("stride", stride, self.dimensions, 1)
+        self.window = window
+        self.share_types = share_types
+        self.init_std = init_std
+        self.options = checks.keyword_options(options)
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        taps, types = math.prod(self.kernel_size), 1 if share_types else in_capsules
+        sets, size = (types, taps * in_size) if window == "joined" else (taps * types, in_size)
+        self.weight = parameter(*weights, sets, out_capsules, out_size, size)
+        self.register_parameter("bias", parameter(out_capsules, out_size) if bias else None)
+        self.reset_parameters()
+
+    def taps(self) -> float:
+        """Positions of the input that take part in an output position."""
+        return float(math.prod(self.kernel_size))
+
+    def reset_parameters(self) -> None:
+        """Draws the weight from N(0, init_std^2); the bias starts at 0.
+
+        The default is that of :class:`~capsroute.nn.CapsuleLayer`: poses of length 1 and the uniform coupling give
+        outputs with an expected squared length of 1 before the squash. Padding is not taken into account.
+        """
+        std = self.init_std
+        if std is None:
+            poses = self.in_capsules * self.taps()  # that reach an output position, each with its part of the weight
+            if self.options.softmax_over == "inputs":
+                competitors = self.in_capsules if self.window == "joined" else poses
+            else:
+                competitors = self.out_capsules + self.options.leaky
+            std = competitors / math.sqrt(poses * self.out_size)
+        nn.init.normal_(self.weight, std=std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def capsules_last(self, poses: Tensor) -> Tensor:
+        """``[B, C, d, *space]`` to a view ``[B, *space, C, d]``.
+
+        Raises:
+            ValueError: Another shape.
+        """
+        expected = (self.in_capsules, self.in_size)
+        if poses.dim() != 3 + self.dimensions or poses.shape[1:3] != expected:
+            axes = ", ".join("DHW"[-self.dimensions :])
+            raise ValueError(
+                f"poses must have the shape [B, {expected[0]}, {expected[1]}, {axes}], got {list(poses.shape)}"
+            )
+        return poses.movedim((1, 2), (-2, -1))
+
+    @staticmethod
+    def capsules_first(capsules: Tensor) -> Tensor:
+        """``[B, *positions, J, D]`` to a view ``[B, J, D, *positions]``."""
+        return capsules.movedim((-2, -1), (1, 2))
+
+    def inputs(self, windows: Tensor) -> Tensor:
+        """Input capsules of all windows: ``[B, *positions, *kernel, C, d]`` to ``[B, L, I, d_w]``.
+
+        Their order is that of the weight: input i uses weight i mod I_w.
+        """
+        n = self.dimensions
+        batch, *positions = windows.shape[: n + 1]
+        components = math.prod(windows.shape[n + 1 :])
+        capsules = self.in_capsules if self.window == "joined" else components // self.in_size
+        # Only where a window has a weight for each position and type may positions come first; that copies longer runs.
+        if self.share_types or self.window == "joined":
+            windows = windows.movedim(-2, n + 1)  # [B, *positions, C, *kernel, d]
+        return windows.reshape(batch, math.prod(positions), capsules, components // capsules)
+
+    def extra_repr(self) -> str:
+        """What ``print`` shows."""
+        options = "".join(f", {name}={value!r}" for name, value in self.options.given().items())
+        return (
+            f"{self.in_capsules}, {self.in_size}, {self.out_capsules}, {self.out_size}, "
+            f"kernel_size={self.kernel_size}, stride={self.stride}, bias={self.bias is not None}, "
+            f"window={self.window!r}, share_types={self.share_types}{options}"
+        )

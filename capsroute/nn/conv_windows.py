@@ -1,0 +1,90 @@
+"""Windows of a convolution over poses, in 1, 2 or 3 dimensions: sizes, padding and strided views.
+
+Poses are taken with their capsules last, ``[B, *space, C, d]``: a window then copies whole capsules, and where windows
+do not overlap it may copy nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SAME = "same"
+
+
+class Margins(NamedTuple):
+    """Positions to add on the two sides of an axis; negative ones are cut off."""
+
+    before: int
+    after: int
+
+
+def per_axis(name: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
+    """One int for each axis, from one for all or from a sequence.
+
+    Raises:
+        TypeError: Not an int and not a sequence of ints.
+        ValueError: The wrong number of them, or one below ``least``.
+    """
+    values = [value] * axes if isinstance(value, int) else list(value) if isinstance(value, Sequence) else [value]
+    if isinstance(value, str) or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
+        raise TypeError(f"{name} must be an int or a sequence of {axes} ints, got {value!r}")
+    if len(values) != axes:
+        raise ValueError(f"{name} must be an int or a sequence of {axes} ints, got {value!r}")
+    if min(values) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    return tuple(values)
+
+
+def padding_per_axis(padding: int | Sequence[int] | str, axes: int) -> tuple[int, ...] | None:
+    """Padding on both sides of each axis; None for ``"same"``.
+
+    Raises:
+        TypeError: See :func:`per_axis`.
+        ValueError: See :func:`per_axis`, or another string than ``"same"``.
+    """
+    if not isinstance(padding, str):
+        return per_axis("padding", padding, axes, 0)
+    if padding != SAME:
+        raise ValueError(f"padding must be {SAME!r}, an int or a sequence of {axes} ints, got {padding!r}")
+    return None
+
+
+def margins(size: int, kernel: int, stride: int, dilation: int, padding: int | None) -> Margins:
+    """What to add to an axis of ``size`` positions; ``padding`` None is ``"same"``.
+
+    That one leaves ``ceil(size / stride)`` windows, the odd position at the end, as TensorFlow has it.
+    """
+    if padding is not None:
+        return Margins(padding, padding)
+    windows_along = -(-size // stride)
+    missing = max((windows_along - 1) * stride + span(kernel, dilation) - size, 0)
+    return Margins(missing // 2, missing - missing // 2)
+
+
+def span(kernel: int, dilation: int) -> int:
+    """Positions from the first to the last of a window."""
+    return dilation * (kernel - 1) + 1
+
+
+def pad(poses: Tensor, sides: Sequence[Margins]) -> Tensor:
+    """Zeros around, or positions cut off, ``[B, *space, C, d]``; the same tensor where there is nothing to do."""
+    if not any(itertools.chain(*sides)):
+        return poses
+    # F.pad counts axes from the last one; those of the capsules stay as they are.
+    amounts = [0, 0, 0, 0, *itertools.chain(*reversed(sides))]
+    return torch.nn.functional.pad(poses, amounts)
+
+
+def windows(poses: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
+    """A view of all windows: ``[B, *space, C, d]`` to ``[B, *positions, *kernel, C, d]``."""
+    axes = len(kernel)
+    for axis, (k, s, gap) in enumerate(zip(kernel, stride, dilation, strict=True), 1):
+        poses = poses.unfold(axis, span(k, gap), s)[..., ::gap]
+    # now [B, *positions, C, d, *kernel]
+    first = poses.dim() - axes
+    return poses.movedim(tuple(range(first, first + axes)), tuple(range(axes + 1, 2 * axes + 1)))

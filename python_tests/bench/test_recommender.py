@@ -1,0 +1,122 @@
+"""The steps with torch-rechub's layer and with ours are the same, and the page says what was measured."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+import torch
+
+from capsroute.bench import environment, recommender
+from capsroute.bench.recommender import COMPILED, OURS, SUBJECTS, THEIRS, Row, Sizes
+
+SMALL = Sizes(batch=6, length=9, size=8, interests=3, items=40, negatives=4)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_subject_is_checked_weighed_and_timed(subject):
+    told = []
+    ours, theirs = recommender.run([subject], SMALL, rounds=2, compiled=False, tell=told.append)
+    assert told == [f"checking {subject}", f"timing {subject}"]
+    assert (ours.contender, theirs.contender) == (OURS, THEIRS)
+    for row in (ours, theirs):
+        assert row.subject == subject
+        assert row.problem is None
+        assert row.rounds == 2
+        assert row.extra_bytes > 0
+        assert 0 < row.lower_seconds <= row.seconds <= row.upper_seconds
+        assert row.speedup == pytest.approx(row.seconds / ours.seconds)
+    assert 0 < ours.difference < 1e-5
+    assert theirs.difference == 0
+
+
+def test_all_contenders_start_from_the_same_weights():
+    for subject in SUBJECTS:
+        steps = recommender.steps(subject, SMALL, compiled=False)
+        first, again = ([r.clone() for r in recommender.steps(subject, SMALL, False)[THEIRS]()] for _ in range(2))
+        if subject not in ("layer, type 0", "MIND"):  # whose logits are drawn anew
+            assert all(map(torch.equal, first, again))
+        assert len(steps[OURS]()) == len(steps[THEIRS]())
+
+
+def test_a_wrong_result_is_not_timed(monkeypatch):
+    right = recommender.replacement
+
+    def wrong(layer):
+        ours = right(layer)
+        ours.mask_after_softmax = False
+        return ours
+
+    monkeypatch.setattr(recommender, "replacement", wrong)
+    ours, theirs = recommender.run(["layer, type 1"], SMALL, rounds=1, compiled=False)
+    assert ours.problem.startswith("wrong result: differs from torch-rechub by")
+    assert ours.seconds is None
+    assert theirs.seconds > 0
+    assert theirs.speedup is None
+
+
+def test_a_compiler_that_fails_does_not_end_the_run(monkeypatch):
+    def broken(module):
+        def call(*_):
+            raise RuntimeError("no compiler\nand more")
+
+        call.named_parameters = module.named_parameters
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    rows = recommender.run(["layer, type 1"], SMALL, rounds=1)
+    assert [row.contender for row in rows] == [OURS, THEIRS, COMPILED]
+    assert rows[2].problem == "failed: RuntimeError: no compiler"
+    assert rows[0].seconds > 0
+
+
+def test_the_replacement_has_the_weight_and_kind_of_the_layer():
+    for bilinear_type in (0, 1, 2):
+        theirs = recommender.rechub_layer(bilinear_type, SMALL).double()
+        ours = recommender.replacement(theirs)
+        weight = theirs.w if bilinear_type == 2 else theirs.linear.weight
+        assert torch.equal(ours.weight.flatten(), weight.flatten())
+        assert ours.weight.dtype == torch.float64
+        assert ours.weight.data_ptr() != weight.data_ptr()
+
+
+def test_an_unknown_subject():
+    with pytest.raises(ValueError, match=r"subject must be one of .*, got 'DSSM'"):
+        recommender.run(["DSSM"], SMALL)
+
+
+def test_the_command_writes_what_it_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recommender, "Sizes", lambda: SMALL)
+    json_file, page = tmp_path / "r.json", tmp_path / "r.md"
+    arguments = ["--subjects", "layer, type 1; MIND", "--rounds", "1", "--no-compile"]
+    assert recommender.main([*arguments, "--json", str(json_file), "--table", str(page)]) == 0
+    rows = json.loads(json_file.read_text())["rows"]
+    assert [(row["subject"], row["contender"]) for row in rows] == [
+        (subject, contender) for subject in ("layer, type 1", "MIND") for contender in (OURS, THEIRS)
+    ]
+    assert page.read_text() in capsys.readouterr().out
+    monkeypatch.undo()
+    assert page.read_text() == recommender.document(*recommender.read(json_file))
+
+
+def test_the_command_fails_where_our_result_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr(recommender, "run", lambda *_: [Row("MIND", OURS, problem="wrong result: none")])
+    assert recommender.main([]) == 1
+    assert "- MIND, capsroute: wrong result: none" in capsys.readouterr().out
+
+
+def test_the_page():
+    machine = environment.describe() | {THEIRS: importlib.import_module("torch_rechub").__version__}
+    rows = [
+        Row("MIND", OURS, 0.0125, 0.012, 0.013, 7, 5 * 2**20, 2e-7, 1.0),
+        Row("MIND", THEIRS, 0.03, 0.029, 0.031, 7, 40 * 2**20, 0.0, 2.4),
+        Row("MIND", COMPILED, problem="failed: RuntimeError: no compiler"),
+    ]
+    lines = recommender.document(machine, Sizes(), rows).splitlines()
+    assert "| MIND | capsroute | 12.5 | 12 to 13 | 1.00 | 5 | 2e-07 |" in lines
+    assert "| MIND | torch-rechub | 30 | 29 to 31 | 2.40 | 40 | 0e+00 |" in lines
+    assert "| MIND | torch-rechub compiled | - | - | - | - | - |" in lines
+    assert "- MIND, torch-rechub compiled: failed: RuntimeError: no compiler" in lines
+    assert any("torch-rechub 0.9" in line for line in lines)
+    assert max(map(len, lines)) <= 120

@@ -1,0 +1,121 @@
+"""SegCaps: the sizes of the published code, its options, and that it learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from capsroute import testing
+from capsroute.models import SegCaps
+from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d
+
+from .learning import count, digits, losses
+
+SMALL = {"types": 1, "size": 4}
+
+# The capsule layers of the published SegCaps R3 in their order: kernel, components in, types and components out.
+PUBLISHED = [
+    (5, 16, 2, 16),
+    (5, 16, 4, 16),
+    (5, 16, 4, 32),
+    (5, 32, 8, 32),
+    (5, 32, 8, 64),
+    (5, 64, 8, 32),
+    (4, 32, 8, 32),
+    (5, 32, 4, 32),
+    (4, 32, 4, 16),
+    (5, 16, 4, 16),
+    (4, 16, 2, 16),
+    (1, 16, 1, 16),
+]
+
+
+def test_parameters_of_the_published_network():
+    capsules = sum(k * k * d * types * size + types * size for k, d, types, size in PUBLISHED)
+    convolution = 25 * 16 + 16
+    decoder = 16 * 64 + 64 + 64 * 128 + 128 + 128 + 1
+    model = SegCaps()
+    assert count(model) == convolution + capsules + decoder == 1_425_649  # "1.4 M" in the table of the authors
+    assert count(SegCaps(decoder=False)) == convolution + capsules
+    assert decoder == 9_537
+    assert count(SegCaps(types=1, size=8)) == 179_897
+    layers = [m for m in model.modules() if isinstance(m, ConvCapsules2d | ConvTransposeCapsules2d)]
+    assert [(m.kernel_size[0], m.in_size, m.out_capsules, m.out_size) for m in layers] == PUBLISHED
+    assert all(torch.equal(m.bias, torch.full_like(m.bias, 0.1)) for m in layers)
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (16, 24)])
+def test_shapes(sides):
+    model = SegCaps(**SMALL, in_channels=2)
+    with torch.no_grad():
+        output = model(torch.rand(2, 2, *sides))
+    assert output.capsules.shape == (2, 4, *sides)
+    assert output.reconstruction.shape == (2, 2, *sides)
+    torch.testing.assert_close(output.lengths, output.capsules.norm(dim=1))
+    assert SegCaps(**SMALL, in_channels=2, decoder=False)(torch.rand(2, 2, *sides)).reconstruction is None
+
+
+def test_options_reach_every_layer_but_the_first():
+    model = SegCaps(**SMALL, iterations=2, temperature=(1.0, 2.0), leaky=True)
+    layers = [m for m in model.modules() if isinstance(m, ConvCapsules2d | ConvTransposeCapsules2d)]
+    assert [m.options.iterations for m in layers] == [1] + 11 * [2]
+    assert all(m.options.leaky for m in layers)
+
+
+def test_fused_and_reference_routing_agree():
+    torch.manual_seed(0)
+    model = SegCaps(**SMALL).double()
+    images = torch.rand(2, 1, 8, 8, dtype=torch.float64)
+    results = []
+    for backend in ("cpu", "reference"):
+        with testing.backend(backend):
+            output = model(images)
+            loss = output.lengths.square().sum() + output.reconstruction.square().sum()
+            results.append([output.capsules, *torch.autograd.grad(loss, list(model.parameters()))])
+    for fused, reference in zip(*results, strict=True):
+        torch.testing.assert_close(fused, reference, rtol=1e-9, atol=1e-11)
+
+
+def test_the_mask_chooses_what_is_reconstructed_and_nothing_else():
+    model = SegCaps(**SMALL)
+    images, mask = torch.rand(2, 1, 8, 8), torch.rand(2, 8, 8) > 0.5
+    everything, masked = model(images), model(images, mask)
+    assert torch.equal(everything.lengths, masked.lengths)
+    inside = mask.unsqueeze(1)
+    assert torch.equal(everything.reconstruction[inside], masked.reconstruction[inside])
+    nothing = model.decoder(torch.zeros(1, 4, 1, 1)).squeeze()
+    torch.testing.assert_close(masked.reconstruction[~inside], nothing.expand(int((~mask).sum())))
+
+
+def test_learns():
+    torch.manual_seed(0)
+    images, _ = digits(32)
+    object_ = (images[:, 0] > 0.4).float()
+    model = SegCaps(**SMALL)
+
+    def loss():
+        output = model(images, object_)
+        wrong = F.binary_cross_entropy(output.lengths.clamp(1e-6, 1 - 1e-6), object_)
+        return wrong + F.mse_loss(output.reconstruction, images * object_.unsqueeze(1))
+
+    seen = losses(model, loss, steps=30, rate=1e-2)
+    assert seen[-1] < 0.7 * seen[0]
+
+
+def test_black_images_give_finite_gradients():
+    model = SegCaps(**SMALL)
+    output = model(torch.zeros(2, 1, 8, 8))
+    (output.lengths.sum() + output.reconstruction.sum()).backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="images must have a height and width that are multiples of 8, got 8 and 12"):
+        SegCaps(**SMALL)(torch.zeros(1, 1, 8, 12))
+    with pytest.raises(ValueError, match=r"mask must have the shape \[1, 8, 8\], got \[1, 1, 8, 8\]"):
+        SegCaps(**SMALL)(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
+    with pytest.raises(ValueError, match="out_capsules must be at least 1, got 0"):
+        SegCaps(types=0)
+    with pytest.raises(TypeError, match="unknown routing option 'routings'"):
+        SegCaps(**SMALL, routings=3)

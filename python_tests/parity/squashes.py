@@ -1,0 +1,28 @@
+"""The places where public code puts ε in the squash, written out once for all statements."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def no_eps(s: Tensor, dim: int = -1) -> Tensor:
+    """n / (1 + n) · s / √n."""
+    n = (s**2).sum(dim, keepdim=True)
+    return n / (1 + n) * s / n.sqrt()
+
+
+def under_root(eps: float):
+    """n / (1 + n) · s / √(n + ε)."""
+
+    def squash(s: Tensor) -> Tensor:
+        n = (s**2).sum(-1, keepdim=True)
+        return n / (1 + n) / torch.sqrt(n + eps) * s
+
+    return squash
+
+
+def beside_norm(s: Tensor) -> Tensor:
+    """n / (1 + n) · s / (√n + 1e-8)."""
+    r = s.norm(dim=-1, keepdim=True)
+    return r**2 / (1 + r**2) / (r + 1e-8) * s

@@ -22,8 +22,8 @@ CAPSROUTE_ANYWHERE SquashFactors<typename Ops::V> squash_factors(const RoutingPr
     if (p.squash == Squash::none) return {one, zero};
     if (p.squash == Squash::shifted) {
         const V constant = Ops::of(p.squash_constant), q = n + eps, inverse = one / (constant + q);
-        const V h = Ops::reciprocal_or_zero(Ops::root(q));
-        return {q * inverse * h, inverse * h * ((constant + constant) * inverse - one)};
+        const V root = Ops::root(q), h = Ops::reciprocal_or_zero(root);
+        return {root * inverse, inverse * h * ((constant + constant) * inverse - one)};
     }
     if (p.squash == Squash::standard) {
         const V under_root = n + eps, inverse = one / (one + n);

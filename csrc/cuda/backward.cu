@@ -1,4 +1,5 @@
-// The backward kernel: V and a of all iterations, and the passes that carry the gradient from the last to the first.
+// The backward kernel: queries and a of all iterations, and the passes that carry the gradient from the last to the
+// first.
 #include "persistent.cuh"
 
 namespace capsroute::cuda {

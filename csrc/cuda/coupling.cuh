@@ -26,10 +26,11 @@ CAPSROUTE_DEVICE float outputs_in_softmax(const RoutingProblem& problem, int sam
     return float(count + problem.leaky);
 }
 
-CAPSROUTE_DEVICE float initial_logit(const RoutingProblem& problem, int sample, int input, int output) {
-    if (!problem.logits || sample >= int(problem.batch)) return 0.0f;
+// Where the factor is 0, an initial logit may be anything.
+CAPSROUTE_DEVICE float initial_logit(const RoutingProblem& problem, float factor, int sample, int input, int output) {
+    if (!problem.logits || factor == 0 || sample >= int(problem.batch)) return 0.0f;
     const int64_t row = problem.logits_per_sample ? input_index(problem, sample, input) : input;
-    return read_float(problem.dtype, problem.logits, row * int(problem.outputs) + output);
+    return factor * read_float(problem.dtype, problem.logits, row * int(problem.outputs) + output);
 }
 
 // Calls work(o) for outputs 0 .. kOutputs - 1, unrolled, but skips whole groups past `count`.
@@ -117,13 +118,17 @@ CAPSROUTE_DEVICE void add_products(const float (*votes)[4], const float* vectors
     }
 }
 
-// The products of one output, known to all lanes of a row.
+// The products of one output, known to all lanes of a row. Added up as sum_of_own does: the last pass finds the same
+// logits, bit by bit, as the pass whose largest logit and sum it takes.
 template <int kTiles>
 CAPSROUTE_DEVICE void products(const float (&votes)[kTiles][4], const float* vectors, int tile, float (&result)[2]) {
     result[0] = result[1] = 0.0f;
     add_products<kTiles>(votes, vectors, tile, result[0], result[1]);
-    result[0] = sum_over_columns(result[0]);
-    result[1] = sum_over_columns(result[1]);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        result[r] += shuffle_xor(result[r], 2);
+        result[r] += shuffle_xor(result[r], 1);
+    }
 }
 
 // What a sample has for each output of a warp: the part that this lane owns, of both its rows. Owned number k is that
@@ -187,17 +192,37 @@ CAPSROUTE_DEVICE uint32_t owned_outputs_there(const RoutingProblem& problem, int
 }
 
 template <int kOutputs>
-CAPSROUTE_DEVICE void add_initial_logits(const RoutingProblem& problem, const Rows& rows, int input, int first_output,
+CAPSROUTE_DEVICE void add_initial_logits(const Plan& plan, int t, const Rows& rows, int input, int first_output,
                                          const uint32_t (&takes_part)[2], Owned<kOutputs>& logits) {
+    const RoutingProblem& problem = plan.problem;
     if (!problem.logits) return;
+    const float factor = factors_of(plan, t).logit;
     const int first = forgotten(first_output + owned_output(0));
 #pragma unroll
     for (int k = 0; k < Owned<kOutputs>::kCount; ++k) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             if (!(takes_part[r] >> k & 1)) continue;
-            logits.of[k][r] += initial_logit(problem, rows.sample(r), input, first + 4 * k);
+            logits.of[k][r] += initial_logit(problem, factor, rows.sample(r), input, first + 4 * k);
         }
+    }
+}
+
+// The weight of an input, 0 where it is not there.
+CAPSROUTE_DEVICE float input_weight_of(const RoutingProblem& problem, int sample, int input, bool there) {
+    if (!problem.input_weight) return 1.0f;
+    return there ? read_float(problem.dtype, problem.input_weight, input_index(problem, sample, input)) : 0.0f;
+}
+
+template <int kOutputs>
+CAPSROUTE_DEVICE void multiply_by_input_weight(const RoutingProblem& problem, const Rows& rows, int input,
+                                               const uint32_t (&takes_part)[2], Owned<kOutputs>& numbers) {
+    if (!problem.input_weight) return;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        const float weight = input_weight_of(problem, rows.sample(r), input, takes_part[r] != 0);
+#pragma unroll
+        for (int k = 0; k < Owned<kOutputs>::kCount; ++k) numbers.of[k][r] *= weight;
     }
 }
 

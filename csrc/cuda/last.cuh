@@ -3,7 +3,7 @@
 // A warp takes one weight, holds it in shared memory (as many outputs as fit), and goes over the tiles of samples and
 // the inputs that use it. Of each output it makes the votes once more, then coefficients c^t and dl^t of all
 // iterations from the saved largest logits and sums, then the gradient of the votes
-//     du = sum over t of c^t a^t + dl^t V^{t-1},
+//     du = sum over t of w c^t a^t + dl^t Q^t,
 // 16 samples x D in registers. Its product with the weight is added to dx of the tile; its transpose times x to dW,
 // both in the warp's shared memory. Nothing is exchanged between warps: each input of a tile is one warp's, and the
 // parts of dW are added up by another kernel, in their order.
@@ -37,21 +37,22 @@ CAPSROUTE_DEVICE LastItem last_item_of(const Plan& plan, int index) {
 
 // Everything a lane needs to find c^t and dl^t of one output and input for its two rows.
 struct Coefficients {
-    float coupling[2];
-    float gradient[2];  // of the logits
+    float weight[2];           // of the vote in s: coupling times weight of the input
+    float logit_gradient[2];   // dl^t
+    float weight_gradient[2];  // of the weight of the input
 };
 
 template <int kTiles>
 CAPSROUTE_DEVICE Coefficients coefficients_of(const Plan& plan, const Rows& rows, const Shared& share, int input,
                                               int output, int t, const bool (&there)[2], const float (&equal_share)[2],
-                                              bool needs_gradient, const float (&votes)[kTiles][4]) {
+                                              bool needs_gradients, const float (&votes)[kTiles][4]) {
     const RoutingProblem& p = plan.problem;
     const Iteration iteration = iteration_of(plan, Direction::backward, t);
     const int at = rows.tile * plan.width + output * kTiles;
     const bool uniform = is_uniform(p, t);
     float logits[2] = {}, along[2] = {};
     if (t > 1) products<kTiles>(votes, plan.query, iteration.vectors + at, logits);
-    if (needs_gradient) products<kTiles>(votes, plan.slope, iteration.vectors + at, along);
+    if (needs_gradients) products<kTiles>(votes, plan.slope, iteration.vectors + at, along);
     Coefficients result;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
@@ -61,15 +62,19 @@ CAPSROUTE_DEVICE Coefficients coefficients_of(const Plan& plan, const Rows& rows
             const int64_t mean = mean_index(plan, t, rows.tile, output, lane_row() + 8 * r);
             known = there[r] ? make_float4(saved[0], saved[p.outputs], plan.mean[mean], 0.0f)
                              : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        } else if (uniform) {
+        } else if (uniform || p.coupling_given) {
             known = make_float4(0.0f, equal_share[r], 0.0f, 0.0f);
         } else {
             known = share.load4(((t - 1) * kRows + lane_row() + 8 * r) * 4);
         }
-        const float logit = logits[r] + initial_logit(p, rows.sample(r), input, output);
-        const float c = exp_nonpositive(logit - known.x) * known.y;
-        result.coupling[r] = there[r] ? c : 0.0f;
-        result.gradient[r] = there[r] && needs_gradient ? c * (along[r] - known.z) : 0.0f;
+        const float factor = factors_of(plan, t).logit;
+        const float logit = logits[r] + initial_logit(p, factor, rows.sample(r), input, output);
+        const float c = p.coupling_given ? logit : exp_nonpositive(logit - known.x) * known.y;
+        const float weight = input_weight_of(p, rows.sample(r), input, there[r]);
+        const bool gradients = there[r] && needs_gradients;
+        result.weight[r] = there[r] ? c * weight : 0.0f;
+        result.logit_gradient[r] = gradients ? (p.coupling_given ? 1.0f : c) * (along[r] * weight - known.z) : 0.0f;
+        result.weight_gradient[r] = gradients ? c * along[r] : 0.0f;
     }
     return result;
 }
@@ -162,11 +167,10 @@ CAPSROUTE_DEVICE void fill_with_zeros(const Shared& memory, int count) {
     for (int at = lane_index() * 4; at < count; at += kWarp * 4) memory.store4(at, make_float4(0, 0, 0, 0));
 }
 
-// The share [T, 16, 4] of a tile and input, zeros for rows past the batch.
-CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows& rows, int64_t input) {
+// The share [T, 16, 4] of a tile and input from the `first` iteration on, zeros for rows past the batch.
+CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows& rows, int64_t input, int first) {
     const RoutingProblem& p = plan.problem;
-    if (p.softmax_over_inputs) return;
-    const int first = p.gradient == Gradient::last ? int(p.iterations) : 1;
+    if (!has_shares(p)) return;
     for (int at = (first - 1) * kRows + lane_index(); at < p.iterations * kRows; at += kWarp) {
         const int t = at / kRows + 1, sample = rows.tile * kRows + at % kRows;
         const bool known = sample < int(p.batch) && !is_uniform(p, t);
@@ -176,23 +180,22 @@ CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows
     }
 }
 
-// Rows of dx: the first block of outputs writes them, the others add to them.
-CAPSROUTE_DEVICE void store_grad_x(const Plan& plan, const RoutingBackward& buffers, const Shared& grad_x,
-                                   const Rows& rows, int input, bool first, bool last) {
-    const RoutingProblem& p = plan.problem;
-    const int size = int(p.input_size);
+// A tile of rows of `size` numbers per sample and input, into a tensor [B, I, size]: the first block of outputs writes
+// them, the others add to them, half types through float32 sums.
+CAPSROUTE_DEVICE void store_rows(const RoutingProblem& p, void* to, float* float_sums, int size, const Shared& from,
+                                 int stride, const Rows& rows, int input, bool first, bool last) {
     const bool whole = p.dtype == DType::float32;
-    float* sums = whole ? static_cast<float*>(buffers.grad_x) : plan.part_x;
+    float* sums = whole ? static_cast<float*>(to) : float_sums;
     for (int at = lane_index(); at < kRows * size; at += kWarp) {
         const int sample = rows.tile * kRows + at / size;
         if (sample >= int(p.batch)) continue;
         const int64_t element = input_index(p, sample, input) * size + at % size;
-        float value = grad_x.load(at / size * plan.row_stride + at % size);
+        float value = from.load(at / size * stride + at % size);
         if (!first) value += sums[element];
         if (whole || !last) {
             sums[element] = value;
         } else {
-            write_float(p.dtype, buffers.grad_x, element, value);
+            write_float(p.dtype, to, element, value);
         }
     }
 }
@@ -238,12 +241,14 @@ template <int kTiles>
 CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers, int index, const Shared& memory) {
     const LastItem item = last_item_of(plan, index);
     const RoutingProblem& p = plan.problem;
-    const bool by_product = !p.votes, wants_logits = buffers.grad_logits != nullptr;
-    const bool wants_weight = buffers.grad_weight != nullptr, wants_x = buffers.grad_x != nullptr;
-    const LastMemory lie(plan, plan.last_outputs, wants_weight, wants_logits);
-    const int rows_of_output = kTiles * kColumns, first_t = p.gradient == Gradient::last ? int(p.iterations) : 1;
+    const Wanted wanted = wanted_of(buffers);
+    const bool by_product = !p.votes, wants_of_pairs = wanted.logits || wanted.input_weight;
+    const LastMemory lie(plan, plan.last_outputs, wanted);
+    const int rows_of_output = kTiles * kColumns;
+    const int first_t = int(wants_of_pairs ? first_iteration(p) : first_iteration_of_votes(p));
     const int tile_floats = kRows * plan.row_stride, output_floats = rows_of_output * plan.row_stride;
-    const Shared share = memory.part(lie.share, lie.grad_logits - lie.share);
+    const Shared share = memory.part(lie.share, lie.grad_input_weight - lie.share);
+    const Shared grad_input_weight = memory.part(lie.grad_input_weight, lie.grad_logits - lie.grad_input_weight);
     const Shared grad_logits = memory.part(lie.grad_logits, lie.total - lie.grad_logits);
     for (int first_output = 0; first_output < p.outputs; first_output += plan.last_outputs) {
         const int outputs = smaller(plan.last_outputs, int(p.outputs) - first_output);
@@ -252,12 +257,12 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
         if (by_product) {
             load_weight<kTiles>(plan, memory.part(lie.weight, outputs * output_floats), item.weight, first_output,
                                 outputs, outputs * rows_of_output, lane_index(), kWarp);
-            if (wants_weight)
+            if (wanted.weight)
                 fill_with_zeros(memory.part(lie.grad_weight, outputs * output_floats), outputs * output_floats);
         }
         for (int repeat = item.first_repeat; repeat < item.end_repeat; ++repeat) {
             const int input = item.weight + repeat * plan.weights;
-            if (wants_logits && !p.logits_per_sample) {
+            if (wanted.logits && !p.logits_per_sample) {
                 warp_sync();
                 for (int o = lane_index(); o < outputs; o += kWarp) grad_logits.store(o, 0.0f);
             }
@@ -271,7 +276,8 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                     equal_share[1] = reciprocal_or_zero(outputs_in_softmax(p, rows.sample(1)));
                 }
                 warp_sync();
-                load_shares(plan, share, rows, input);
+                load_shares(plan, share, rows, input, first_t);
+                if (wanted.input_weight && lane_index() < kRows) grad_input_weight.store(lane_index(), 0.0f);
                 if (by_product) {
                     load_x(plan, memory.part(lie.x, tile_floats), input, tile * kRows, kRows, lane_index(), kWarp);
                     fill_with_zeros(memory.part(lie.grad_x, tile_floats), tile_floats);
@@ -300,20 +306,26 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
 #pragma unroll
                         for (int r = 0; r < 4; ++r) gradient[n][r] = 0.0f;
                     }
-                    float logit_sums[2] = {0.0f, 0.0f};
+                    float logit_sums[2] = {0.0f, 0.0f}, weight_sums[2] = {0.0f, 0.0f};
                     for (int t = first_t; t <= p.iterations; ++t) {
-                        const bool through_logits = t > 1 && p.gradient != Gradient::last;
+                        const bool through_logits = logits_carry_votes(p, t);
                         const Coefficients known =
                             coefficients_of<kTiles>(plan, rows, share, input, output, t, there, equal_share,
-                                                    through_logits || wants_logits, votes);
+                                                    through_logits || wants_of_pairs, votes);
                         const Iteration iteration = iteration_of(plan, Direction::backward, t);
                         const int at = rows.tile * plan.width + output * kTiles;
-                        add_multiples<kTiles>(plan.slope, iteration.vectors + at, known.coupling, gradient);
-                        if (through_logits) {
-                            add_multiples<kTiles>(plan.query, iteration.vectors + at, known.gradient, gradient);
+                        if (t >= first_iteration_of_votes(p)) {
+                            add_multiples<kTiles>(plan.slope, iteration.vectors + at, known.weight, gradient);
                         }
-                        logit_sums[0] += known.gradient[0];
-                        logit_sums[1] += known.gradient[1];
+                        if (through_logits) {
+                            add_multiples<kTiles>(plan.query, iteration.vectors + at, known.logit_gradient, gradient);
+                        }
+                        const float factor = factors_of(plan, t).logit;
+#pragma unroll
+                        for (int r = 0; r < 2; ++r) {
+                            logit_sums[r] = fmaf(factor, known.logit_gradient[r], logit_sums[r]);
+                            weight_sums[r] += known.weight_gradient[r];
+                        }
                     }
                     // A gradient that is not finite reaches only what is there.
 #pragma unroll
@@ -321,14 +333,19 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
 #pragma unroll
                         for (int r = 0; r < 4; ++r) gradient[n][r] = there[r / 2] ? gradient[n][r] : 0.0f;
                     }
-                    if (wants_logits && p.logits_per_sample) {
+                    if (wanted.input_weight && lane_column() == 0) {
+                        grad_input_weight.store(lane_row(), grad_input_weight.load(lane_row()) + weight_sums[0]);
+                        grad_input_weight.store(lane_row() + 8,
+                                                grad_input_weight.load(lane_row() + 8) + weight_sums[1]);
+                    }
+                    if (wanted.logits && p.logits_per_sample) {
 #pragma unroll
                         for (int r = 0; r < 2; ++r) {
                             if (rows.sample(r) >= p.batch || lane_column() != 0) continue;
                             const int64_t at = input_index(p, rows.sample(r), input) * p.outputs + output;
                             write_float(p.dtype, buffers.grad_logits, at, logit_sums[r]);
                         }
-                    } else if (wants_logits) {
+                    } else if (wanted.logits) {
                         const float sum = sum_over_rows(logit_sums[0] + logit_sums[1]);
                         if (lane_index() == 0) grad_logits.store(o, grad_logits.load(o) + sum);
                     }
@@ -336,30 +353,34 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
                         if (buffers.grad_votes) store_grad_votes<kTiles>(plan, buffers, rows, input, output, gradient);
                         continue;
                     }
-                    if (wants_x) {
+                    if (wanted.x) {
                         add_grad_x<kTiles>(plan, memory.part(lie.weight + o * output_floats, output_floats),
                                            memory.part(lie.grad_x, tile_floats), gradient);
                     }
-                    if (wants_weight) {
+                    if (wanted.weight) {
                         add_grad_weight<kTiles>(plan, memory.part(lie.x, tile_floats),
                                                 memory.part(lie.grad_weight + o * output_floats, output_floats),
                                                 gradient);
                     }
                 }
                 warp_sync();
-                if (by_product && wants_x) {
-                    store_grad_x(plan, buffers, memory.part(lie.grad_x, tile_floats), rows, input, first_output == 0,
-                                 last_block);
+                if (by_product && wanted.x) {
+                    store_rows(p, buffers.grad_x, plan.part_x, int(p.input_size), memory.part(lie.grad_x, tile_floats),
+                               plan.row_stride, rows, input, first_output == 0, last_block);
+                }
+                if (wanted.input_weight) {
+                    store_rows(p, buffers.grad_input_weight, plan.part_input_weight, 1, grad_input_weight, 1, rows,
+                               input, first_output == 0, last_block);
                 }
             }
             warp_sync();
-            for (int o = lane_index(); wants_logits && !p.logits_per_sample && o < outputs; o += kWarp) {
+            for (int o = lane_index(); wanted.logits && !p.logits_per_sample && o < outputs; o += kWarp) {
                 plan.part_logits[(item.tile_part * p.inputs + input) * p.outputs + first_output + o] =
                     grad_logits.load(o);
             }
         }
         warp_sync();
-        if (by_product && wants_weight) {
+        if (by_product && wanted.weight) {
             store_grad_weight<kTiles>(plan, buffers, memory.part(lie.grad_weight, outputs * output_floats),
                                       last_item_of(plan, forgotten(index)), first_output, outputs);
         }

@@ -1,9 +1,9 @@
 // The heavy part of an iteration: for every input of a chunk the votes, their logits, the softmax, and the weighted sum
-// of the votes. In backward the weights are the gradients of the logits, and the sum is the gradient of V.
+// of the votes. In backward the weights are the gradients of the logits, and the sum is that of the query.
 //
 // A warp has a tile of 16 samples and the outputs of a column block: at most 20 column tiles of 16 x 8, whose sums stay
 // in registers, as do the votes of one input for the first 16 of them; the others are made twice. Weights and x come
-// through shared memory (stage.cuh); the vectors V and a are read as fragments, 16 bytes per lane, from the first-level
+// through shared memory (stage.cuh); the vectors Q and a are read as fragments, 16 bytes per lane, from the first-level
 // cache: 10 KiB for 160 components. docs/kernels.md counts what that costs. The sums are added up over the warps that
 // share the tile, and leave the block as fragments, one set per chunk.
 #pragma once
@@ -230,13 +230,13 @@ CAPSROUTE_DEVICE void route_input(const Plan& plan, const Kept& kept, const Shar
         const bool there = input_is_there(p, rows.sample(r), input);
         takes_part[r] = there ? owned_outputs_there(p, rows.sample(r), kept.get(Kept::first_output), count) : 0;
     }
-    add_initial_logits<kOutputs>(p, rows, input, kept.get(Kept::first_output), takes_part, weights);
+    add_initial_logits<kOutputs>(plan, at.t, rows, input, kept.get(Kept::first_output), takes_part, weights);
     if constexpr (kOnline) {
         const Online online(exchange.online, warp_index(), kOwned);
         online_softmax<kTiles, kOutputs>(online, takes_part, count, weights, sums);
     } else if constexpr (kOverInputs) {
         coupling_over_inputs<kOutputs>(plan, at.t, rows, takes_part, kept.get(Kept::first_output), weights);
-    } else {
+    } else if (!p.coupling_given) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             if (all_outputs) {
@@ -253,7 +253,10 @@ CAPSROUTE_DEVICE void route_input(const Plan& plan, const Kept& kept, const Shar
             coupling_from<kOutputs>(known, r, takes_part[r], weights);
         }
     }
-    if constexpr (kBackward) {
+    if constexpr (!kBackward) {
+        multiply_by_input_weight<kOutputs>(p, rows, input, takes_part, weights);
+    } else {
+        multiply_by_input_weight<kOutputs>(p, rows, input, takes_part, along);
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             float mean = 0.0f;

@@ -2,12 +2,11 @@
 
 #include "plan.h"
 
-#include "storage.cuh"
+#include "elements.cuh"
+#include "numbers.cuh"
 
 namespace capsroute::cuda {
 namespace {
-
-constexpr int kThreadsOfPlain = 128;
 
 struct PlainParameters {
     PlainPlan plan;
@@ -17,49 +16,18 @@ struct PlainParameters {
     int64_t count;  // of elements
 };
 
-// Calls work(k) for every element, spread over the threads of the grid.
-template <class Work>
-CAPSROUTE_DEVICE void for_each_element(int64_t count, Work work) {
-    const int64_t threads = int64_t(block_count()) * thread_count();
-    for (int64_t k = int64_t(block_index()) * thread_count() + thread_index(); k < count; k += threads) work(k);
-}
-
 CAPSROUTE_DEVICE bool has_input(const RoutingProblem& p, int64_t b, int64_t i) {
     return !p.input_mask || p.input_mask[b * p.inputs + i];
 }
 CAPSROUTE_DEVICE bool has_output(const RoutingProblem& p, int64_t b, int64_t j) {
     return !p.output_mask || p.output_mask[b * p.outputs + j];
 }
-CAPSROUTE_DEVICE int64_t weight_at(const RoutingProblem& p, int64_t i, int64_t j, int64_t k, int64_t e) {
-    return (((i % p.weight_inputs) * p.outputs + j) * p.output_size + k) * p.input_size + e;
-}
-CAPSROUTE_DEVICE double x_at(const RoutingProblem& p, int64_t b, int64_t i, int64_t e) {
-    return read<double>(p.dtype, p.x, (b * p.inputs + i) * p.input_size + e);
-}
-
-CAPSROUTE_DEVICE double vote(const RoutingProblem& p, int64_t b, int64_t i, int64_t j, int64_t k) {
-    if (p.votes) {
-        return read<double>(
-            p.dtype, p.votes,
-            b * p.vote_strides[0] + i * p.vote_strides[1] + j * p.vote_strides[2] + k * p.vote_strides[3]);
-    }
-    double sum = 0;
-    for (int64_t e = 0; e < p.input_size; ++e) {
-        sum += read<double>(p.dtype, p.weight, weight_at(p, i, j, k, e)) * x_at(p, b, i, e);
-    }
-    return sum;
-}
-
-CAPSROUTE_DEVICE double vote_times(const RoutingProblem& p, const double* vectors, int64_t b, int64_t i, int64_t j) {
-    double sum = 0;
-    for (int64_t k = 0; k < p.output_size; ++k) {
-        sum += vote(p, b, i, j, k) * vectors[(b * p.outputs + j) * p.output_size + k];
-    }
-    return sum;
-}
-
 CAPSROUTE_DEVICE double bias_at(const RoutingProblem& p, int64_t j, int64_t k) {
     return p.bias ? read<double>(p.dtype, p.bias, j * p.output_size + k) : 0.0;
+}
+// Of an input that is there.
+CAPSROUTE_DEVICE double input_weight_at(const RoutingProblem& p, int64_t b, int64_t i) {
+    return p.input_weight ? read<double>(p.dtype, p.input_weight, b * p.inputs + i) : 1.0;
 }
 
 // Slices of the workspace for one iteration.
@@ -71,25 +39,29 @@ CAPSROUTE_DEVICE int64_t pairs(const RoutingProblem& p) {
 }
 
 // coupling = logits of iteration t, gradient = p where there is room for it; element (b, i, j).
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_logits(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const int64_t t = parameters.t, slot = parameters.plan.gradient ? t - 1 : 0;
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t j = at % p.outputs, i = at / p.outputs % p.inputs, b = at / p.outputs / p.inputs;
         if (!has_input(p, b, i) || !has_output(p, b, j)) return;
+        const double factor = logit_factor(p, t);  // where it is 0, an initial logit may be anything
         double logit = 0;
-        if (p.logits) logit = read<double>(p.dtype, p.logits, p.logits_per_sample ? at : i * p.outputs + j);
+        if (p.logits && factor != 0) {
+            logit = factor * read<double>(p.dtype, p.logits, p.logits_per_sample ? at : i * p.outputs + j);
+        }
         if (t > 1) logit += vote_times(p, parameters.plan.query + (t - 1) * capsules(p), b, i, j);
         parameters.plan.coupling[slot * pairs(p) + at] = logit;
         if (!parameters.plan.gradient) return;
         parameters.plan.gradient[slot * pairs(p) + at] =
-            vote_times(p, parameters.plan.slope + (t - 1) * capsules(p), b, i, j);
+            input_weight_at(p, b, i) * vote_times(p, parameters.plan.slope + (t - 1) * capsules(p), b, i, j);
     });
 }
 
-// Softmax in place, and gradient = c (p - sum of c p); element (b, i), or (b, j) for a softmax over inputs.
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+// Softmax in place, and gradient = c (p - sum of c p); only zeros for what is absent where the coupling is given.
+// Element (b, i), or (b, j) for a softmax over inputs.
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const bool over_inputs = p.softmax_over_inputs;
@@ -105,6 +77,14 @@ plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
         const auto there = [&](int64_t n) {
             return has_input(p, b, over_inputs ? n : other) && has_output(p, b, over_inputs ? other : n);
         };
+        if (p.coupling_given) {
+            for (int64_t n = 0; n < members; ++n) {
+                if (there(n)) continue;
+                c[place(n)] = 0;
+                if (gradient) gradient[place(n)] = 0;
+            }
+            return;
+        }
         double largest = p.leaky ? 0.0 : -1e308, sum = 0, mean = 0;
         for (int64_t n = 0; n < members; ++n) {
             if (there(n)) largest = fmax(largest, c[place(n)]);
@@ -130,34 +110,49 @@ plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
     });
 }
 
-// sums = sum over i of c times the votes; in backward sums += sum of dl times the votes. Element (b, j, k).
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+// sums = sum over i of w c times the votes; in backward the sum of dl times the votes, and what remains of the gradient
+// of the next query. Element (b, j, k).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_sums(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const bool backward = parameters.plan.gradient;
     const double* weights =
         backward ? parameters.plan.gradient + (parameters.t - 1) * pairs(p) : parameters.plan.coupling;
+    const double keep = backward && parameters.t < p.iterations ? query_keep(p, parameters.t) : 0.0;
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t k = at % p.output_size, j = at / p.output_size % p.outputs, b = at / p.output_size / p.outputs;
-        double sum = backward && parameters.t < p.iterations ? parameters.plan.sums[at] : 0.0;
+        double sum = keep != 0 ? keep * parameters.plan.sums[at] : 0.0;
         for (int64_t i = 0; i < p.inputs && has_output(p, b, j); ++i) {
-            if (has_input(p, b, i)) sum += weights[(b * p.inputs + i) * p.outputs + j] * vote(p, b, i, j, k);
+            if (!has_input(p, b, i)) continue;
+            const double weight = weights[(b * p.inputs + i) * p.outputs + j];
+            sum += (backward ? weight : weight * input_weight_at(p, b, i)) * vote_at<double>(p, b, i, j, k);
         }
         parameters.plan.sums[at] = sum;
     });
 }
 
-// |s|^2 of a capsule whose element k is s(k), and the factor of its squash.
+// The factors of the squash of a capsule whose element k is s(k).
 template <class Element>
-CAPSROUTE_DEVICE double squash_of(const RoutingProblem& p, Element s, double& squared) {
-    squared = 0;
+CAPSROUTE_DEVICE SquashFactors<double> squash_of(const RoutingProblem& p, int64_t t, Element s) {
+    if (!squashes(p, t)) return {1.0, 0.0};
+    double squared = 0;
     for (int64_t k = 0; k < p.output_size; ++k) squared += s(k) * s(k);
-    const double root = sqrt(squared + p.eps);
-    return root == 0 ? 0.0 : squared / (1 + squared) / root;
+    return squash_factors<SquashNumbers<double>>(p, squared);
 }
 
-// Squash, saved tensors, V of the next iteration; element (b, j).
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+// Q of the next iteration for one capsule, whose v has the elements v(k).
+template <class Element>
+CAPSROUTE_DEVICE void store_next_query(const PlainPlan& plan, int64_t t, int64_t first, Element v) {
+    const RoutingProblem& p = plan.problem;
+    const double keep = t > 1 ? query_keep(p, t) : 0.0, add = query_add(p, t);
+    for (int64_t k = 0; k < p.output_size; ++k) {
+        const double before = keep != 0 ? keep * plan.query[(t - 1) * capsules(p) + first + k] : 0.0;
+        plan.query[t * capsules(p) + first + k] = before + add * v(k);
+    }
+}
+
+// Squash, saved tensors, Q of the next iteration; element (b, j).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_step(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const int64_t t = parameters.t;
@@ -165,22 +160,21 @@ plain_step(CAPSROUTE_PARAMETER PlainParameters parameters) {
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t j = at % p.outputs, b = at / p.outputs, first = at * p.output_size;
         const double* sums = parameters.plan.sums + first;
-        double squared;
-        const double factor = squash_of(p, [&](int64_t k) { return sums[k] + bias_at(p, j, k); }, squared);
+        const auto s = [&](int64_t k) { return sums[k] + bias_at(p, j, k); };
+        const double factor = squash_of(p, t, s).factor;
+        const auto v = [&](int64_t k) { return has_output(p, b, j) ? factor * s(k) : 0.0; };
         for (int64_t k = 0; k < p.output_size; ++k) {
-            const double v = has_output(p, b, j) ? factor * (sums[k] + bias_at(p, j, k)) : 0.0;
-            const double before = t > 1 ? parameters.plan.query[(t - 1) * capsules(p) + first + k] : 0.0;
-            parameters.plan.query[t * capsules(p) + first + k] = before + v;
             if (parameters.forward.pre_squash) {
                 write<double>(type, parameters.forward.pre_squash, (t - 1) * capsules(p) + first + k, sums[k]);
             }
-            if (t == p.iterations) write<double>(p.dtype, parameters.forward.output, first + k, v);
+            if (t == p.iterations) write<double>(p.dtype, parameters.forward.output, first + k, v(k));
         }
+        if (t < p.iterations) store_next_query(parameters.plan, t, first, v);
     });
 }
 
-// V of all iterations from the saved s; element (b, j).
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+// Q of all iterations from the saved s; element (b, j).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_queries(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const DType type = p.dtype == DType::float64 ? DType::float64 : DType::float32;
@@ -191,19 +185,16 @@ plain_queries(CAPSROUTE_PARAMETER PlainParameters parameters) {
                 return read<double>(type, parameters.backward.pre_squash, (t - 1) * capsules(p) + first + k) +
                        bias_at(p, j, k);
             };
-            double squared;
-            const double factor = squash_of(p, s, squared);
-            for (int64_t k = 0; k < p.output_size; ++k) {
-                const double before = t > 1 ? parameters.plan.query[(t - 1) * capsules(p) + first + k] : 0.0;
-                parameters.plan.query[t * capsules(p) + first + k] =
-                    before + (has_output(p, b, j) ? factor * s(k) : 0.0);
-            }
+            const double factor = squash_of(p, t, s).factor;
+            const auto v = [&](int64_t k) { return has_output(p, b, j) ? factor * s(k) : 0.0; };
+            store_next_query(parameters.plan, t, first, v);
         }
     });
 }
 
-// a^t = squash'(s)^T gradient, the gradient being that of the output at t = T, else the sums; element (b, j).
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+// a^t = squash'(s)^T gradient, the gradient being that of the output at t = T, else what the
+// sums, the gradient of the next query, come to; element (b, j).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_slope(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const int64_t t = parameters.t;
@@ -216,18 +207,13 @@ plain_slope(CAPSROUTE_PARAMETER PlainParameters parameters) {
         };
         const auto gradient = [&](int64_t k) {
             return t == p.iterations ? read<double>(p.dtype, parameters.backward.grad_output, first + k)
-                                     : parameters.plan.sums[first + k];
+                                     : query_add(p, t) * parameters.plan.sums[first + k];
         };
-        double squared, along = 0;
-        const double factor = squash_of(p, s, squared);
+        const SquashFactors<double> squash = squash_of(p, t, s);
+        double along = 0;
         for (int64_t k = 0; k < p.output_size; ++k) along += s(k) * gradient(k);
-        const double under_root = squared + p.eps, root = sqrt(under_root);
-        double derivative = 0;  // of the factor, twice, with respect to |s|^2
-        if (root != 0) {
-            derivative = (2 / (1 + squared) - squared / under_root) / (1 + squared) / root;
-        }
         for (int64_t k = 0; k < p.output_size; ++k) {
-            const double a = factor * gradient(k) + derivative * along * s(k);
+            const double a = squash.factor * gradient(k) + squash.twice_derivative * along * s(k);
             parameters.plan.slope[(t - 1) * capsules(p) + first + k] = has_output(p, b, j) ? a : 0.0;
         }
     });
@@ -238,16 +224,17 @@ CAPSROUTE_DEVICE double vote_gradient(const PlainPlan& plan, int64_t b, int64_t 
     const RoutingProblem& p = plan.problem;
     if (!has_input(p, b, i) || !has_output(p, b, j)) return 0.0;
     const int64_t pair = (b * p.inputs + i) * p.outputs + j, capsule = (b * p.outputs + j) * p.output_size + k;
+    const double weight = input_weight_at(p, b, i);
     double sum = 0;
-    for (int64_t t = p.gradient == Gradient::last ? p.iterations : 1; t <= p.iterations; ++t) {
-        sum += plan.coupling[(t - 1) * pairs(p) + pair] * plan.slope[(t - 1) * capsules(p) + capsule];
-        if (p.gradient == Gradient::last || t == 1) continue;
+    for (int64_t t = first_iteration_of_votes(p); t <= p.iterations; ++t) {
+        sum += weight * plan.coupling[(t - 1) * pairs(p) + pair] * plan.slope[(t - 1) * capsules(p) + capsule];
+        if (!logits_carry_votes(p, t)) continue;
         sum += plan.gradient[(t - 1) * pairs(p) + pair] * plan.query[(t - 1) * capsules(p) + capsule];
     }
     return sum;
 }
 
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_grad_votes(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
@@ -257,7 +244,7 @@ plain_grad_votes(CAPSROUTE_PARAMETER PlainParameters parameters) {
     });
 }
 
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_grad_x(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
@@ -273,7 +260,7 @@ plain_grad_x(CAPSROUTE_PARAMETER PlainParameters parameters) {
     });
 }
 
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_grad_weight(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
@@ -282,19 +269,19 @@ plain_grad_weight(CAPSROUTE_PARAMETER PlainParameters parameters) {
         double sum = 0;
         for (int64_t i = at / p.input_size / p.output_size / p.outputs; i < p.inputs; i += p.weight_inputs) {
             for (int64_t b = 0; b < p.batch; ++b) {
-                if (has_input(p, b, i)) sum += vote_gradient(parameters.plan, b, i, j, k) * x_at(p, b, i, e);
+                if (has_input(p, b, i)) sum += vote_gradient(parameters.plan, b, i, j, k) * x_at<double>(p, b, i, e);
             }
         }
         write<double>(p.dtype, parameters.backward.grad_weight, at, sum);
     });
 }
 
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_grad_bias(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
         double sum = 0;
-        for (int64_t t = p.gradient == Gradient::last ? p.iterations : 1; t <= p.iterations; ++t) {
+        for (int64_t t = first_iteration(p); t <= p.iterations; ++t) {
             for (int64_t b = 0; b < p.batch; ++b) {
                 sum += parameters.plan.slope[((t - 1) * p.batch + b) * p.outputs * p.output_size + at];
             }
@@ -303,18 +290,37 @@ plain_grad_bias(CAPSROUTE_PARAMETER PlainParameters parameters) {
     });
 }
 
-CAPSROUTE_KERNEL(kThreadsOfPlain, 1)
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_grad_logits(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     for_each_element(parameters.count, [&](int64_t at) {
         double sum = 0;
-        for (int64_t t = p.gradient == Gradient::last ? p.iterations : 1; t <= p.iterations; ++t) {
+        for (int64_t t = first_iteration(p); t <= p.iterations; ++t) {
             const double* gradient = parameters.plan.gradient + (t - 1) * pairs(p);
+            double of_iteration = 0;
             for (int64_t b = 0; b < (p.logits_per_sample ? 1 : p.batch); ++b) {
-                sum += gradient[b * p.inputs * p.outputs + at];
+                of_iteration += gradient[b * p.inputs * p.outputs + at];
             }
+            sum += logit_factor(p, t) * of_iteration;
         }
         write<double>(p.dtype, parameters.backward.grad_logits, at, sum);
+    });
+}
+
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
+plain_grad_input_weight(CAPSROUTE_PARAMETER PlainParameters parameters) {
+    const RoutingProblem& p = parameters.plan.problem;
+    for_each_element(parameters.count, [&](int64_t at) {
+        const int64_t i = at % p.inputs, b = at / p.inputs;
+        double sum = 0;
+        for (int64_t t = first_iteration(p); t <= p.iterations && has_input(p, b, i); ++t) {
+            const double* coupling = parameters.plan.coupling + (t - 1) * pairs(p) + at * p.outputs;
+            const double* slope = parameters.plan.slope + (t - 1) * capsules(p);
+            for (int64_t j = 0; j < p.outputs; ++j) {
+                if (has_output(p, b, j)) sum += coupling[j] * vote_times(p, slope, b, i, j);
+            }
+        }
+        write<double>(p.dtype, parameters.backward.grad_input_weight, at, sum);
     });
 }
 
@@ -328,9 +334,8 @@ class Sequence {
     void add(void (*kernel)(PlainParameters), const char* name, int64_t count) {
         if (status_ != Status::ok || count == 0) return;
         parameters.count = count;
-        const int64_t blocks = divide_up(count, kThreadsOfPlain);
-        const Shape shape{int(smaller(blocks, int64_t{device_.multiprocessors} * 16)), kThreadsOfPlain, 0};
-        const Kernel described = kernel_of(kernel, name, kThreadsOfPlain, 1);
+        const Shape shape{blocks_of_elements(count, device_), kThreadsOfElements, 0};
+        const Kernel described = kernel_of(kernel, name, kThreadsOfElements, 1);
         int resident;
         status_ = resident_blocks(device_, described, shape, resident);
         if (status_ == Status::ok) {
@@ -354,7 +359,7 @@ int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace
     plan = {};
     plan.problem = problem;
     Arena arena(workspace);
-    plan.query = arena.take<double>(true, {T + 1, problem.batch, problem.outputs, problem.output_size});
+    plan.query = arena.take<double>(true, {T, problem.batch, problem.outputs, problem.output_size});
     plan.sums = arena.take<double>(true, {problem.batch, problem.outputs, problem.output_size});
     plan.coupling = arena.take<double>(true, {kept, problem.batch, problem.inputs, problem.outputs});
     plan.gradient = arena.take<double>(backward, {kept, problem.batch, problem.inputs, problem.outputs});
@@ -383,12 +388,12 @@ Status plain_backward(const PlainPlan& plan, const RoutingBackward& buffers, con
     Sequence sequence(plan, device, stream);
     sequence.parameters.backward = buffers;
     sequence.add(plain_queries, "plain_queries", p.batch * p.outputs);
-    for (int64_t t = p.iterations; t >= (p.gradient == Gradient::last ? p.iterations : 1); --t) {
+    for (int64_t t = p.iterations; t >= first_iteration(p); --t) {
         sequence.parameters.t = t;
         sequence.add(plain_slope, "plain_slope", p.batch * p.outputs);
         sequence.add(plain_logits, "plain_logits", p.batch * p.inputs * p.outputs);
         sequence.add(plain_softmax, "plain_softmax", rows);
-        if (t > 1 && p.gradient != Gradient::last) sequence.add(plain_sums, "plain_sums", p.batch * p.outputs * p.output_size);
+        if (t > first_iteration(p)) sequence.add(plain_sums, "plain_sums", p.batch * p.outputs * p.output_size);
     }
     const int64_t weights = p.weight_inputs * p.outputs * p.output_size * p.input_size;
     if (buffers.grad_votes) {
@@ -400,6 +405,9 @@ Status plain_backward(const PlainPlan& plan, const RoutingBackward& buffers, con
     if (buffers.grad_logits) {
         sequence.add(plain_grad_logits, "plain_grad_logits",
                      (p.logits_per_sample ? p.batch : 1) * p.inputs * p.outputs);
+    }
+    if (buffers.grad_input_weight) {
+        sequence.add(plain_grad_input_weight, "plain_grad_input_weight", p.batch * p.inputs);
     }
     return sequence.status();
 }

@@ -9,8 +9,9 @@ namespace capsroute::cuda {
 
 struct PlainPlan {
     RoutingProblem problem;
-    double* query;     // V^t for t = 0 .. T: [T + 1, B, J, D]; V^0 is not written
-    double* sums;      // s of the present iteration, and in backward the gradient of V: [B, J, D]
+    double*
+        query;  // Q^t for t = 1 .. T, the vectors that the votes are multiplied with: [T, B, J, D]; Q^1 is not written
+    double* sums;      // s of the present iteration, and in backward the gradient of Q: [B, J, D]
     double* coupling;  // c^t: [T, B, I, J]; forward: of the present iteration
     double* gradient;  // dl^t: [T, B, I, J]
     double* slope;     // a^t: [T, B, J, D]

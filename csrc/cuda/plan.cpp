@@ -158,7 +158,7 @@ bool choose_division(Plan& plan, const Device& device, Direction direction) {
 bool divide_last(Plan& plan, const Device& device, Wanted wanted) {
     const RoutingProblem& p = plan.problem;
     plan.weights = int(p.votes ? p.inputs : p.weight_inputs);
-    const auto bytes = [&](int outputs) { return LastMemory(plan, outputs, wanted.weight, wanted.logits).total * 4; };
+    const auto bytes = [&](int outputs) { return LastMemory(plan, outputs, wanted).total * 4; };
     plan.last_outputs = int(p.outputs);
     while (plan.last_outputs > 1 && bytes(plan.last_outputs) > kLastWarpBytes) {
         plan.last_outputs = divide_up(plan.last_outputs, 2);
@@ -198,6 +198,10 @@ int64_t plan_fused(const RoutingProblem& problem, const Device& device, Directio
     plan = {};
     plan.problem = problem;
     if (!fused_takes(problem)) return -int64_t(Status::no_kernel);
+    for (int t = 1; t <= kFactors; ++t) {
+        plan.factors[t - 1] = {float(logit_factor(problem, t)), float(query_keep(problem, t)),
+                               float(query_add(problem, t))};
+    }
     set_sizes(plan);
     if (!choose_division(plan, device, direction)) return -int64_t(Status::no_kernel);
     const bool backward = direction == Direction::backward, over_inputs = problem.softmax_over_inputs;
@@ -209,9 +213,9 @@ int64_t plan_fused(const RoutingProblem& problem, const Device& device, Directio
     plan.partial = arena.take<float>(plan.fusion != CudaFusion::cluster, {plan.chunks, tiles, width, kFragment});
     plan.partial_max = arena.take<float>(over_inputs && !backward, {plan.chunks, tiles, outputs, kRows});
     plan.partial_sum = arena.take<float>(over_inputs && !backward, {plan.chunks, tiles, outputs, kRows});
-    const bool shares = !over_inputs && (backward || sweeps(plan, direction));
-    plan.share =
-        arena.take<float>(shares, {backward && problem.gradient != Gradient::last ? T : 1, problem.batch, problem.inputs, 4});
+    const bool shares = has_shares(problem) && (backward || sweeps(plan, direction));
+    plan.share = arena.take<float>(
+        shares, {backward && problem.gradient != Gradient::last ? T : 1, problem.batch, problem.inputs, 4});
     plan.slope = arena.take<float>(backward, {T, tiles, width, kFragment});
     plan.carried = arena.take<float>(backward, {tiles, width, kFragment});
     plan.mean = arena.take<float>(backward && over_inputs, {T, tiles, outputs, kRows});
@@ -220,8 +224,9 @@ int64_t plan_fused(const RoutingProblem& problem, const Device& device, Directio
         wanted.weight && parts > 1, {parts, problem.weight_inputs, outputs, problem.output_size, problem.input_size});
     plan.part_logits =
         arena.take<float>(wanted.logits && !problem.logits_per_sample, {plan.tile_parts, problem.inputs, outputs});
-    const bool x_in_parts = wanted.x && problem.dtype != DType::float32 && plan.last_outputs < outputs;
-    plan.part_x = arena.take<float>(x_in_parts, {problem.batch, problem.inputs, problem.input_size});
+    const bool in_parts = problem.dtype != DType::float32 && plan.last_outputs < outputs;
+    plan.part_input_weight = arena.take<float>(in_parts && wanted.input_weight, {problem.batch, problem.inputs});
+    plan.part_x = arena.take<float>(in_parts && wanted.x, {problem.batch, problem.inputs, problem.input_size});
     return arena.bytes();
 }
 

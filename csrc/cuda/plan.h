@@ -2,6 +2,7 @@
 // launchers and the kernels alike.
 #pragma once
 
+#include "../options.h"
 #include "../problem.h"
 #include "host.h"
 
@@ -51,10 +52,20 @@ CAPSROUTE_BOTH constexpr int padded_stride(int floats) {
 
 enum class Direction { forward, backward };
 
+// What the options come to in an iteration, see csrc/options.h: the factor of the initial logits, and how the next
+// query follows from the present one and v.
+struct Factors {
+    float logit;
+    float keep;
+    float add;
+};
+constexpr int kFactors = kTemperatures + 1;  // later iterations have those of the last
+
 // "Fragments" are [.., column tiles, 32, 4] floats: the 4 elements of a 16 x 8 tile that each lane of a warp holds, so
 // that a warp moves a tile by one access of 16 bytes per lane. Rows past the batch and columns past D are zeros.
 struct Plan {
     RoutingProblem problem;
+    Factors factors[kFactors];  // of iterations 1, 2, ...
     CudaFusion fusion;
     int cluster;       // blocks of a cluster; 1 = a block is alone, and meets nobody
     int blocks;        // of the grid of the passes
@@ -89,9 +100,8 @@ struct Plan {
     int exchange_floats;
     int online_floats;  // softmax over inputs: largest logits and sums of each thread
 
-    float*
-        query;  // V^{t-1} for t = 1 .. T, but nothing at t = 1; forward: the present one; fragments [.., tiles, width]
-    float* partial;      // fragments [chunks, tiles, width]; null where it stays in shared memory
+    float* query;    // Q^t for t = 1 .. T, but nothing at t = 1; forward: the present one; fragments [.., tiles, width]
+    float* partial;  // fragments [chunks, tiles, width]; null where it stays in shared memory
     float* partial_max;  // [chunks, tiles, J, 16]; softmax over inputs: largest logit and sum of a chunk
     float* partial_sum;
     float* share;  // [.., B, I, 4]; softmax over outputs: largest logit, 1 / sum, and sum of c p (backward)
@@ -99,7 +109,7 @@ struct Plan {
     const float* normaliser;  // [T, B, 2, J] as saved by forward; backward with softmax over inputs
 
     float* slope;    // a^t for t = 1 .. T: fragments [T, tiles, width]
-    float* carried;  // A: fragments [tiles, width]
+    float* carried;  // gradient of the query: fragments [tiles, width]
     float* mean;     // [T, tiles, J, 16]; softmax over inputs: sum over i of c p
 
     // The last pass: every warp takes a weight and a share of the (input, tile) pairs that use it.
@@ -112,9 +122,10 @@ struct Plan {
     int last_warps;    // of a block
     int last_blocks;
     int last_shared_bytes;
-    float* part_weight;  // [repeat_parts * tile_parts, I_w, J, D, d]; null with one part
-    float* part_logits;  // [tile_parts, I, J]; only for logits [I, J]
-    float* part_x;       // [B, I, d]; sums over column blocks; null where grad_x serves
+    float* part_weight;        // [repeat_parts * tile_parts, I_w, J, D, d]; null with one part
+    float* part_logits;        // [tile_parts, I, J]; only for logits [I, J]
+    float* part_x;             // [B, I, d]; sums over blocks of outputs; null where grad_x serves
+    float* part_input_weight;  // [B, I]; likewise
 };
 
 // Which gradients a backward call wants; for forward all are false.
@@ -122,7 +133,13 @@ struct Wanted {
     bool x = false;
     bool weight = false;
     bool logits = false;
+    bool input_weight = false;
 };
+
+CAPSROUTE_BOTH inline Wanted wanted_of(const RoutingBackward& buffers) {
+    return {buffers.grad_x != nullptr, buffers.grad_weight != nullptr, buffers.grad_logits != nullptr,
+            buffers.grad_input_weight != nullptr};
+}
 
 // Whether the fused kernels take this problem, on any device.
 bool fused_takes(const RoutingProblem& problem);
@@ -132,7 +149,11 @@ bool fused_takes(const RoutingProblem& problem);
 int64_t plan_fused(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
                    void* workspace, Plan& plan);
 
-// Where iteration t finds its vectors: the first fragment of V^{t-1} among the queries and of a^t among the slopes, and
+CAPSROUTE_BOTH inline const Factors& factors_of(const Plan& plan, int t) {
+    return plan.factors[smaller(t, kFactors) - 1];
+}
+
+// Where iteration t finds its vectors: the first fragment of Q^t among the queries and of a^t among the slopes, and
 // its place among the shares.
 struct Iteration {
     int t;
@@ -149,15 +170,15 @@ CAPSROUTE_BOTH inline Iteration iteration_of(const Plan& plan, Direction directi
 // Phases of the persistent kernels, three to an iteration.
 enum Phase : int { kSweep = 0, kPass = 1, kStep = 2 };
 
-// Whether iteration t has equal couplings: nothing tells the outputs apart yet.
-CAPSROUTE_BOTH inline bool is_uniform(const RoutingProblem& problem, int64_t t) {
-    return t == 1 && !problem.logits;
+// Is there a softmax over the outputs of each input?
+CAPSROUTE_BOTH inline bool has_shares(const RoutingProblem& problem) {
+    return !problem.softmax_over_inputs && !problem.coupling_given;
 }
 
 // A sweep finds largest logits and sums over the outputs where no warp sees all outputs of an input.
 CAPSROUTE_BOTH inline bool forward_phase_exists(const Plan& plan, int t, int phase) {
     if (phase != kSweep) return true;
-    return !plan.problem.softmax_over_inputs && plan.column_blocks > 1 && !is_uniform(plan.problem, t);
+    return has_shares(plan.problem) && plan.column_blocks > 1 && !is_uniform(plan.problem, t);
 }
 
 // In backward the passes run for t = T .. 2; a sweep finds what the last pass needs of iterations without a pass.
@@ -165,7 +186,7 @@ CAPSROUTE_BOTH inline bool backward_phase_exists(const Plan& plan, int t, int ph
     const RoutingProblem& p = plan.problem;
     const bool has_pass = p.gradient != Gradient::last && t >= 2;
     if (phase != kSweep) return has_pass;
-    if (p.softmax_over_inputs || is_uniform(p, t)) return false;
+    if (!has_shares(p) || is_uniform(p, t)) return false;
     return has_pass ? plan.column_blocks > 1 : p.gradient != Gradient::last || t == int(p.iterations);
 }
 

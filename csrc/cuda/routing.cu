@@ -16,10 +16,6 @@ struct Choice {
     PlainPlan plain;
 };
 
-Wanted wanted_of(const RoutingBackward& buffers) {
-    return {buffers.grad_x != nullptr, buffers.grad_weight != nullptr, buffers.grad_logits != nullptr};
-}
-
 // The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for.
 Choice choose(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
               void* workspace) {
@@ -81,7 +77,8 @@ Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& d
     Status status = launch_phases(device, backward_kernel_for(plan), stream, BackwardParameters{plan, buffers, 0, 0},
                                   1 + 3 * iterations, exists);
     const LastParameters parameters{plan, buffers};
-    if (status == Status::ok && (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits)) {
+    if (status == Status::ok && (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits ||
+                                 buffers.grad_input_weight)) {
         const Shape shape{plan.last_blocks, plan.last_warps * kWarp, plan.last_shared_bytes};
         status = launch_on(device, last_kernel_for(plan), shape, stream, parameters);
     }
@@ -150,14 +147,6 @@ Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackwar
         [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
             return cuda::plain_backward(plan, buffers, on, stream);
         });
-}
-
-int64_t routing_agreement_workspace_cuda(const RoutingProblem&, int) {
-    return -int64_t(Status::no_kernel);
-}
-
-Status routing_agreement_cuda(const RoutingProblem&, const RoutingAgreement&, int, void*) {
-    return Status::no_kernel;
 }
 
 Status cuda_usable(int index) {

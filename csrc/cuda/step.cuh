@@ -4,6 +4,7 @@
 // enough loads are under way, and the first warp adds their sums up in the order of the chunks.
 #pragma once
 
+#include "numbers.cuh"
 #include "pass.cuh"
 
 namespace capsroute::cuda {
@@ -158,38 +159,39 @@ CAPSROUTE_DEVICE int component_of(int n, int r) {
     return forgotten(n * kColumns + lane_column() + r % 2);
 }
 
-// Element (row, component) of output j of a tensor [B, J, D]; below zero where there is none.
-CAPSROUTE_DEVICE int64_t element_of(const RoutingProblem& problem, const Rows& rows, int output, int n, int r) {
-    const int component = component_of(n, r);
-    if (rows.sample(r / 2) >= int(problem.batch) || component >= int(problem.output_size)) return -1;
-    return output_index(problem, rows.sample(r / 2), output) * int(problem.output_size) + component;
+// Calls work(n, r, there, at) for the elements of an output of a tile in a tensor [B, J, D]: whether number r of column
+// tile n is there, and where. All addresses are two and a constant, so that they do not fill the registers.
+template <int kTiles, class Work>
+CAPSROUTE_DEVICE void for_elements(const RoutingProblem& problem, const Rows& rows, int output, Work work) {
+    const int size = int(problem.output_size), column = forgotten(lane_column());
+    const int64_t first[2] = {output_index(problem, rows.sample(0), output) * size + column,
+                              output_index(problem, rows.sample(1), output) * size + column};
+#pragma unroll
+    for (int n = 0; n < kTiles; ++n) {
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+            const int component = n * kColumns + r % 2;
+            const bool there = component < size - column && rows.sample(r / 2) < int(problem.batch);
+            work(n, r, there, first[r / 2] + component);
+        }
+    }
 }
 
 // Reads an output of a tile from a tensor [B, J, D], zeros where there is none.
 template <int kTiles>
 CAPSROUTE_DEVICE void read_output(const RoutingProblem& problem, DType dtype, const void* from, const Rows& rows,
                                   int output, float (&v)[kTiles][4]) {
-#pragma unroll
-    for (int n = 0; n < kTiles; ++n) {
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            const int64_t at = element_of(problem, rows, output, n, r);
-            v[n][r] = at >= 0 ? read_float(dtype, from, at) : 0.0f;
-        }
-    }
+    for_elements<kTiles>(problem, rows, output, [&](int n, int r, bool there, int64_t at) {
+        v[n][r] = there ? read_float(dtype, from, at) : 0.0f;
+    });
 }
 
 template <int kTiles>
 CAPSROUTE_DEVICE void write_output(const RoutingProblem& problem, DType dtype, void* to, const Rows& rows, int output,
                                    const float (&v)[kTiles][4]) {
-#pragma unroll
-    for (int n = 0; n < kTiles; ++n) {
-#pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            const int64_t at = element_of(problem, rows, output, n, r);
-            if (at >= 0) write_float(dtype, to, at, v[n][r]);
-        }
-    }
+    for_elements<kTiles>(problem, rows, output, [&](int n, int r, bool there, int64_t at) {
+        if (there) write_float(dtype, to, at, v[n][r]);
+    });
 }
 
 // s + bias in place of s, and |s + bias|^2 of both rows.
@@ -212,23 +214,32 @@ CAPSROUTE_DEVICE void add_bias(const RoutingProblem& problem, const Rows& rows, 
     squared[1] = sum_over_columns(squared[1]);
 }
 
-// |s|^2 -> |s|^2 / (1 + |s|^2) / sqrt(|s|^2 + eps), 0 where the root is 0.
-CAPSROUTE_DEVICE float squash_factor(float squared, float eps) {
-    return squared / (1.0f + squared) * reciprocal_or_zero(sqrtf(squared + eps));
+// The squash of both rows in iteration t. All lanes of a warp call it: in each row one finds the factors of the upper
+// row and the others those of the lower, so that the code stands here once.
+CAPSROUTE_DEVICE SquashFactors<float> squash_of_rows(const RoutingProblem& problem, int t, const float (&squared)[2]) {
+    if (!squashes(problem, t)) return {1.0f, 0.0f};
+    return squash_factors<SquashNumbers<float>>(problem, lane_column() == 0 ? squared[0] : squared[1]);
+}
+CAPSROUTE_DEVICE float of_row(float number, int r) {
+    return shuffle_of_four(number, r);
 }
 
-// V of the next iteration, V + factor s, from the fragments `before` on (negative: V = 0) to those from `next` on;
-// backward repeats it bit for bit.
+// The query of iteration t + 1, from that of t in the fragments from `before` on and v = factor s, to the fragments
+// from `next` on; backward repeats it bit for bit.
 template <int kTiles>
-CAPSROUTE_DEVICE void next_query(float* query, int before, int next, const float (&s)[kTiles][4],
+CAPSROUTE_DEVICE void next_query(const Plan& plan, int t, int before, int next, const float (&s)[kTiles][4],
                                  const float (&factor)[2], const bool (&there)[2]) {
+    const Factors& by = factors_of(plan, t);
+    const bool keeps = t > 1 && by.keep != 0;
+    const float upper = by.add * factor[0], lower = by.add * factor[1];
 #pragma unroll
     for (int n = 0; n < kTiles; ++n) {
-        const float4 old = before >= 0 ? load_fragment(query, before + n) : make_float4(0, 0, 0, 0);
-        const float v[4] = {
-            there[0] ? fmaf(factor[0], s[n][0], old.x) : 0.0f, there[0] ? fmaf(factor[0], s[n][1], old.y) : 0.0f,
-            there[1] ? fmaf(factor[1], s[n][2], old.z) : 0.0f, there[1] ? fmaf(factor[1], s[n][3], old.w) : 0.0f};
-        store_fragment(query, next + n, v);
+        const float4 old = keeps ? load_fragment(plan.query, before + n) : make_float4(0, 0, 0, 0);
+        const float next_of[4] = {there[0] ? fmaf(upper, s[n][0], by.keep * old.x) : 0.0f,
+                                  there[0] ? fmaf(upper, s[n][1], by.keep * old.y) : 0.0f,
+                                  there[1] ? fmaf(lower, s[n][2], by.keep * old.z) : 0.0f,
+                                  there[1] ? fmaf(lower, s[n][3], by.keep * old.w) : 0.0f};
+        store_fragment(plan.query, next + n, next_of);
     }
 }
 
@@ -268,10 +279,10 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
         }
         float squared[2];
         add_bias<kTiles>(p, rows, output, total.s, squared);
-        const float factor[2] = {squash_factor(squared[0], float(p.eps)), squash_factor(squared[1], float(p.eps))};
+        const float own = squash_of_rows(p, t, squared).factor, factor[2] = {of_row(own, 0), of_row(own, 1)};
         if (t < p.iterations) {
             const int at = rows.tile * plan.width + output * kTiles;
-            next_query<kTiles>(plan.query, t == 1 ? -1 : at, at, total.s, factor, there);
+            next_query<kTiles>(plan, t, at, at, total.s, factor, there);
             return;
         }
 #pragma unroll
@@ -303,16 +314,13 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
 #pragma unroll
         for (int r = 0; r < 4; ++r) along[r / 2] += s[n][r] * gradient[n][r];
     }
+    const SquashFactors<float> squash = squash_of_rows(p, t, squared);
     float factor[2], s_factor[2], mean[2] = {0.0f, 0.0f};
     bool there[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-        // v = f s with f = g h, g = n / (1 + n), h = (n + eps)^(-1/2), n = |s|^2, so dv = f ds + 2 f'(n) (s . ds) s.
-        const float under_root = squared[r] + float(p.eps);
-        const float h = reciprocal_or_zero(sqrtf(under_root)), inverse = 1.0f / (1.0f + squared[r]);
-        const float ratio = squared[r] / (under_root != 0 ? under_root : 1.0f);
-        factor[r] = squared[r] * inverse * h;
-        s_factor[r] = inverse * h * (inverse + inverse - ratio) * sum_over_columns(along[r]);
+        factor[r] = of_row(squash.factor, r);
+        s_factor[r] = of_row(squash.twice_derivative, r) * sum_over_columns(along[r]);
         there[r] = output_is_there(p, rows.sample(r), output);
     }
     const int slope = iteration_of(plan, Direction::backward, t).vectors + rows.tile * plan.width + output * kTiles;
@@ -335,7 +343,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
     }
 }
 
-// V of all iterations from the saved s, and a of the last iteration, by all warps of the grid.
+// The queries of all iterations from the saved s, and a of the last iteration, by all warps of the grid.
 template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward& buffers) {
     const RoutingProblem& p = plan.problem;
@@ -356,32 +364,31 @@ CAPSROUTE_DEVICE void run_backward_start(const Plan& plan, const RoutingBackward
                 static_cast<const float*>(buffers.pre_squash) + (t - 1) * p.batch * p.outputs * p.output_size;
             read_output<kTiles>(p, DType::float32, saved, rows, output, v);
             add_bias<kTiles>(p, rows, output, v, squared);
-            const float factor[2] = {squash_factor(squared[0], float(p.eps)), squash_factor(squared[1], float(p.eps))};
+            const float own = squash_of_rows(p, int(t), squared).factor, factor[2] = {of_row(own, 0), of_row(own, 1)};
             const int before = iteration_of(plan, Direction::backward, int(t)).vectors;
             const int next = iteration_of(plan, Direction::backward, int(t) + 1).vectors;
-            next_query<kTiles>(plan.query, t == 1 ? -1 : before + at, next + at, v, factor, there);
+            next_query<kTiles>(plan, int(t), before + at, next + at, v, factor, there);
         }
         read_output<kTiles>(p, p.dtype, buffers.grad_output, rows, output, v);
         squash_backward<kTiles, kOverInputs>(plan, buffers, int(p.iterations), rows, output, v);
     }
 }
 
-// Adds the gradient of V^{t-1} to what later iterations asked of v^{t-1}, and goes through its squash.
+// Adds to the gradient of the query of iteration t what later iterations ask of it, and goes on to v^{t-1} and through
+// its squash.
 template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void run_backward_step(const Plan& plan, const RoutingBackward& buffers, int t,
                                         const Exchange& exchange) {
     for_each_total<kTiles, false>(plan, exchange, [&](const Rows& rows, int output, Total<kTiles>& total) {
         const int at = rows.tile * plan.width + output * kTiles;
+        const float keep = factors_of(plan, t).keep, add = factors_of(plan, t - 1).add;
 #pragma unroll
         for (int n = 0; n < kTiles; ++n) {
-            if (t < plan.problem.iterations) {
-                const float4 before = load_fragment(plan.carried, at + n);
-                total.s[n][0] += before.x;
-                total.s[n][1] += before.y;
-                total.s[n][2] += before.z;
-                total.s[n][3] += before.w;
-            }
+            if (t < plan.problem.iterations && keep != 0)
+                total.add(n, load_fragment(plan.carried, at + n), {keep, keep});
             store_fragment(plan.carried, at + n, total.s[n]);
+#pragma unroll
+            for (int r = 0; r < 4; ++r) total.s[n][r] *= add;
         }
         squash_backward<kTiles, kOverInputs>(plan, buffers, t - 1, rows, output, total.s);
     });

@@ -40,6 +40,9 @@ CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const Iteration& at, int index
         const bool busy = rows.tile < plan.tiles && own < inputs;
         const bool there[2] = {busy && input_is_there(p, rows.sample(0), input),
                                busy && input_is_there(p, rows.sample(1), input)};
+        const float weight_of_input[2] = {input_weight_of(p, rows.sample(0), input, there[0]),
+                                          input_weight_of(p, rows.sample(1), input, there[1])};
+        const float factor = factors_of(plan, at.t).logit;
         RunningSoftmax softmax[2];
         softmax[0].start(p.leaky);
         softmax[1].start(p.leaky);
@@ -69,7 +72,8 @@ CAPSROUTE_DEVICE void run_sweep(const Plan& plan, const Iteration& at, int index
 #pragma unroll
                 for (int r = 0; r < 2; ++r) {
                     if (!there[r] || !output_is_there(p, rows.sample(r), output)) continue;
-                    softmax[r].add(logit[r] + initial_logit(p, rows.sample(r), input, output), along[r]);
+                    softmax[r].add(logit[r] + initial_logit(p, factor, rows.sample(r), input, output),
+                                   along[r] * weight_of_input[r]);
                 }
             }
         }

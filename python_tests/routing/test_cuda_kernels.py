@@ -9,15 +9,17 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import reference, testing
+from capsroute import ops, reference, testing
+from capsroute.options import RoutingOptions
 
 from .. import kernels
-from .cases import Case, evaluate, option_cases, votes_of
+from .cases import Case, coupling_cases, evaluate, option_cases, votes_of
 from .compare import DTYPES, assert_bitwise_equal, assert_matches_reference, fused
 
 kernels.require()
 HALF_AND_SINGLE = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 FUSION = pytest.mark.parametrize("fusion", ["grid", "cluster", "launches"])
+CASES = pytest.mark.parametrize("case", [*option_cases(), *coupling_cases()], ids=str)
 ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 # Outputs that a warp of the fused kernels holds, by the largest D of an instantiation: plan.h.
 OUTPUTS_PER_WARP = {8: 16, 16: 10, 32: 5, 64: 2}
@@ -38,7 +40,7 @@ def check(case: Case, dtype: torch.dtype, entry: str = "dynamic_routing") -> Non
     assert_matches_reference(arguments(case, entry, dtype), case.options(), case.output_gradient(dtype))
 
 
-@pytest.mark.parametrize("case", option_cases(), ids=str)
+@CASES
 @HALF_AND_SINGLE
 @FUSION
 def test_options_in_each_fusion(case: Case, dtype: torch.dtype, fusion: str, cuda_backend: str) -> None:
@@ -47,7 +49,7 @@ def test_options_in_each_fusion(case: Case, dtype: torch.dtype, fusion: str, cud
         check(case, dtype)
 
 
-@pytest.mark.parametrize("case", option_cases(), ids=str)
+@CASES
 @FUSION
 def test_votes_in_each_fusion(case: Case, fusion: str, cuda_backend: str) -> None:
     require_fusion(fusion, cuda_backend)
@@ -55,12 +57,35 @@ def test_votes_in_each_fusion(case: Case, fusion: str, cuda_backend: str) -> Non
         check(case, torch.float32, "route_votes")
 
 
-@pytest.mark.parametrize("case", option_cases(), ids=str)
+@CASES
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @ENTRY
 def test_options_in_the_plain_kernel(case: Case, dtype: torch.dtype, entry: str, cuda_backend: str) -> None:
     with testing.cuda_kernel("plain"):
         check(case, dtype, entry)
+
+
+AGREEMENT_CASES = [Case((17, 6, 8, 10, 16)), Case((3, 6, 3, 7, 65), weights="half"), Case((33, 4, 1, 1, 2))]
+
+
+@pytest.mark.parametrize("case", AGREEMENT_CASES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@ENTRY
+def test_agreement(case: Case, dtype: torch.dtype, entry: str, cuda_backend: str) -> None:
+    """The products of the votes with given vectors; votes of any strides."""
+    sources = list(arguments(case, entry, dtype).values())
+    votes = votes_of(case.tensors(dtype))["votes"].double()
+    if entry == "route_votes":
+        sources = [sources[0].permute(3, 0, 2, 1).contiguous().permute(1, 3, 2, 0)]
+        assert not sources[0].is_contiguous()
+    else:
+        votes = reference.prediction_vectors(*(source.double() for source in sources))
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    query = case.output_gradient(exact)
+    found = ops.agreement(entry, sources, query, RoutingOptions(backend=cuda_backend))
+    truth = torch.einsum("bijp,bjp->bij", votes, query.double())
+    assert found.dtype == exact
+    assert (found.double() - truth).abs().max() <= (1e-13 if exact == torch.float64 else 1e-6) * truth.abs().max()
 
 
 def instantiation_edges() -> list[Case]:

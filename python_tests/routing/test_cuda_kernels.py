@@ -129,7 +129,11 @@ FUSION_CASES = [
     Case((37, 33, 5, 7, 12), iterations=4, bias=True, logits="sample"),
     Case((17, 20, 8, 23, 16), softmax="inputs", input_mask=True, output_mask=True),
     Case((5, 24, 16, 9, 33), softmax="leaky", weights="half", gradient="last"),
-]
+    Case(
+        (17, 20, 8, 23, 16), logits="shared", input_weight=True, gradient="detached_votes", squash="exponential",
+        temperature="falling", factor=0.6,
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", FUSION_CASES, ids=str)
@@ -163,11 +167,11 @@ def test_runs_are_bit_identical(case: Case, chosen: tuple[str, str], dtype: torc
 
 @ENTRY
 @pytest.mark.parametrize("softmax", ["outputs", "inputs"])
-@pytest.mark.parametrize("gradient", ["all", "last"])
+@pytest.mark.parametrize("gradient", ["all", "last", "detached_votes"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_each_gradient_alone(entry: str, softmax: str, gradient: str, dtype: torch.dtype, cuda_backend: str) -> None:
     """Barriers and buffers depend on which gradients are wanted."""
-    case = Case((18, 7, 5, 11, 12), softmax=softmax, gradient=gradient, logits="shared", bias=True)
+    case = Case((18, 7, 5, 11, 12), softmax=softmax, gradient=gradient, logits="shared", bias=True, input_weight=True)
     tensors, grad = arguments(case, entry, dtype), case.output_gradient(dtype)
     with testing.cuda_kernel("fused"):
         everything = fused(tensors, case.options(), grad)
@@ -178,6 +182,58 @@ def test_each_gradient_alone(entry: str, softmax: str, gradient: str, dtype: tor
             torch.testing.assert_close(
                 alone, everything[name], rtol=1e-5 if dtype == torch.float32 else 2e-2, atol=1e-5
             )
+
+
+OPTION_EDGES = [
+    # Outputs of more than one block of the last pass, which add to the same gradient of the input weights.
+    Case((18, 5, 16, 23, 16), input_weight=True, input_mask=True),
+    Case((18, 5, 16, 23, 16), input_weight=True, softmax="inputs", gradient="detached_votes", bias=True),
+    # Outputs of more than one warp: an input weight makes the first iteration need its sums.
+    Case((17, 6, 4, 21, 12), input_weight=True, iterations=1, softmax="leaky"),
+    Case((17, 6, 4, 21, 12), given=True, logits="sample", input_weight=True, iterations=1, output_mask=True),
+    Case((17, 6, 4, 21, 12), logits="shared", update="replace", temperature="falling", squash="clamped"),
+    # More iterations than there are factors.
+    Case((4, 5, 3, 4, 5), logits="shared", update="replace", temperature="low", iterations=36),
+]
+
+
+@pytest.mark.parametrize("case", OPTION_EDGES, ids=str)
+@HALF_AND_SINGLE
+@FUSION
+@ENTRY
+def test_edges_of_options(case: Case, dtype: torch.dtype, fusion: str, entry: str, cuda_backend: str) -> None:
+    require_fusion(fusion, cuda_backend)
+    with testing.cuda_kernel("fused", fusion):
+        check(case, dtype, entry)
+
+
+@pytest.mark.parametrize("chosen", ["plain", "fused"])
+@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
+@pytest.mark.parametrize("outputs", [5, 21])
+@ENTRY
+def test_weights_of_absent_inputs_are_never_used(
+    chosen: str, softmax: str, outputs: int, entry: str, cuda_backend: str
+) -> None:
+    case = Case((17, 6, 4, outputs, 12), softmax=softmax, input_weight=True, input_mask=True)
+    clean, grad = arguments(case, entry, torch.float32), case.output_gradient(torch.float32)
+    absent = ~clean["input_mask"]
+    poisoned = {**clean, "input_weight": clean["input_weight"].masked_fill(absent, torch.nan)}
+    with testing.cuda_kernel(chosen):
+        expected, found = fused(clean, case.options(), grad), fused(poisoned, case.options(), grad)
+    assert_bitwise_equal(found, expected)
+    assert (found["input_weight"][absent] == 0).all()
+
+
+@pytest.mark.parametrize("chosen", ["plain", "fused"])
+def test_initial_logits_that_are_replaced_are_never_used(chosen: str, cuda_backend: str) -> None:
+    """From the second iteration on, infinite ones included; in the first they say that an output gets nothing."""
+    case = Case((17, 6, 4, 11, 12), logits="sample", update="replace")
+    tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
+    shut = {**tensors, "logits": tensors["logits"].clone()}
+    shut["logits"][:, :, 3] = -torch.inf
+    shut["logits"][:, :, 7] = -torch.inf
+    with testing.cuda_kernel(chosen):
+        assert_matches_reference(shut, case.options(), grad)
 
 
 def test_backward_keeps_the_kernel_of_its_forward(cuda_backend: str) -> None:

@@ -11,7 +11,7 @@ from capsroute.bench.shapes import SHAPES, Shape
 from capsroute.options import RoutingOptions
 
 from .. import kernels
-from .cases import Case, option_cases, votes_of
+from .cases import Case, coupling_cases, option_cases, votes_of
 from .compare import assert_bitwise_equal, assert_matches_reference, fused
 
 kernels.require("cuda_emulated")
@@ -20,13 +20,21 @@ CHOSEN = pytest.mark.parametrize(
     "chosen", [("plain", "automatic"), ("fused", "grid"), ("fused", "cluster"), ("fused", "launches")], ids="-".join
 )
 ORDERS = [("reverse", 0), ("shuffled", 1), ("shuffled", 2)]
-CASES = [
-    *option_cases()[::4],
-    Case((4, 60, 8, 33, 12), weights="shared"),
+PLAIN_CASES = [
     Case((33, 40, 8, 10, 16)),
     Case((17, 12, 5, 23, 12), softmax="inputs", bias=True, logits="sample"),
     Case((17, 6, 16, 5, 40), softmax="leaky", weights="half", gradient="last", input_mask=True, output_mask=True),
 ]
+CASES = [
+    *option_cases()[::4],
+    Case((4, 60, 8, 33, 12), weights="shared"),
+    *PLAIN_CASES,
+    Case(
+        (17, 6, 16, 23, 16), logits="sample", input_weight=True, gradient="detached_votes", squash="power",
+        temperature="falling",
+    ),
+    coupling_cases()[3],
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +92,7 @@ def test_divisions_of_the_work(multiprocessors: int, case: Case, fusion: str, en
 
 @pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, 100, 120])
 @pytest.mark.parametrize("multiprocessors", [2, 3, 4])
-@pytest.mark.parametrize("case", CASES[-3:], ids=str)
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_architectures(architecture: int, multiprocessors: int, case: Case, dtype: torch.dtype) -> None:
     """With and without matrix instructions, clusters and much shared memory; as the launchers choose."""
@@ -96,7 +104,7 @@ def test_architectures(architecture: int, multiprocessors: int, case: Case, dtyp
 @pytest.mark.parametrize("fusion", ["grid", "launches"])
 @pytest.mark.parametrize("multiprocessors", [2, 3, 4])
 def test_fusions_on_each_architecture(architecture: int, fusion: str, multiprocessors: int) -> None:
-    case = CASES[-3]
+    case = PLAIN_CASES[0]
     with (
         testing.emulated_device(architecture=architecture, multiprocessors=multiprocessors),
         testing.cuda_kernel("fused", fusion),
@@ -128,7 +136,7 @@ def test_blocks_that_share_outputs_need_clusters(architecture: int, runs: bool) 
 
 
 def test_matrix_instructions_are_taken_where_there_are_any() -> None:
-    tensors = CASES[-3].tensors(torch.float32)
+    tensors = PLAIN_CASES[0].tensors(torch.float32)
     for architecture, expected in ((75, False), (80, True), (90, True)):
         with testing.emulated_device(architecture=architecture), testing.cuda_kernel("fused"):
             before = backends.emulated().counters()
@@ -140,7 +148,7 @@ def test_matrix_instructions_are_taken_where_there_are_any() -> None:
 
 
 def test_one_launch_where_the_passes_are_fused() -> None:
-    tensors = CASES[-3].tensors(torch.float32)
+    tensors = PLAIN_CASES[0].tensors(torch.float32)
     launches = {}
     for fusion in ("grid", "cluster", "launches"):
         with testing.cuda_kernel("fused", fusion):
@@ -165,7 +173,7 @@ def test_a_broken_rule_is_an_error_that_tells_which(at_launch: bool, texts: list
         backends.emulated().break_rule(at_launch)
     for text in texts:
         assert text in str(caught.value)
-    case = CASES[-3]
+    case = PLAIN_CASES[0]
     assert_matches_reference(case.tensors(torch.float32), case.options(), case.output_gradient(torch.float32))
 
 

@@ -1,6 +1,6 @@
 """Time two checkouts of capsroute beside each other, both built in place: did a change make anything slower?
 
-    python scripts/side_by_side.py BEFORE AFTER --rounds 7 --json side-by-side.json
+    python scripts/side_by_side.py BEFORE AFTER --rounds 7 --json side-by-side.json --table side-by-side.md
 
 Each round starts one process for either checkout, the first of them by turns, which times all shapes. What is compared
 is the median over the rounds of each process's median: processes differ more than calls.
@@ -41,15 +41,22 @@ for shape in shapes.by_names(sys.argv[1].split(",")):
 print(json.dumps(found))
 """
 
+ENVIRONMENT = """
+import json, sys, torch
+from capsroute.bench import environment
+torch.set_num_threads(int(sys.argv[2]))
+print(json.dumps(environment.describe()))
+"""
 
-def measure(checkout: Path, shapes: str, threads: int) -> dict[str, float]:
-    """Seconds of each call, by a process of its own."""
+
+def child(program: str, checkout: Path, shapes: str, threads: int) -> dict[str, Any]:
+    """What a program prints in a checkout, in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
-    command = [sys.executable, "-c", CHILD, shapes, str(threads)]
+    command = [sys.executable, "-c", program, shapes, str(threads)]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{checkout}: {done.stderr.strip()}")
-    result: dict[str, float] = json.loads(done.stdout)
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
@@ -59,13 +66,25 @@ def commit(checkout: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def table(rows: list[dict[str, Any]], before: str, after: str) -> str:
-    """Markdown."""
-    lines = [f"| call | {before}, ms | {after}, ms | after / before |", "| --- | ---: | ---: | ---: |"]
-    for row in rows:
+def page(content: dict[str, Any]) -> str:
+    """Markdown of what the JSON file holds."""
+    environment, before, after = content["environment"], content["before"], content["after"]
+    lines = [
+        f"# Commit {after} beside {before}",
+        "",
+        "Written by `python scripts/side_by_side.py`, with a JSON file of the same name beside it.",
+        "",
+        f"{environment['date'][:10]}, {environment['processor']}, {content['threads']} of {environment['cores']} threads, "
+        f"torch {environment['torch']}, float32,",
+        f"`capsroute.dynamic_routing` of two checkouts by turns, medians of {content['rounds']} processes each.",
+        "",
+        "| call | before, ms | after, ms | after / before |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for row in content["rows"]:
         times = f"{1e3 * row['before']:.3g} | {1e3 * row['after']:.3g}"
         lines.append(f"| {row['call']} | {times} | {row['after'] / row['before']:.3f} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -76,7 +95,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shapes", default=SHAPES)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="where to write what was found")
+    parser.add_argument("--table", type=Path, help="where to write the page")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {args.rounds}")
@@ -85,7 +105,7 @@ def main() -> None:
     for number in range(args.rounds):
         order = (args.before, args.after) if number % 2 == 0 else (args.after, args.before)
         for checkout in order:
-            found[checkout].append(measure(checkout, args.shapes, args.threads))
+            found[checkout].append(child(CHILD, checkout, args.shapes, args.threads))
             print(f"round {number + 1} of {args.rounds}: {checkout}", file=sys.stderr)
     rows = [
         {
@@ -95,11 +115,19 @@ def main() -> None:
         }
         for call in found[args.before][0]
     ]
-    before, after = commit(args.before), commit(args.after)
-    print(table(rows, before, after))
+    content = {
+        "environment": child(ENVIRONMENT, args.after, args.shapes, args.threads),
+        "before": commit(args.before),
+        "after": commit(args.after),
+        "rounds": args.rounds,
+        "threads": args.threads,
+        "rows": rows,
+    }
+    print(page(content))
     if args.json:
-        content = {"before": before, "after": after, "rounds": args.rounds, "threads": args.threads, "rows": rows}
         args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if args.table:
+        args.table.write_text(page(content), encoding="utf-8")
 
 
 if __name__ == "__main__":

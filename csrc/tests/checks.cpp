@@ -1,157 +1,18 @@
 #include "tests/checks.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cpu/kept_plan.h"
+#include "tests/call.h"
 
 namespace capsroute::tests {
 namespace {
 
-// Memory of exactly the size asked for, aligned as the core wants it, full of NaN, with a guard behind it.
-class Buffer {
-   public:
-    explicit Buffer(int64_t bytes) : bytes_(bytes), start_(bytes + kGuard + kAlignment, kPoison) {}
-
-    Buffer(const Numbers& numbers, const Format& format) : Buffer(int64_t(numbers.size()) * format.bytes) {
-        for (size_t n = 0; n < numbers.size(); ++n) encode(numbers[n], format, data() + n * format.bytes);
-    }
-
-    uint8_t* data() {
-        const uintptr_t at = reinterpret_cast<uintptr_t>(start_.data());
-        return start_.data() + (kAlignment - at % kAlignment) % kAlignment;
-    }
-    uint8_t* data_or_null() { return bytes_ ? data() : nullptr; }
-    int64_t bytes() const { return bytes_; }
-
-    Numbers numbers(const Format& format) {
-        Numbers result(bytes_ / format.bytes);
-        for (size_t n = 0; n < result.size(); ++n) result[n] = decode(data() + n * format.bytes, format);
-        return result;
-    }
-    bool guard_is_whole() {
-        for (int n = 0; n < kGuard; ++n)
-            if (data()[bytes_ + n] != kPoison) return false;
-        return true;
-    }
-    bool operator==(Buffer& other) { return bytes_ == other.bytes_ && !memcmp(data(), other.data(), bytes_); }
-
-   private:
-    static constexpr int kGuard = 256, kAlignment = 64;
-    static constexpr uint8_t kPoison = 0xff;
-    int64_t bytes_;
-    std::vector<uint8_t> start_;
-};
-
-// What the core's inputs become by rounding to the format: the naive computation starts from the same numbers.
-Numbers rounded(const Numbers& numbers, const Format& format) {
-    return Buffer(numbers, format).numbers(format);
-}
-
 Example rounded(Example e, const Format& format) {
-    for (Numbers* numbers : {&e.x, &e.weight, &e.votes, &e.bias, &e.logits, &e.grad_output})
+    for (Numbers* numbers : {&e.x, &e.weight, &e.votes, &e.bias, &e.logits, &e.input_weight, &e.grad_output})
         *numbers = rounded(*numbers, format);
     return e;
 }
-
-// The core's inputs and outputs for one example.
-struct Call {
-    Call(const Example& e, const Format& format, int threads)
-        : x(e.x, format),
-          weight(e.weight, format),
-          votes(e.votes, format),
-          bias(e.bias, format),
-          logits(e.logits, format),
-          grad_output(e.grad_output, format),
-          output(grad_output.bytes()),
-          grad_x(x.bytes()),
-          grad_weight(weight.bytes()),
-          grad_votes(votes.bytes()),
-          grad_bias(bias.bytes()),
-          grad_logits(logits.bytes()) {
-        problem.batch = e.batch;
-        problem.inputs = e.inputs;
-        problem.outputs = e.outputs;
-        problem.input_size = e.input_size;
-        problem.output_size = e.output_size;
-        problem.weight_inputs = e.weight_inputs;
-        problem.iterations = e.iterations;
-        problem.dtype = format.dtype;
-        problem.softmax_over_inputs = e.softmax_over_inputs;
-        problem.leaky = e.leaky;
-        problem.gradient = e.gradient_last ? Gradient::last : Gradient::all;
-        problem.agreement_factor = problem.inverse_temperature[0] = 1;
-        problem.temperatures = 1;
-        problem.eps = e.eps;
-        problem.threads = threads;
-        if (e.from_votes) {
-            problem.votes = votes.data();
-            const int64_t strides[] = {e.inputs * e.outputs * e.output_size, e.outputs * e.output_size, e.output_size,
-                                       1};
-            memcpy(problem.vote_strides, strides, sizeof strides);
-        } else {
-            problem.x = x.data();
-            problem.weight = weight.data();
-        }
-        problem.bias = bias.data_or_null();
-        problem.logits = logits.data_or_null();
-        problem.logits_per_sample = e.logits_per_sample;
-        problem.input_mask = e.input_mask.empty() ? nullptr : e.input_mask.data();
-        problem.output_mask = e.output_mask.empty() ? nullptr : e.output_mask.data();
-    }
-
-    // Runs forward and backward; false, and a failure, when the core refuses.
-    bool run(const std::string& name, Failures& failures) {
-        const int64_t accumulator = problem.dtype == DType::float64 ? 8 : 4;
-        const int64_t pairs = problem.iterations * problem.batch * problem.outputs;
-        Buffer pre_squash(pairs * problem.output_size * accumulator);
-        Buffer normaliser(problem.softmax_over_inputs ? 2 * pairs * accumulator : 0);
-
-        const int64_t forward_bytes = routing_forward_workspace_cpu(problem);
-        if (forward_bytes < 0) return refused(name + ": forward workspace", Status(-forward_bytes), failures);
-        Buffer forward_space(forward_bytes);
-        RoutingForward forward{};
-        forward.output = output.data();
-        forward.pre_squash = pre_squash.data();
-        forward.normaliser = normaliser.data_or_null();
-        forward.workspace = forward_space.data();
-        forward.workspace_bytes = forward_bytes;
-        if (Status status = routing_forward_cpu(problem, forward); status != Status::ok)
-            return refused(name + ": forward", status, failures);
-
-        RoutingBackward backward{};
-        backward.grad_output = grad_output.data();
-        backward.pre_squash = pre_squash.data();
-        backward.normaliser = normaliser.data_or_null();
-        backward.grad_x = grad_x.data_or_null();
-        backward.grad_weight = grad_weight.data_or_null();
-        backward.grad_votes = grad_votes.data_or_null();
-        backward.grad_bias = grad_bias.data_or_null();
-        backward.grad_logits = grad_logits.data_or_null();
-        const int64_t backward_bytes = routing_backward_workspace_cpu(problem, backward);
-        if (backward_bytes < 0) return refused(name + ": backward workspace", Status(-backward_bytes), failures);
-        Buffer backward_space(backward_bytes);
-        backward.workspace = backward_space.data();
-        backward.workspace_bytes = backward_bytes;
-        if (Status status = routing_backward_cpu(problem, backward); status != Status::ok)
-            return refused(name + ": backward", status, failures);
-
-        for (Buffer* buffer : {&pre_squash, &normaliser, &forward_space, &backward_space, &output, &grad_x,
-                               &grad_weight, &grad_votes, &grad_bias, &grad_logits})
-            if (!buffer->guard_is_whole()) failures.add(name + ": something was written behind a buffer");
-        return true;
-    }
-
-    Buffer x, weight, votes, bias, logits, grad_output;
-    Buffer output, grad_x, grad_weight, grad_votes, grad_bias, grad_logits;
-    RoutingProblem problem{};
-
-   private:
-    static bool refused(const std::string& what, Status status, Failures& failures) {
-        failures.add(what + " refused: " + status_text(status));
-        return false;
-    }
-};
 
 double largest(const Numbers& numbers) {
     double most = 0;
@@ -184,6 +45,12 @@ void check_way(const NamedExample& named, const RoutingProblem& problem, const s
         failures.add(name + ": one wave, or one chunk");
 }
 
+void choose(const Kernels& kernels, const std::string& name, Failures& failures) {
+    if (!cpu_isa_choose(kernels.isa.c_str()) || cpu_isa() != kernels.isa || !cpu_votes_choose(kernels.votes.c_str()) ||
+        cpu_votes() != kernels.votes)
+        failures.add(name + ": these kernels were not chosen");
+}
+
 // NaN counts as an infinite error.
 void compare(const std::string& what, const Numbers& got, const Numbers& expected, double tolerance,
              Failures& failures) {
@@ -210,7 +77,7 @@ void check_naive_gradients(const NamedExample& named, Failures& failures) {
             for (double side : {-1.0, 1.0}) {
                 Example moved = named.example;
                 (moved.*member)[n] += side * step;
-                const Numbers output = naive_forward(moved);
+                const Numbers output = naive_forward(moved, named.example);
                 for (size_t k = 0; k < output.size(); ++k)
                     differences[n] += side * output[k] * moved.grad_output[k] / (2 * step);
             }
@@ -221,7 +88,8 @@ void check_naive_gradients(const NamedExample& named, Failures& failures) {
     check("weight", &Example::weight, answer.weight);
     check("votes", &Example::votes, answer.votes);
     check("logits", &Example::logits, answer.logits);
-    if (!named.example.bias.empty()) check("bias", &Example::bias, answer.bias);
+    check("bias", &Example::bias, answer.bias);
+    check("input weight", &Example::input_weight, answer.input_weight);
 }
 
 void check_example(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
@@ -230,9 +98,7 @@ void check_example(const NamedExample& named, const Format& format, const std::v
     const Answer expected = naive_forward_and_backward(example);
     for (const Kernels& kernels : all) {
         const std::string name = kernels.isa + ", " + kernels.votes + ", " + format.name + ", " + named.name;
-        if (!cpu_isa_choose(kernels.isa.c_str()) || cpu_isa() != kernels.isa ||
-            !cpu_votes_choose(kernels.votes.c_str()) || cpu_votes() != kernels.votes)
-            failures.add(name + ": these kernels were not chosen");
+        choose(kernels, name, failures);
         Call call(example, format, 1), threaded(example, format, 3);
         check_way(named, call.problem, kernels.votes, name, failures);
         if (!call.run(name, failures) || !threaded.run(name + ", 3 threads", failures)) continue;
@@ -249,6 +115,24 @@ void check_example(const NamedExample& named, const Format& format, const std::v
         check("gradient of votes", &Call::grad_votes, expected.votes);
         check("gradient of bias", &Call::grad_bias, expected.bias);
         check("gradient of logits", &Call::grad_logits, expected.logits);
+        check("gradient of input weight", &Call::grad_input_weight, expected.input_weight);
+    }
+    cpu_votes_choose("automatic");
+}
+
+void check_agreement(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
+                     Failures& failures) {
+    const Format& result = accumulation_format(format);
+    const Example example = rounded(named.example, format);
+    const Numbers expected = naive_agreement(example);
+    for (const Kernels& kernels : all) {
+        const std::string name =
+            kernels.isa + ", " + kernels.votes + ", " + format.name + ", " + named.name + ": agreement";
+        choose(kernels, name, failures);
+        Call call(example, format, 1), threaded(example, format, 3);
+        if (!call.run_agreement(name, failures) || !threaded.run_agreement(name + ", 3 threads", failures)) continue;
+        compare(name, call.agreement.numbers(result), expected, result.tolerance * largest(expected), failures);
+        if (!(call.agreement == threaded.agreement)) failures.add(name + " depends on the threads");
     }
     cpu_votes_choose("automatic");
 }
@@ -267,6 +151,9 @@ void check_names_of_votes(Failures& failures) {
 
 void check_refusals(Failures& failures) {
     const Example example = small_examples().front().example;
+    const auto compare_status = [&](const std::string& what, Status status, Status wanted) {
+        if (status != wanted) failures.add(what + " gave: " + status_text(status));
+    };
     const auto expect = [&](const char* what, Status wanted, auto spoil) {
         Call call(example, kFormats[0], 1);
         Buffer space(1 << 20);
@@ -275,23 +162,108 @@ void check_refusals(Failures& failures) {
         forward.workspace = space.data();
         forward.workspace_bytes = space.bytes();
         spoil(call.problem, forward);
-        const Status status = routing_forward_cpu(call.problem, forward);
-        if (status != wanted) failures.add(std::string(what) + " gave: " + status_text(status));
+        compare_status(what, routing_forward_cpu(call.problem, forward), wanted);
     };
-    expect("a good problem", Status::ok, [](RoutingProblem&, RoutingForward&) {});
-    expect("no inputs", Status::bad_size, [](RoutingProblem& p, RoutingForward&) { p.inputs = 0; });
-    expect("a negative batch", Status::bad_size, [](RoutingProblem& p, RoutingForward&) { p.batch = -1; });
-    expect("weights that do not divide the inputs", Status::bad_size,
-           [](RoutingProblem& p, RoutingForward&) { p.weight_inputs = 3; });
-    expect("no iterations", Status::bad_option, [](RoutingProblem& p, RoutingForward&) { p.iterations = 0; });
-    expect("an unknown dtype", Status::bad_option, [](RoutingProblem& p, RoutingForward&) { p.dtype = DType(9); });
-    expect("leaky over inputs", Status::bad_option,
-           [](RoutingProblem& p, RoutingForward&) { p.leaky = p.softmax_over_inputs = true; });
-    expect("no weight", Status::missing_pointer, [](RoutingProblem& p, RoutingForward&) { p.weight = nullptr; });
     expect("no output", Status::missing_pointer, [](RoutingProblem&, RoutingForward& f) { f.output = nullptr; });
     expect("no workspace", Status::small_workspace, [](RoutingProblem&, RoutingForward& f) { f.workspace_bytes = 0; });
-    expect("a batch of 2^60", Status::too_large,
-           [](RoutingProblem& p, RoutingForward&) { p.batch = int64_t(1) << 60; });
+
+    // A problem that nothing takes, wherever it is given.
+    const auto expect_of_problem = [&](const char* what, Status wanted, auto spoil) {
+        expect(what, wanted, [&](RoutingProblem& problem, RoutingForward&) {
+            spoil(problem);
+            for (int64_t bytes : {routing_forward_workspace_cpu(problem), routing_backward_workspace_cpu(problem, {}),
+                                  routing_agreement_workspace_cpu(problem)})
+                compare_status(std::string(what) + ", asked for its workspace,",
+                               bytes < 0 ? Status(-bytes) : Status::ok, wanted);
+            if ((cpu_votes_of(problem) == nullptr) != (wanted != Status::ok))
+                failures.add(std::string(what) + ": what is said of its votes");
+        });
+    };
+    const auto good = [&](const char* what, auto spoil) { expect_of_problem(what, Status::ok, spoil); };
+    const auto bad_size = [&](const char* what, auto spoil) { expect_of_problem(what, Status::bad_size, spoil); };
+    const auto bad_option = [&](const char* what, auto spoil) { expect_of_problem(what, Status::bad_option, spoil); };
+    const auto missing = [&](const char* what, auto spoil) { expect_of_problem(what, Status::missing_pointer, spoil); };
+    good("a good problem", [](RoutingProblem&) {});
+    missing("no weight", [](RoutingProblem& p) { p.weight = nullptr; });
+    bad_size("no inputs", [](RoutingProblem& p) { p.inputs = 0; });
+    bad_size("a negative batch", [](RoutingProblem& p) { p.batch = -1; });
+    bad_size("weights that do not divide the inputs", [](RoutingProblem& p) { p.weight_inputs = 3; });
+    expect_of_problem("a batch of 2^60", Status::too_large, [](RoutingProblem& p) { p.batch = int64_t(1) << 60; });
+    bad_option("no iterations", [](RoutingProblem& p) { p.iterations = 0; });
+    bad_option("an unknown dtype", [](RoutingProblem& p) { p.dtype = DType(9); });
+    bad_option("leaky over inputs", [](RoutingProblem& p) { p.leaky = p.softmax_over_inputs = true; });
+    for (int32_t number : {-1, 3}) {
+        bad_option("an unknown gradient", [&](RoutingProblem& p) { p.gradient = Gradient(number); });
+    }
+    for (int32_t number : {-1, 7}) {
+        bad_option("an unknown squash", [&](RoutingProblem& p) { p.squash = Squash(number); });
+    }
+    for (double eps : {-1e-8, double(NAN)}) {
+        bad_option("a bad eps", [&](RoutingProblem& p) { p.eps = eps; });
+    }
+    for (double constant : {0.0, -1.0, double(NAN)}) {
+        for (Squash squash : {Squash::shifted, Squash::power}) {
+            bad_option("a bad constant", [&](RoutingProblem& p) {
+                p.squash = squash;
+                p.squash_constant = constant;
+            });
+        }
+        good("a constant that is not used", [&](RoutingProblem& p) { p.squash_constant = constant; });
+    }
+    for (int32_t count : {-1, 0, kTemperatures + 1}) {
+        bad_option("a bad number of temperatures", [&](RoutingProblem& p) { p.temperatures = count; });
+    }
+    const auto set_temperatures = [](RoutingProblem& p, double last) {
+        p.temperatures = kTemperatures;
+        for (double& inverse : p.inverse_temperature) inverse = 1;
+        p.inverse_temperature[kTemperatures - 1] = last;
+    };
+    good("as many temperatures as there may be", [&](RoutingProblem& p) { set_temperatures(p, 1); });
+    for (double inverse : {0.0, -1.0, double(NAN)}) {
+        bad_option("a bad temperature", [&](RoutingProblem& p) { set_temperatures(p, inverse); });
+    }
+    const auto give_coupling = [](RoutingProblem& p) {
+        p.coupling_given = true;
+        p.iterations = 1;
+        p.logits = p.x;  // large enough
+    };
+    const auto bad_coupling = [&](const char* what, auto spoil) {
+        bad_option(what, [&](RoutingProblem& p) {
+            give_coupling(p);
+            spoil(p);
+        });
+    };
+    good("a given coupling", give_coupling);
+    bad_coupling("a given coupling with iterations", [](RoutingProblem& p) { p.iterations = 2; });
+    bad_coupling("a given coupling that leaks", [](RoutingProblem& p) { p.leaky = true; });
+    bad_coupling("a given coupling over inputs", [](RoutingProblem& p) { p.softmax_over_inputs = true; });
+    missing("a given coupling that is not there", [&](RoutingProblem& p) {
+        give_coupling(p);
+        p.logits = nullptr;
+    });
+
+    Call call(example, kFormats[0], 1);
+    Buffer space(1 << 20);
+    const auto backward = [&](auto ask) {
+        RoutingBackward buffers{};
+        buffers.grad_output = call.grad_output.data();
+        buffers.pre_squash = space.data();
+        buffers.workspace = space.data();
+        buffers.workspace_bytes = space.bytes();
+        ask(buffers);
+        return routing_backward_cpu(call.problem, buffers);
+    };
+    compare_status("a gradient of no logits",
+                   backward([&](RoutingBackward& b) { b.grad_logits = call.grad_weight.data(); }),
+                   Status::missing_pointer);
+    compare_status("a gradient of no input weights",
+                   backward([&](RoutingBackward& b) { b.grad_input_weight = call.grad_weight.data(); }),
+                   Status::missing_pointer);
+    RoutingAgreement agreement{call.query.data(), call.agreement.data(), space.data(), 0};
+    compare_status("agreement without workspace", routing_agreement_cpu(call.problem, agreement),
+                   Status::small_workspace);
+    agreement.query = nullptr;
+    compare_status("agreement with nothing", routing_agreement_cpu(call.problem, agreement), Status::missing_pointer);
 }
 
 }  // namespace capsroute::tests

@@ -27,6 +27,10 @@ struct Kernels {
 void check_example(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
                    Failures& failures);
 
+// The same for the products of the votes with a vector of each sample and output.
+void check_agreement(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
+                     Failures& failures);
+
 // The names of the ways to the votes, and that nothing changes when another one is asked for.
 void check_names_of_votes(Failures& failures);
 

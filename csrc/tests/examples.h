@@ -20,4 +20,7 @@ std::vector<NamedExample> small_examples();
 // Those and larger ones.
 std::vector<NamedExample> all_examples();
 
+// For the products of votes with given vectors, which options and masks do not change: none has masks.
+std::vector<NamedExample> agreement_examples();
+
 }  // namespace capsroute::tests

@@ -26,6 +26,11 @@ constexpr Format kFormats[] = {
     {"float16", DType::float16, 2, 10, 5, 0x1p-10},
 };
 
+// What problems of a format are computed in.
+constexpr const Format& accumulation_format(const Format& format) {
+    return kFormats[format.dtype == DType::float64 ? 1 : 0];
+}
+
 inline uint16_t encode_half(double value, const Format& format) {
     const int bias = (1 << (format.exponent - 1)) - 1;
     int exponent = 0;

@@ -39,6 +39,11 @@ int main(int argc, char** argv) {
             check_example(each, format, kernels, failures);
             compared += kernels.size();
         }
+    for (const NamedExample& each : agreement_examples())
+        for (const Format& format : kFormats) {
+            check_agreement(each, format, kernels, failures);
+            compared += kernels.size();
+        }
     if (has_expectation && used != argv[2]) failures.add("usable are " + used + ", expected were " + argv[2]);
     if (cpu_isa_choose("none such")) failures.add("an unknown instruction set was chosen");
 

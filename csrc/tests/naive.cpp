@@ -5,56 +5,85 @@
 namespace capsroute::tests {
 namespace {
 
-struct Squash {
-    double factor, slope;  // v = factor * s; slope is the derivative of factor after |s|^2
+// A vector s of some length is squashed to factor * s; slope is the derivative of factor after the length.
+struct Scaling {
+    double factor, slope;
 };
 
-Squash squash_at(double squared, double eps) {
-    if (squared + eps == 0) return {0, 0};
-    const double root = sqrt(squared + eps), grown = 1 + squared;
-    return {squared / grown / root, 1 / (grown * grown * root) - squared / (2 * grown * root * root * root)};
+// A gain divided by a divisor, with the derivatives of both. A vector of zeros has slope 0: s multiplies it in any
+// case.
+struct Fraction {
+    double gain, rise, divisor, stretch;
+
+    Scaling at(double length) const {
+        if (length == 0) return {divisor > 0 ? gain / divisor : 0, 0};
+        return {gain / divisor, (rise - gain * stretch / divisor) / divisor};
+    }
+};
+
+Scaling scaling_of(const Example& e, double r) {
+    const double n = r * r, eps = e.eps, constant = e.squash_constant, root = sqrt(n + eps);
+    const double grown = n / (1 + n), growth = 2 * r / ((1 + n) * (1 + n));
+    const bool clamped = r <= eps;
+    switch (e.squash) {
+        case Squash::standard: return Fraction{grown, growth, root, r / root}.at(r);
+        case Squash::norm_eps: return Fraction{grown, growth, r + eps, 1}.at(r);
+        case Squash::clamped: return Fraction{grown, growth, clamped ? eps : r, clamped ? 0.0 : 1.0}.at(r);
+        case Squash::shifted: return Fraction{root, r / root, constant + n + eps, 2 * r}.at(r);
+        case Squash::exponential: return Fraction{-expm1(-r), exp(-r), r + eps, 1}.at(r);
+        case Squash::power:
+            return Fraction{pow(grown, constant), constant * pow(grown, constant - 1) * growth, clamped ? eps : r,
+                            clamped ? 0.0 : 1.0}
+                .at(r);
+        case Squash::none: return {1, 0};
+    }
+    return {NAN, NAN};
 }
 
 // One pass over the iterations, with everything kept that the backward wants to see.
 class Routing {
    public:
-    explicit Routing(const Example& example) : e(example) {
+    explicit Routing(const Example& example, const Routing* other = nullptr)
+        : e(example), constants(other ? *other : *this) {
         predict();
-        Numbers sum(e.batch * e.outputs * e.output_size, 0.0);
+        Numbers logits(e.batch * e.inputs * e.outputs, 0.0);
+        for (int64_t n = 0; n < int64_t(logits.size()) && !e.logits.empty(); ++n) {
+            logits[n] = e.logits[n % int64_t(e.logits.size())];
+        }
         for (int64_t t = 0; t < e.iterations; ++t) {
-            queries.push_back(sum);
-            couple();
-            weigh();
-            for (size_t n = 0; n < sum.size(); ++n) sum[n] += output[n];
+            couple(t, logits);
+            weigh(t);
+            agree(t, logits);
         }
     }
 
     Answer backward() const {
         Answer answer;
-        answer.output = output;
-        answer.bias.assign(e.outputs * e.output_size, 0.0);
+        answer.output = outputs.back();
+        answer.bias.assign(e.bias.size(), 0.0);
         answer.logits.assign(e.logits.size(), 0.0);
+        answer.input_weight.assign(e.input_weight.size(), 0.0);
         Numbers grad_votes(votes.size(), 0.0);
-        Numbers later(output.size(), 0.0);  // gradient of the sum of all outputs up to this iteration
+        Numbers grad_logits(couplings[0].size(), 0.0);  // of the iteration after this one
         for (int64_t t = e.iterations - 1; t >= 0; --t) {
             const bool is_last = t == e.iterations - 1;
-            if (e.gradient_last && !is_last) break;
-            const Numbers grad_sums = through_squash(t, is_last ? e.grad_output : later);
-            for (size_t n = 0; n < grad_sums.size(); ++n) answer.bias[n % answer.bias.size()] += grad_sums[n];
-            const Numbers grad_logits = through_softmax(t, grad_sums);
-            for (int64_t b = 0; b < e.batch; ++b)
-                for (int64_t i = 0; i < e.inputs; ++i)
-                    for (int64_t j = 0; j < e.outputs; ++j) {
-                        const double c = couplings[t][pair(b, i, j)], slope = grad_logits[pair(b, i, j)];
-                        if (!e.logits.empty()) answer.logits[logit_at(b, i, j)] += slope;
-                        for (int64_t k = 0; k < e.output_size; ++k) {
-                            double& grad = grad_votes[vote(b, i, j, k)];
-                            grad += c * grad_sums[capsule(b, j, k)];
-                            if (e.gradient_last) continue;
-                            grad += slope * queries[t][capsule(b, j, k)];
-                            later[capsule(b, j, k)] += slope * votes[vote(b, i, j, k)];
-                        }
-                    }
+            const Numbers grad_sums =
+                through_squash(t, is_last ? e.grad_output : through_agreement(t, grad_logits, grad_votes));
+            for (size_t n = 0; n < grad_sums.size() && !e.bias.empty(); ++n) {
+                answer.bias[n % e.bias.size()] += grad_sums[n];
+            }
+            const Numbers grad_couplings = through_sums(t, grad_sums, grad_votes, answer);
+            const Numbers slopes = e.coupling_given ? grad_couplings : through_softmax(t, grad_couplings);
+            for (size_t n = 0; n < slopes.size(); ++n) {
+                grad_logits[n] = slopes[n] + (e.replace_logits ? 0 : grad_logits[n]);
+            }
+            if (e.gradient == Gradient::last && t > 0) {  // the logits before are the initial ones and constants
+                if (e.replace_logits) grad_logits.assign(grad_logits.size(), 0.0);
+                break;
+            }
+        }
+        for (size_t n = 0; n < grad_logits.size() && !e.logits.empty(); ++n) {
+            answer.logits[n % e.logits.size()] += grad_logits[n];
         }
         if (e.from_votes) {
             answer.votes = grad_votes;
@@ -64,13 +93,18 @@ class Routing {
         return answer;
     }
 
-    Numbers output;  // [B, J, D]
+    Numbers products(const Numbers& vectors) const {
+        Numbers result(e.batch * e.inputs * e.outputs, 0.0);
+        each_pair([&](int64_t b, int64_t i, int64_t j) { result[pair(b, i, j)] = product(votes, vectors, b, i, j); });
+        return result;
+    }
+
+    std::vector<Numbers> outputs;  // of each iteration: v, [B, J, D]
 
    private:
     int64_t pair(int64_t b, int64_t i, int64_t j) const { return (b * e.inputs + i) * e.outputs + j; }
     int64_t capsule(int64_t b, int64_t j, int64_t k) const { return (b * e.outputs + j) * e.output_size + k; }
     int64_t vote(int64_t b, int64_t i, int64_t j, int64_t k) const { return pair(b, i, j) * e.output_size + k; }
-    int64_t logit_at(int64_t b, int64_t i, int64_t j) const { return pair(e.logits_per_sample ? b : 0, i, j); }
     int64_t weight_at(int64_t i, int64_t j, int64_t k) const {
         return (((i % e.weight_inputs) * e.outputs + j) * e.output_size + k) * e.input_size;
     }
@@ -78,74 +112,108 @@ class Routing {
     bool output_present(int64_t b, int64_t j) const {
         return e.output_mask.empty() || e.output_mask[b * e.outputs + j];
     }
+    double input_weight(int64_t b, int64_t i) const {
+        return e.input_weight.empty() ? 1 : e.input_weight[b * e.inputs + i];
+    }
+    double temperature(int64_t t) const {
+        const int64_t count = int64_t(e.temperatures.size());
+        return count == 0 ? 1 : e.temperatures[t < count ? t : count - 1];
+    }
+    bool is_last(int64_t t) const { return t == e.iterations - 1; }
+
+    template <class Visit>
+    void each_pair(Visit visit) const {
+        for (int64_t b = 0; b < e.batch; ++b)
+            for (int64_t i = 0; i < e.inputs; ++i)
+                for (int64_t j = 0; j < e.outputs; ++j) visit(b, i, j);
+    }
+    double product(const Numbers& of_votes, const Numbers& vectors, int64_t b, int64_t i, int64_t j) const {
+        double sum = 0;
+        for (int64_t k = 0; k < e.output_size; ++k) sum += of_votes[vote(b, i, j, k)] * vectors[capsule(b, j, k)];
+        return sum;
+    }
 
     void predict() {
         votes.assign(e.batch * e.inputs * e.outputs * e.output_size, 0.0);
-        for (int64_t b = 0; b < e.batch; ++b)
-            for (int64_t i = 0; i < e.inputs; ++i) {
-                if (!input_present(b, i)) continue;
-                for (int64_t j = 0; j < e.outputs; ++j)
-                    for (int64_t k = 0; k < e.output_size; ++k) {
-                        double& u = votes[vote(b, i, j, k)];
-                        if (e.from_votes) {
-                            u = e.votes[vote(b, i, j, k)];
-                            continue;
-                        }
-                        for (int64_t n = 0; n < e.input_size; ++n)
-                            u += e.weight[weight_at(i, j, k) + n] * e.x[(b * e.inputs + i) * e.input_size + n];
-                    }
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            if (!input_present(b, i)) return;
+            for (int64_t k = 0; k < e.output_size; ++k) {
+                double& u = votes[vote(b, i, j, k)];
+                if (e.from_votes) {
+                    u = e.votes[vote(b, i, j, k)];
+                    continue;
+                }
+                for (int64_t n = 0; n < e.input_size; ++n)
+                    u += e.weight[weight_at(i, j, k) + n] * e.x[(b * e.inputs + i) * e.input_size + n];
             }
+        });
     }
 
-    // The softmax of the logits that belong to the last of the queries.
-    void couple() {
-        Numbers c(e.batch * e.inputs * e.outputs, 0.0);
+    // The softmax of the logits, or what was given in their place.
+    void couple(int64_t t, const Numbers& logits) {
+        Numbers c(logits.size(), 0.0);
         const int64_t groups = e.softmax_over_inputs ? e.outputs : e.inputs;
         const int64_t members = e.softmax_over_inputs ? e.inputs : e.outputs;
         for (int64_t b = 0; b < e.batch; ++b)
             for (int64_t group = 0; group < groups; ++group) {
-                Numbers logits(members, -INFINITY);
+                Numbers heated(members, -INFINITY);
                 double largest = e.leaky ? 0 : -INFINITY;
+                const auto at = [&](int64_t member) {
+                    return e.softmax_over_inputs ? pair(b, member, group) : pair(b, group, member);
+                };
                 for (int64_t member = 0; member < members; ++member) {
                     const int64_t i = e.softmax_over_inputs ? member : group;
                     const int64_t j = e.softmax_over_inputs ? group : member;
                     if (!input_present(b, i) || !output_present(b, j)) continue;
-                    logits[member] = e.logits.empty() ? 0 : e.logits[logit_at(b, i, j)];
-                    for (int64_t k = 0; k < e.output_size; ++k)
-                        logits[member] += votes[vote(b, i, j, k)] * queries.back()[capsule(b, j, k)];
-                    largest = fmax(largest, logits[member]);
+                    heated[member] = logits[at(member)] / temperature(t);
+                    if (e.coupling_given) c[at(member)] = logits[at(member)];
+                    largest = fmax(largest, heated[member]);
                 }
-                if (largest == -INFINITY) continue;  // nobody is present
+                if (e.coupling_given || largest == -INFINITY) continue;  // given, or nobody is present
                 double total = e.leaky ? exp(-largest) : 0;
-                for (double logit : logits) total += exp(logit - largest);
-                for (int64_t member = 0; member < members; ++member) {
-                    const int64_t i = e.softmax_over_inputs ? member : group;
-                    const int64_t j = e.softmax_over_inputs ? group : member;
-                    c[pair(b, i, j)] = exp(logits[member] - largest) / total;
-                }
+                for (double logit : heated) total += exp(logit - largest);
+                for (int64_t member = 0; member < members; ++member)
+                    c[at(member)] = exp(heated[member] - largest) / total;
             }
         couplings.push_back(c);
     }
 
     // The weighted sums of the votes, and the outputs.
-    void weigh() {
-        Numbers s(e.batch * e.outputs * e.output_size, 0.0);
-        output = s;
+    void weigh(int64_t t) {
+        Numbers s(e.batch * e.outputs * e.output_size, 0.0), v = s;
+        const Numbers& used = is_last(t) || e.gradient == Gradient::all ? votes : constants.votes;
         for (int64_t b = 0; b < e.batch; ++b)
             for (int64_t j = 0; j < e.outputs; ++j) {
                 double squared = 0;
                 for (int64_t k = 0; k < e.output_size; ++k) {
                     double& sum = s[capsule(b, j, k)];
-                    for (int64_t i = 0; i < e.inputs; ++i)
-                        sum += couplings.back()[pair(b, i, j)] * votes[vote(b, i, j, k)];
+                    for (int64_t i = 0; i < e.inputs; ++i) {
+                        if (!input_present(b, i)) continue;
+                        sum += input_weight(b, i) * couplings[t][pair(b, i, j)] * used[vote(b, i, j, k)];
+                    }
                     if (!e.bias.empty()) sum += e.bias[j * e.output_size + k];
                     squared += sum * sum;
                 }
                 if (!output_present(b, j)) continue;
-                for (int64_t k = 0; k < e.output_size; ++k)
-                    output[capsule(b, j, k)] = squash_at(squared, e.eps).factor * s[capsule(b, j, k)];
+                const double factor = scaling(t, squared).factor;
+                for (int64_t k = 0; k < e.output_size; ++k) v[capsule(b, j, k)] = factor * s[capsule(b, j, k)];
             }
         sums.push_back(s);
+        outputs.push_back(v);
+    }
+
+    // The logits of the next iteration.
+    void agree(int64_t t, Numbers& logits) const {
+        const Numbers& used = e.gradient == Gradient::all ? votes : constants.votes;
+        const Numbers& v = e.gradient == Gradient::last ? constants.outputs[t] : outputs[t];
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            double& logit = logits[pair(b, i, j)];
+            logit = (e.replace_logits ? 0 : logit) + e.agreement_factor * product(used, v, b, i, j);
+        });
+    }
+
+    Scaling scaling(int64_t t, double squared) const {
+        return e.keep_s && is_last(t) ? Scaling{1, 0} : scaling_of(e, sqrt(squared));
     }
 
     Numbers through_squash(int64_t t, const Numbers& grad) const {
@@ -159,36 +227,58 @@ class Routing {
                     squared += s * s;
                     along += s * grad[capsule(b, j, k)];
                 }
-                const Squash at = squash_at(squared, e.eps);
+                const Scaling at = scaling(t, squared);
                 for (int64_t k = 0; k < e.output_size; ++k) {
                     const int64_t n = capsule(b, j, k);
-                    result[n] = at.factor * grad[n] + 2 * at.slope * along * sums[t][n];
+                    result[n] = at.factor * grad[n];
+                    if (squared > 0) result[n] += at.slope * along / sqrt(squared) * sums[t][n];
                 }
             }
         return result;
     }
 
-    Numbers through_softmax(int64_t t, const Numbers& grad_sums) const {
+    // From the logits of the next iteration to the outputs of this one, and to the votes that agree with them.
+    Numbers through_agreement(int64_t t, const Numbers& grad_logits, Numbers& grad_votes) const {
+        Numbers result(outputs[t].size(), 0.0);
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            const double slope = e.agreement_factor * grad_logits[pair(b, i, j)];
+            for (int64_t k = 0; k < e.output_size; ++k) {
+                result[capsule(b, j, k)] += slope * votes[vote(b, i, j, k)];
+                if (e.gradient == Gradient::all) grad_votes[vote(b, i, j, k)] += slope * outputs[t][capsule(b, j, k)];
+            }
+        });
+        return result;
+    }
+
+    // From the sums to the coupling coefficients, the input weights and, where they count, the votes.
+    Numbers through_sums(int64_t t, const Numbers& grad_sums, Numbers& grad_votes, Answer& answer) const {
+        Numbers result(couplings[t].size(), 0.0);
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            if (!input_present(b, i)) return;
+            const double c = couplings[t][pair(b, i, j)], slope = product(votes, grad_sums, b, i, j);
+            result[pair(b, i, j)] = input_weight(b, i) * slope;
+            if (!e.input_weight.empty()) answer.input_weight[b * e.inputs + i] += c * slope;
+            if (!is_last(t) && e.gradient != Gradient::all) return;
+            for (int64_t k = 0; k < e.output_size; ++k)
+                grad_votes[vote(b, i, j, k)] += input_weight(b, i) * c * grad_sums[capsule(b, j, k)];
+        });
+        return result;
+    }
+
+    // From the coupling coefficients to the logits before they are divided by the temperature.
+    Numbers through_softmax(int64_t t, const Numbers& grad_couplings) const {
         const Numbers& c = couplings[t];
-        Numbers slope(c.size(), 0.0);    // gradient of the coupling coefficients
-        Numbers average(c.size(), 0.0);  // its average in each softmax, kept at the first member
+        Numbers average(c.size(), 0.0);  // of the gradient in each softmax, kept at the first member
         const auto group = [&](int64_t b, int64_t i, int64_t j) {
             return e.softmax_over_inputs ? pair(b, 0, j) : pair(b, i, 0);
         };
-        const auto each = [&](auto visit) {
-            for (int64_t b = 0; b < e.batch; ++b)
-                for (int64_t i = 0; i < e.inputs; ++i)
-                    for (int64_t j = 0; j < e.outputs; ++j) visit(b, i, j);
-        };
-        each([&](int64_t b, int64_t i, int64_t j) {
-            double& p = slope[pair(b, i, j)];
-            for (int64_t k = 0; k < e.output_size; ++k) p += votes[vote(b, i, j, k)] * grad_sums[capsule(b, j, k)];
-            average[group(b, i, j)] += c[pair(b, i, j)] * p;
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            average[group(b, i, j)] += c[pair(b, i, j)] * grad_couplings[pair(b, i, j)];
         });
         Numbers result(c.size());
-        each([&](int64_t b, int64_t i, int64_t j) {
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
             const int64_t n = pair(b, i, j);
-            result[n] = c[n] * (slope[n] - average[group(b, i, j)]);
+            result[n] = c[n] * (grad_couplings[n] - average[group(b, i, j)]) / temperature(t);
         });
         return result;
     }
@@ -196,33 +286,37 @@ class Routing {
     void through_prediction(const Numbers& grad_votes, Answer& answer) const {
         answer.x.assign(e.x.size(), 0.0);
         answer.weight.assign(e.weight.size(), 0.0);
-        for (int64_t b = 0; b < e.batch; ++b)
-            for (int64_t i = 0; i < e.inputs; ++i) {
-                if (!input_present(b, i)) continue;
-                for (int64_t j = 0; j < e.outputs; ++j)
-                    for (int64_t k = 0; k < e.output_size; ++k)
-                        for (int64_t n = 0; n < e.input_size; ++n) {
-                            const int64_t at_x = (b * e.inputs + i) * e.input_size + n;
-                            const int64_t at_weight = weight_at(i, j, k) + n;
-                            answer.x[at_x] += e.weight[at_weight] * grad_votes[vote(b, i, j, k)];
-                            answer.weight[at_weight] += e.x[at_x] * grad_votes[vote(b, i, j, k)];
-                        }
-            }
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            if (!input_present(b, i)) return;
+            for (int64_t k = 0; k < e.output_size; ++k)
+                for (int64_t n = 0; n < e.input_size; ++n) {
+                    const int64_t at_x = (b * e.inputs + i) * e.input_size + n;
+                    const int64_t at_weight = weight_at(i, j, k) + n;
+                    answer.x[at_x] += e.weight[at_weight] * grad_votes[vote(b, i, j, k)];
+                    answer.weight[at_weight] += e.x[at_x] * grad_votes[vote(b, i, j, k)];
+                }
+        });
     }
 
     const Example& e;
-    Numbers votes;                                  // [B, I, J, D], 0 for absent inputs
-    std::vector<Numbers> queries, couplings, sums;  // of each iteration: V before it, c, and s with its bias
+    const Routing& constants;              // where the votes and outputs come from that are held constant
+    Numbers votes;                         // [B, I, J, D], 0 for absent inputs
+    std::vector<Numbers> couplings, sums;  // of each iteration: c before the input weights, and s with its bias
 };
 
 }  // namespace
 
-Numbers naive_forward(const Example& example) {
-    return Routing(example).output;
+Numbers naive_forward(const Example& example, const Example& constants) {
+    const Routing held(constants);
+    return Routing(example, &held).outputs.back();
 }
 
 Answer naive_forward_and_backward(const Example& example) {
     return Routing(example).backward();
+}
+
+Numbers naive_agreement(const Example& example) {
+    return Routing(example).products(example.grad_output);
 }
 
 }  // namespace capsroute::tests

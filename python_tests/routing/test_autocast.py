@@ -10,7 +10,7 @@ import capsroute
 from .cases import Case, evaluate, to, votes_of
 from .compare import fused
 
-CASE = Case((9, 8, 4, 5, 3), bias=True, logits="shared", input_mask=True)
+CASE = Case((9, 8, 4, 5, 3), bias=True, logits="shared", input_mask=True, input_weight=True)
 ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 DTYPE = pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 

@@ -17,6 +17,8 @@ CASES = [
     Case((65, 50, 17, 4, 33), softmax="leaky", gradient="last", logits="sample", input_mask=True, output_mask=True),
     Case((33, 64, 4, 10, 16), weights="shared", bias=True),
     Case((3, 20, 64, 4, 64), weights="half", softmax="inputs"),
+    Case((37, 130, 8, 7, 12), bias=True, input_weight=True, gradient="detached_votes", temperature="falling"),
+    Case((65, 50, 17, 4, 33), logits="shared", given=True, iterations=1, input_weight=True, squash="exponential"),
 ]
 
 

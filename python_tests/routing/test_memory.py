@@ -16,6 +16,8 @@ CASES = [
     Case((64, 512, 8, 10, 16)),
     Case((64, 512, 8, 10, 16), softmax="inputs"),
     Case((64, 512, 8, 10, 16), gradient="last", bias=True, logits="shared", input_mask=True, output_mask=True),
+    Case((64, 512, 8, 10, 16), input_weight=True, squash="exponential", update="replace", temperature="falling"),
+    Case((64, 512, 8, 10, 16), logits="shared", given=True, iterations=1),
     Case((16, 128, 8, 64, 64)),
     Case((512, 40, 8, 10, 16)),  # small enough for votes kept for a tile
 ]

@@ -172,6 +172,7 @@ POISON_CASES = [
     Case((17, 20, 16, 3, 9), softmax="leaky", gradient="last", logits="sample", input_mask=True, output_mask=True),
     Case((5, 12, 3, 4, 4), weights="shared", softmax="inputs", gradient="last", input_mask=True, iterations=1),
     # Several waves and chunks where votes are kept.
+    Case((45, 70, 8, 7, 13), input_weight=True, logits="shared", update="replace", squash="clamped"),
     Case((45, 70, 8, 7, 13), softmax="inputs", bias=True, logits="shared", input_mask=True),
 ]
 

@@ -74,8 +74,8 @@ def page(content: dict[str, Any]) -> str:
         "",
         "Written by `python scripts/side_by_side.py`, with a JSON file of the same name beside it.",
         "",
-        f"{environment['date'][:10]}, {environment['processor']}, {content['threads']} of {environment['cores']} threads, "
-        f"torch {environment['torch']}, float32,",
+        f"{environment['date'][:10]}, {environment['processor']}, {content['threads']} of {environment['cores']} "
+        f"threads, torch {environment['torch']}, float32,",
         f"`capsroute.dynamic_routing` of two checkouts by turns, medians of {content['rounds']} processes each.",
         "",
         "| call | before, ms | after, ms | after / before |",

@@ -77,10 +77,6 @@ struct Parts<Operand::split, kCount> {
     float low[kCount];
 };
 
-// The tensor cores cut off what TF32 does not hold of a low part, always towards zero; 1 + 0.7 x 2^-11 first makes up
-// for that on average, changes nothing that TF32 holds, and leaves a NaN alone. A product errs half as much for it.
-constexpr float kAlmostRounded = 1.000341796875f;
-
 template <Operand kOperand, int kCount>
 CAPSROUTE_DEVICE Parts<kOperand, kCount> parts_of(const float (&v)[kCount]) {
     Parts<kOperand, kCount> parts;
@@ -90,7 +86,7 @@ CAPSROUTE_DEVICE Parts<kOperand, kCount> parts_of(const float (&v)[kCount]) {
             // To the nearest, in two instructions where the conversion takes six. A NaN that this spoils, or a number
             // so large that this makes it infinite, makes the low part a NaN.
             parts.high[k] = float_of((bits_of(v[k]) + 0x1000) & 0xffffe000);
-            parts.low[k] = (v[k] - parts.high[k]) * kAlmostRounded;
+            parts.low[k] = v[k] - parts.high[k];
         } else {
             parts.high[k] = round_to_tf32(v[k]);
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ import torch
 from capsroute.bench import environment, recommender
 from capsroute.bench.recommender import COMPILED, OURS, SUBJECTS, THEIRS, Row, Sizes
 
+ROOT = Path(__file__).parents[2]
 SMALL = Sizes(batch=6, length=9, size=8, interests=3, items=40, negatives=4)
 
 
@@ -120,3 +122,14 @@ def test_the_page():
     assert "- MIND, torch-rechub compiled: failed: RuntimeError: no compiler" in lines
     assert any("torch-rechub 0.9" in line for line in lines)
     assert max(map(len, lines)) <= 120
+
+
+def test_committed_results_are_as_promised():
+    """Every layer and model is faster with ours than with torch-rechub's own, and the page is made from the file."""
+    folder = ROOT / "docs/results/cpu"
+    machine, sizes, rows = recommender.read(folder / "recommender.json")
+    assert (folder / "recommender.md").read_text(encoding="utf-8") == recommender.document(machine, sizes, rows)
+    assert sizes == Sizes()
+    seconds = {(row.subject, row.contender): row.seconds for row in rows}
+    for subject in SUBJECTS:
+        assert seconds[subject, THEIRS] > seconds[subject, OURS], subject

@@ -19,7 +19,9 @@ KINDS = [
     CASE,
     Case((7, 6, 4, 5, 3), softmax="inputs", gradient="last", logits="sample", input_mask=True, output_mask=True),
     Case((7, 6, 4, 5, 3), bias=True, input_weight=True, squash="power", update="replace", temperature="falling"),
-    Case((7, 6, 4, 5, 3), logits="sample", given=True, iterations=1, input_weight=True, squash="shifted", weights="half"),
+    Case(
+        (7, 6, 4, 5, 3), logits="sample", given=True, iterations=1, input_weight=True, squash="shifted", weights="half"
+    ),
 ]
 ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 

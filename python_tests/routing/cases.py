@@ -33,7 +33,7 @@ class Case:
     squash: str = "standard"
     update: str = "accumulate"
     factor: float = 1.0
-    temperature: str = "one"  # "one", "low" (0.7 throughout) or "falling" (from 1.6, by a fifth each time)
+    temperature: str = "one"  # "one", "low" (0.8 throughout) or "falling" (from 1.6, by a fifth each time)
     given: bool = False  # the logits are the coupling
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Case:
             "agreement_factor": self.factor,
             "temperature": {
                 "one": 1.0,
-                "low": 0.7,
+                "low": 0.8,
                 "falling": tuple(1.6 * 0.8**t for t in range(self.iterations)),
             }[self.temperature],
         }

@@ -13,14 +13,14 @@ torch.export and have no autograd formula of their own: use the public functions
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from . import _native, backends, dispatch
+from . import _native, backends, dispatch, vmap
 from .options import RoutingOptions
 
 Optional = Sequence[Tensor | None]
@@ -285,43 +285,6 @@ def describe(tensors: Optional, options: RoutingOptions) -> str:
     return str(problem.describe())
 
 
-def _in_turn(op: Any, in_dims: Sequence[int | None], arguments: Sequence[Any], count: int) -> tuple[Any, Any]:
-    """The vmap rule that is always right: one call per instance."""
-
-    def instance(n: int) -> Iterator[Any]:
-        for argument, dim in zip(arguments, in_dims, strict=True):
-            mapped = isinstance(argument, Tensor) and dim is not None  # lists have lists of dims
-            yield argument.select(dim, n) if mapped else argument
-
-    results = [op(*instance(n)) for n in range(count)]
-    stacked = tuple(torch.stack(instances) for instances in zip(*results, strict=True))
-    return stacked, (0,) * len(stacked)
-
-
-def _fold(arguments: list[Any], in_dims: Sequence[int | None], count: int, per_sample: Sequence[int]) -> list[Any]:
-    """Make the mapped axis part of the batch, which is the first axis of the per-sample arguments."""
-    folded = list(arguments)
-    for k in per_sample:
-        if folded[k] is not None:
-            dim = in_dims[k]
-            wide = folded[k].expand(count, *folded[k].shape) if dim is None else folded[k].movedim(dim, 0)
-            folded[k] = wide.flatten(0, 1)
-    return folded
-
-
-def _forward_vmap(op: Any, sources: int, info: Any, in_dims: Sequence[int | None], arguments: Sequence[Any]) -> Any:
-    """Fold the mapped axis into the batch unless something that the samples share is mapped too."""
-    logits = arguments[sources + 1]
-    per_sample_logits = logits is not None and logits.dim() - (in_dims[sources + 1] is not None) == 3
-    shared = [*range(1, sources), sources, *([] if per_sample_logits else [sources + 1])]
-    if any(in_dims[k] is not None for k in shared):
-        return _in_turn(op, in_dims, arguments, info.batch_size)
-    per_sample = [0, *range(sources + 2, sources + len(OPTIONAL)), *([sources + 1] if per_sample_logits else [])]
-    output, *saved = op(*_fold(list(arguments), in_dims, info.batch_size, per_sample))
-    unfolded = [tensor.unflatten(1, (info.batch_size, tensor.shape[1] // info.batch_size)) for tensor in saved]
-    return (output.unflatten(0, (info.batch_size, output.shape[0] // info.batch_size)), *unfolded), (0, 1, 1)
-
-
 def _register(name: str, sources: int) -> None:
     """Define the ops of one routing function."""
     tensors = ", ".join(f"Tensor {source}" for source in SOURCES[name])
@@ -369,16 +332,17 @@ def _register(name: str, sources: int) -> None:
 
     def agreement_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
         op = getattr(torch.ops.capsroute, f"{name}_agreement")
-        (result,), (dim,) = _in_turn(lambda *each: (op(*each),), in_dims, arguments, info.batch_size)
+        (result,), (dim,) = vmap.in_turn(lambda *each: (op(*each),), in_dims, arguments, info.batch_size)
         return result, dim
 
     def forward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
-        return _forward_vmap(getattr(torch.ops.capsroute, f"{name}_forward"), sources, info, in_dims, arguments)
+        op = getattr(torch.ops.capsroute, f"{name}_forward")
+        return vmap.of_forward(op, sources, len(OPTIONAL), info, in_dims, arguments)
 
     def backward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
-        return _in_turn(getattr(torch.ops.capsroute, f"{name}_backward"), in_dims, arguments, info.batch_size)
+        return vmap.in_turn(getattr(torch.ops.capsroute, f"{name}_backward"), in_dims, arguments, info.batch_size)
 
-    for op, run, fake, vmap in (
+    for op, run, fake, rule in (
         ("forward", forward, forward_fake, forward_vmap),
         ("backward", backward, backward_fake, backward_vmap),
         ("agreement", agreement, agreement_fake, agreement_vmap),
@@ -386,7 +350,7 @@ def _register(name: str, sources: int) -> None:
         for device in ("CPU", "CUDA"):
             _library.impl(f"{name}_{op}", run, device)
         torch.library.register_fake(f"capsroute::{name}_{op}", fake, lib=_library)
-        torch.library.register_vmap(f"capsroute::{name}_{op}", vmap, lib=_library)
+        torch.library.register_vmap(f"capsroute::{name}_{op}", rule, lib=_library)
 
 
 for _name, _names in SOURCES.items():

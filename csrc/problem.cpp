@@ -4,6 +4,7 @@ namespace capsroute {
 namespace {
 
 constexpr int64_t kLargest = int64_t{1} << 62;
+constexpr double kLargestNumber = 1.7976931348623157e308;  // that is finite
 
 // Sizes multiply without passing kLargest.
 bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
@@ -45,7 +46,7 @@ Status check(const RoutingProblem& p) {
     }
     if (p.temperatures < 1 || p.temperatures > kTemperatures) return Status::bad_option;
     for (int t = 0; t < p.temperatures; ++t) {
-        if (!(p.inverse_temperature[t] > 0)) return Status::bad_option;
+        if (!(p.inverse_temperature[t] > 0 && p.inverse_temperature[t] <= kLargestNumber)) return Status::bad_option;
     }
     if (p.leaky && p.softmax_over_inputs) return Status::bad_option;
     if (p.coupling_given && (p.iterations != 1 || p.softmax_over_inputs || p.leaky)) return Status::bad_option;
@@ -74,6 +75,7 @@ Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
     if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
     if (buffers.grad_logits && !problem.logits) return Status::missing_pointer;
     if (buffers.grad_input_weight && !problem.input_weight) return Status::missing_pointer;
+    if (buffers.grad_bias && !problem.bias) return Status::missing_pointer;
     return Status::ok;
 }
 

@@ -216,7 +216,8 @@ Status backward(const RoutingProblem& problem, const RoutingBackward& buffers) {
 }
 
 template <class AnyState>
-Status agreement(const RoutingProblem& problem, const RoutingAgreement& buffers) {
+Status agreement(RoutingProblem problem, const RoutingAgreement& buffers) {
+    problem.input_mask = problem.output_mask = nullptr;  // every vote counts
     AnyState state;
     const int64_t bytes = plan(problem, Direction::forward, {}, buffers.workspace, state);
     if (bytes < 0) return Status(-bytes);

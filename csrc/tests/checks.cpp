@@ -219,7 +219,7 @@ void check_refusals(Failures& failures) {
         p.inverse_temperature[kTemperatures - 1] = last;
     };
     good("as many temperatures as there may be", [&](RoutingProblem& p) { set_temperatures(p, 1); });
-    for (double inverse : {0.0, -1.0, double(NAN)}) {
+    for (double inverse : {0.0, -1.0, double(NAN), double(INFINITY)}) {
         bad_option("a bad temperature", [&](RoutingProblem& p) { set_temperatures(p, inverse); });
     }
     const auto give_coupling = [](RoutingProblem& p) {
@@ -258,6 +258,9 @@ void check_refusals(Failures& failures) {
                    Status::missing_pointer);
     compare_status("a gradient of no input weights",
                    backward([&](RoutingBackward& b) { b.grad_input_weight = call.grad_weight.data(); }),
+                   Status::missing_pointer);
+    compare_status("a gradient of no bias",
+                   backward([&](RoutingBackward& b) { b.grad_bias = call.grad_weight.data(); }),
                    Status::missing_pointer);
     RoutingAgreement agreement{call.query.data(), call.agreement.data(), space.data(), 0};
     compare_status("agreement without workspace", routing_agreement_cpu(call.problem, agreement),

@@ -140,9 +140,9 @@ _DEFAULT_FLOATS = DEFAULTS.floats()
 
 def hashable(temperature: Any) -> Any:
     """A temperature as the options hold it: a sequence of numbers becomes a tuple, anything else stays."""
-    if isinstance(temperature, Sequence) and not isinstance(temperature, str | tuple):
-        return tuple(temperature)
-    return temperature
+    if isinstance(temperature, (float, tuple, str)) or not isinstance(temperature, Sequence):
+        return temperature
+    return tuple(temperature)
 
 
 def constants_of_squash() -> tuple[str, ...]:

@@ -21,9 +21,10 @@ def several_outputs(sources: Sequence[Any]) -> Size | None:
     Args:
         sources: x and weight, or votes. What is no tensor is left to the checks.
     """
-    source, (before, after) = sources[-1], _place(sources)
-    if not isinstance(source, Tensor) or source.dim() <= before + 1 + after:
+    source = sources[-1]
+    if not isinstance(source, Tensor) or source.dim() <= 4:  # [I, J, D, d] and [B, I, J, D] have one
         return None
+    before, after = _place(sources)
     return source.shape[before:-after]
 
 

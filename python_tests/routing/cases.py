@@ -33,7 +33,7 @@ class Case:
     squash: str = "standard"
     update: str = "accumulate"
     factor: float = 1.0
-    temperature: str = "one"  # "one", "low" (0.8 throughout) or "falling" (from 1.6, by a fifth each time)
+    temperature: str = "one"  # "one", "low" (0.7 throughout) or "falling" (from 1.6, by a fifth each time)
     given: bool = False  # the logits are the coupling
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Case:
             "agreement_factor": self.factor,
             "temperature": {
                 "one": 1.0,
-                "low": 0.8,
+                "low": 0.7,
                 "falling": tuple(1.6 * 0.8**t for t in range(self.iterations)),
             }[self.temperature],
         }
@@ -71,8 +71,9 @@ class Case:
     def tensors(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensors:
         """The tensor arguments of ``dynamic_routing``, on torch's default device.
 
-        Votes have a length near 2 whatever the sizes, and near 1 where nothing keeps the outputs short: couplings get
-        far from uniform, and yet rounding errors are not amplified until they hide those of a kernel.
+        Votes have a length near 2 whatever the sizes, near 1 where nothing keeps the outputs short, and less where a
+        temperature makes the logits larger: couplings get far from uniform, and yet rounding errors are not amplified
+        until they hide those of a kernel.
         """
         batch, inputs, in_size, outputs, out_size = self.sizes
         generator = torch.Generator().manual_seed(seed)
@@ -82,7 +83,10 @@ class Case:
 
         own = {"own": inputs, "shared": 1, "half": max(inputs // 2, 1)}[self.weights]
         tensors = {"x": normal(batch, inputs, in_size), "weight": normal(own, outputs, out_size, in_size)}
-        tensors["weight"] *= (1 if self.squash == "none" else 2) * (in_size * out_size) ** -0.5
+        temperature = self.options()["temperature"]
+        coldest = min(temperature) if isinstance(temperature, tuple) else temperature
+        length = (1 if self.squash == "none" else 2) * min(1, coldest)
+        tensors["weight"] *= length * (in_size * out_size) ** -0.5
         if self.bias:
             tensors["bias"] = normal(outputs, out_size, scale=0.3)
         if self.logits != "none":

@@ -90,16 +90,20 @@ def page(content: dict[str, Any]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--shapes", default=SHAPES)
+    parser.add_argument("before", type=Path, help="a checkout, built in place")
+    parser.add_argument("after", type=Path, help="another one")
+    parser.add_argument("--rounds", type=int, default=7, help="processes of each")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process")
+    parser.add_argument("--shapes", default=SHAPES, help="names of capsroute.bench.shapes, separated by commas")
     parser.add_argument("--json", type=Path, help="where to write what was found")
     parser.add_argument("--table", type=Path, help="where to write the page")
     args = parser.parse_args()
     if args.rounds < 1:
         parser.error(f"--rounds must be at least 1, got {args.rounds}")
+
+    for checkout in (args.before, args.after):
+        if not (checkout / "capsroute" / "__init__.py").is_file():
+            parser.error(f"{checkout} is no checkout of capsroute")
 
     found: dict[Path, list[dict[str, float]]] = {args.before: [], args.after: []}
     for number in range(args.rounds):

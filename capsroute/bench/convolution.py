@@ -5,7 +5,6 @@ Run it with ``python -m capsroute.bench.convolution --json FILE --table FILE``.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ from torch import Tensor
 from capsroute import testing
 from capsroute.nn import ConvCapsules2d
 
-from . import environment, files, memory, peers, timing
+from . import command, environment, memory, peers, timing
 from .compare import fastest, ratio
 from .suite import ALLOWED_ERROR
 from .texts import markdown_table, number, paragraph, significant
@@ -277,23 +276,19 @@ def read(path: Path) -> tuple[dict[str, Any], Shape, list[Row]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit status is 0, or 1 if a result of capsroute is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m capsroute.bench.convolution", description=__doc__)
-    parser.add_argument("--batch", type=int, default=Shape.batch, help="samples")
+    parser = command.parser("capsroute.bench.convolution", __doc__, ROUNDS)
+    parser.add_argument("--batch", type=command.positive, default=Shape.batch, help="samples")
     parser.add_argument("--compare", default=",".join(peers.FAMILIES), help="families of peers, or none")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds in which all take turns")
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
-    parser.add_argument("--table", type=Path, help="write the page with the table to this file")
     args = parser.parse_args(arguments)
     families = [] if args.compare == "none" else args.compare.split(",")
+    try:
+        peers.check_families(families)
+    except ValueError as error:
+        parser.error(str(error))
     machine, shape = environment.describe(), Shape(batch=args.batch)
     rows = run(shape, families, args.rounds, lambda text: print(f"{text} …", flush=True))
-    page = document(machine, shape, rows)
-    print(page)
-    if args.json is not None:
-        content = {"environment": machine, "shape": asdict(shape), "rows": [asdict(row) for row in rows]}
-        files.replace(args.json, json.dumps(content, indent=1) + "\n")
-    if args.table is not None:
-        files.replace(args.table, page)
+    content = {"environment": machine, "shape": asdict(shape), "rows": [asdict(row) for row in rows]}
+    command.finish(args, content, document(machine, shape, rows))
     return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
 
 

@@ -5,7 +5,6 @@ Needs the package torch-rechub. Run it with ``python -m capsroute.bench.recommen
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 import json
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from capsroute.nn import InterestCapsules
 
-from . import environment, files, memory, timing
+from . import command, environment, memory, timing
 from .compare import ratio
 from .texts import markdown_table, number, paragraph, significant
 from .workload import OURS, first_line
@@ -311,24 +310,19 @@ def read(path: Path) -> tuple[dict[str, Any], Sizes, list[Row]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; the exit status is 0, or 1 if a result of capsroute is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m capsroute.bench.recommender", description=__doc__)
+    parser = command.parser("capsroute.bench.recommender", __doc__, ROUNDS)
     parser.add_argument("--subjects", metavar="A;B", help=f"some of {'; '.join(SUBJECTS)}, separated by semicolons")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="timed rounds in which all take turns")
     parser.add_argument("--no-compile", action="store_true", help="leave torch-rechub's compiled layer out")
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
-    parser.add_argument("--table", type=Path, help="write the page with the table to this file")
     args = parser.parse_args(arguments)
     subjects = SUBJECTS if args.subjects is None else [name.strip() for name in args.subjects.split(";")]
+    for subject in subjects:
+        if subject not in SUBJECTS:
+            parser.error(f"subjects must be among {'; '.join(SUBJECTS)}; got {subject!r}")
     machine = environment.describe() | {THEIRS: importlib.import_module("torch_rechub").__version__}
     sizes = Sizes()
     rows = run(subjects, sizes, args.rounds, not args.no_compile, lambda text: print(f"{text} …", flush=True))
-    page = document(machine, sizes, rows)
-    print(page)
-    if args.json is not None:
-        content = {"environment": machine, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
-        files.replace(args.json, json.dumps(content, indent=1) + "\n")
-    if args.table is not None:
-        files.replace(args.table, page)
+    content = {"environment": machine, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
+    command.finish(args, content, document(machine, sizes, rows))
     return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
 
 

@@ -103,3 +103,17 @@ def test_committed_results_are_as_promised() -> None:
     assert gain.memory is not None
     assert gain.time >= 4
     assert gain.memory >= 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--batch", "0"], "--batch: must be an int of at least 1, got '0'"),
+        (["--rounds", "some"], "--rounds: must be an int of at least 1, got 'some'"),
+        (["--compare", "lazy"], "compare must be among eager, compile; got 'lazy'"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert text in capsys.readouterr().err

@@ -133,3 +133,9 @@ def test_committed_results_are_as_promised():
     seconds = {(row.subject, row.contender): row.seconds for row in rows}
     for subject in SUBJECTS:
         assert seconds[subject, THEIRS] > seconds[subject, OURS], subject
+
+
+def test_a_wrong_subject_on_the_command_line(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        recommender.main(["--subjects", "MIND; layer, type 3"])
+    assert "subjects must be among layer, type 0; " in capsys.readouterr().err

@@ -97,6 +97,13 @@ def per_pair(name: str, value: object, like_name: str, like: Tensor, batch: int,
         )
 
 
+def at_least_one(**sizes: int) -> None:
+    """Sizes of a module, by the names of its arguments."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
 def choice(name: str, value: object, known: Sequence[str]) -> None:
     """One of the known strings."""
     if not isinstance(value, str):

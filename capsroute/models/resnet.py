@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from capsroute import checks
 from capsroute.models.capsnet import CapsNetOutput
 from capsroute.nn import ConvCapsules2d, capsule_lengths, primary_poses
 
@@ -84,9 +85,7 @@ class ResNetCapsules(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        for name, value in (("blocks", blocks), ("types", types), ("size", size), ("depth", depth)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        checks.at_least_one(blocks=blocks, types=types, size=size, depth=depth)
         sides = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
 

@@ -95,12 +95,9 @@ class InterestCapsules(nn.Module):
     ) -> None:
         super().__init__()
         out_size = in_size if out_size is None else out_size
-        sizes = {"in_size": in_size, "interests": interests, "out_size": out_size}
+        checks.at_least_one(in_size=in_size, interests=interests, out_size=out_size)
         if max_items is not None:
-            sizes["max_items"] = max_items
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            checks.at_least_one(max_items=max_items)
         if bilinear_type not in _BILINEAR_TYPES:
             raise ValueError(
                 f"bilinear_type must be one of {', '.join(map(str, _BILINEAR_TYPES))}, got {bilinear_type!r}"

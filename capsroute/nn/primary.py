@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from capsroute import checks
 from capsroute.nn.activations import squash
 
 __all__ = ["PrimaryCapsules"]
@@ -42,9 +43,7 @@ class PrimaryCapsules(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("types", types), ("size", size)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        checks.at_least_one(types=types, size=size)
         self.types = types
         self.size = size
         self.eps = eps

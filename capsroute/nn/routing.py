@@ -84,15 +84,7 @@ class CapsuleLayer(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        sizes = {
-            "in_capsules": in_capsules,
-            "in_size": in_size,
-            "out_capsules": out_capsules,
-            "out_size": out_size,
-        }
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        checks.at_least_one(in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size)
         if weight_sets is not None and (weight_sets < 1 or in_capsules % weight_sets != 0):
             raise ValueError(f"weight_sets must be a divisor of in_capsules={in_capsules}, got {weight_sets}")
         self.in_capsules = in_capsules

@@ -17,6 +17,7 @@ __all__ = ["add_parser", "run"]
 
 _CONFIG_OPTIONS = (
     "dataset",
+    "network",
     "epochs",
     "batch_size",
     "iterations",
@@ -53,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
     data.add_argument("--shift", type=int, metavar="PIXELS", help="largest random shift of training images")
 
     model = parser.add_argument_group("network")
+    model.add_argument("--network", metavar="NAME", help="capsnet (default), or pooling-cnn to compare with")
     model.add_argument("--iterations", type=int, metavar="N", help="routing iterations (default: 3)")
     model.add_argument("--routing", metavar="HOW", help="fused (default) or reference, its definition in plain PyTorch")
     model.add_argument("--reconstruction", action=_TOGGLE, help="with or without the decoder (default: with)")

@@ -29,6 +29,11 @@ class CapsNetOutput(NamedTuple):
     reconstruction: Tensor | None
     """Images in [0, 1], ``[B, channels, H, W]``; None without a decoder or where none was asked for."""
 
+    @property
+    def scores(self) -> Tensor:
+        """What classifies, ``[B, J]``, by the name that it has in every network: the lengths."""
+        return self.lengths
+
 
 def _positions(name: str, size: int, kernel: int, stride: int, padding: int) -> int:
     """Positions that a convolution has along one side."""

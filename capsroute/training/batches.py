@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from capsroute.training.augmentation import random_shift
-from capsroute.training.datasets import ImageSet
+from capsroute.training.datasets import Images
 
 __all__ = ["ShuffledBatches"]
 
@@ -25,7 +25,7 @@ class ShuffledBatches:
         seed: Of order and shifts.
     """
 
-    def __init__(self, data: ImageSet, batch_size: int, shift: int, seed: int) -> None:
+    def __init__(self, data: Images, batch_size: int, shift: int, seed: int) -> None:
         self._data = data
         self._batch_size = batch_size
         self._shift = shift

@@ -1,27 +1,88 @@
-"""What is minimised."""
+"""What is minimised, and what counts as correct."""
 
-from torch import Tensor
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
 
 from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss
+from capsroute.training.config import TrainConfig
 
-__all__ = ["training_loss"]
+__all__ = ["Classification", "NetworkOutput", "Objective", "objective_for", "training_loss"]
+
+_CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "capsnet": margin_loss,
+    "pooling-cnn": nn.functional.cross_entropy,
+}
+
+
+class NetworkOutput(Protocol):
+    """What every network that classifies returns."""
+
+    @property
+    def scores(self) -> Tensor:
+        """``[B, classes]``; the largest is the predicted class."""
+
+    @property
+    def reconstruction(self) -> Tensor | None:
+        """Images in [0, 1], ``[B, channels, H, W]``."""
+
+
+class Objective(Protocol):
+    """Runs a network on a batch and judges what it says."""
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, a scalar that is a mean over the batch, and which images were right, bool ``[B]``."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """One class per image: the loss of the scores, plus the scaled down error of the reconstruction.
+
+    Sabour et al. 2017, sections 3 and 4.1. While the network trains, it reconstructs from the true class, else from the
+    predicted one.
+
+    Args:
+        criterion: Of scores ``[B, classes]`` and labels ``[B]``, int64; a mean over the batch.
+        reconstruction_weight: Factor on the squared error, summed over the pixels and averaged over the batch.
+    """
+
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    reconstruction_weight: float
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and correctness for images ``[B, channels, H, W]`` in [0, 1] and labels ``[B]``, int64."""
+        output = model(images, labels if model.training else None)
+        return self.loss(output, images, labels), output.scores.argmax(dim=1) == labels
+
+    def loss(self, output: NetworkOutput, images: Tensor, labels: Tensor) -> Tensor:
+        """The loss alone, of an output that is there; a scalar, float32."""
+        loss = self.criterion(output.scores.float(), labels)
+        if output.reconstruction is not None:
+            error = (output.reconstruction.float() - images).square().sum() / len(images)
+            loss = loss + self.reconstruction_weight * error
+        return loss
+
+
+def objective_for(config: TrainConfig) -> Classification:
+    """What the network of a configuration minimises."""
+    return Classification(_CRITERIA[config.network], config.reconstruction_weight)
 
 
 def training_loss(output: CapsNetOutput, images: Tensor, labels: Tensor, reconstruction_weight: float) -> Tensor:
-    """Margin loss plus the scaled down error of the reconstruction (Sabour et al. 2017, sections 3 and 4.1).
+    """The loss of a capsule network.
 
     Args:
         output: Output of the network, its reconstruction maybe None.
         images: ``[B, channels, H, W]``, values in [0, 1].
         labels: True classes, ``[B]``, int64.
-        reconstruction_weight: Factor on the squared error, summed over the pixels and averaged over the batch.
+        reconstruction_weight: As in :class:`Classification`.
 
     Returns:
         Scalar, float32.
     """
-    loss = margin_loss(output.lengths, labels)
-    if output.reconstruction is not None:
-        error = (output.reconstruction.float() - images).square().sum() / len(images)
-        loss = loss + reconstruction_weight * error
-    return loss
+    return Classification(margin_loss, reconstruction_weight).loss(output, images, labels)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from capsroute._version import __version__
-from capsroute.models import PRESETS, CapsNet
 from capsroute.training.checkpoint import Checkpoint, save_checkpoint
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, load_dataset
@@ -19,6 +19,7 @@ from capsroute.training.extras import require
 from capsroute.training.figures import draw_learning_curve, draw_reconstructions
 from capsroute.training.interrupt import interrupts_call
 from capsroute.training.metrics import MetricsWriter, read_metrics
+from capsroute.training.networks import build_network
 from capsroute.training.runfolder import RunFolder
 from capsroute.training.trainer import Trainer
 
@@ -57,19 +58,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
-def build_model(config: TrainConfig, device: torch.device) -> CapsNet:
-    """Network of a configuration, its parameters drawn from the seed.
-
-    The convolutions work on channels-last memory: faster, and the capsules come out without a copy.
-    """
-    torch.manual_seed(config.seed)
-    options = dict(PRESETS[config.dataset])
-    if not config.reconstruction:
-        options["decoder_sizes"] = None
-    model = CapsNet(**options, iterations=config.iterations, routing=config.routing)
-    return model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 def train(
     config: TrainConfig,
     out: Path,
@@ -95,13 +83,13 @@ def train(
     require("matplotlib", "drawing figures")  # before the training rather than after it
     require("torch.utils.tensorboard", "writing TensorBoard events")
     data = load_dataset(config.dataset, data_dir)
-    side = data.train.images.shape[-1]
+    side = data.train.image_shape[-1]
     if config.shift >= side:
         raise TrainingError(f"shift must be less than the {side} pixels of the images, got {config.shift}")
     if device.type == "cuda":  # what makes a resumed run the same bit for bit there
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    trainer = Trainer(build_model(config, device), config, data, device)
+    trainer = Trainer(build_network(config, device), config, data, device)
     if resume is not None:
         resume.restore(trainer)
         if trainer.epoch > config.epochs:
@@ -143,9 +131,9 @@ def _facts(trainer: Trainer) -> dict[str, object]:
     }
 
 
-def _draw_reconstructions(path: Path, model: CapsNet, data: Dataset, device: torch.device) -> None:
+def _draw_reconstructions(path: Path, model: nn.Module, data: Dataset, device: torch.device) -> None:
     model.eval()
     images, labels = data.test.batch(slice(0, _PICTURES))
     with torch.no_grad():
         output = model(images.to(device))
-    draw_reconstructions(path, images, output.reconstruction, labels, output.lengths.argmax(dim=1).cpu())
+    draw_reconstructions(path, images, output.reconstruction, labels, output.scores.argmax(dim=1).cpu())

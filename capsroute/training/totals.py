@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-from capsroute.models import CapsNetOutput
-
 __all__ = ["Totals"]
 
 
@@ -19,11 +17,10 @@ class Totals:
         self.values = torch.zeros(3, dtype=torch.float64, device=device)
         """Sum of the losses, images classified correctly, images."""
 
-    def add(self, loss: Tensor, output: CapsNetOutput, labels: Tensor) -> None:
-        """Adds a batch with its mean loss."""
-        correct = (output.lengths.argmax(dim=1) == labels).sum()
-        count = torch.tensor(len(labels), dtype=torch.float64, device=self.values.device)
-        self.values += torch.stack([loss.detach().double() * count, correct.double(), count])
+    def add(self, loss: Tensor, correct: Tensor) -> None:
+        """Adds a batch: its mean loss, and which images were right, bool ``[B]``."""
+        count = torch.tensor(len(correct), dtype=torch.float64, device=self.values.device)
+        self.values += torch.stack([loss.detach().double() * count, correct.sum().double(), count])
 
     def means(self) -> tuple[float, float, int]:
         """Mean loss, accuracy, and the number of images."""

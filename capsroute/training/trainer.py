@@ -8,14 +8,13 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from capsroute.models import CapsNet, CapsNetOutput
 from capsroute.training.batches import ShuffledBatches
 from capsroute.training.config import TrainConfig
-from capsroute.training.datasets import Dataset
+from capsroute.training.datasets import Dataset, Images
 from capsroute.training.errors import TrainingError
-from capsroute.training.objective import training_loss
+from capsroute.training.objective import Objective, objective_for
 from capsroute.training.records import EpochRecord, Observer, StepRecord
 from capsroute.training.totals import Totals
 
@@ -31,12 +30,20 @@ class Trainer:
         data: Training set and test set.
         device: Where the network runs.
         log_every: Steps between two :class:`StepRecord`.
+        objective: What is minimised; None for what suits the network of the configuration.
     """
 
     def __init__(
-        self, model: CapsNet, config: TrainConfig, data: Dataset, device: torch.device, log_every: int = 10
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        data: Dataset,
+        device: torch.device,
+        log_every: int = 10,
+        objective: Objective | None = None,
     ) -> None:
         self.model = model
+        self.objective = objective or objective_for(config)
         self.config = config
         self.data = data
         self.device = device
@@ -80,17 +87,20 @@ class Trainer:
             save()
         return True
 
-    def evaluate(self) -> tuple[float, float] | None:
-        """Mean loss and accuracy on the test set, or None where a stop was requested meanwhile."""
+    def evaluate(self, images: Images | None = None) -> tuple[float, float] | None:
+        """Mean loss and accuracy, or None where a stop was requested meanwhile.
+
+        Args:
+            images: What to test on; None for the test set.
+        """
+        tested = self.data.test if images is None else images
         totals = Totals(self.device)
         self.model.eval()
         with torch.no_grad():
-            for start in range(0, len(self.data.test), self.config.batch_size):
+            for start in range(0, len(tested), self.config.batch_size):
                 if self.stop_requested:
                     return None
-                images, labels = self._on_device(self.data.test.batch(slice(start, start + self.config.batch_size)))
-                loss, output = self._forward(images, labels, decoded=None)
-                totals.add(loss, output, labels)
+                totals.add(*self._judge(tested.batch(slice(start, start + self.config.batch_size))))
         loss_mean, accuracy, _ = totals.means()
         return loss_mean, accuracy
 
@@ -124,9 +134,7 @@ class Trainer:
         self.model.train()
         clock = _Clock()
         for batch in self.batches.rest_of_epoch():
-            images, labels = self._on_device(batch)
-            self._train_step(images, labels)
-            clock.count(len(labels))
+            clock.count(self._train_step(batch))
             if self.step % self.log_every == 0 or self.batches.position == len(self.batches):
                 self._report_step(observers, clock)
             if self.stop_requested:
@@ -154,20 +162,22 @@ class Trainer:
             observer.on_epoch(record)
         return True
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> None:
+    def _train_step(self, batch: tuple[Tensor, Tensor]) -> int:
+        """One step of the optimizer; returns the number of images."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, output = self._forward(images, labels, decoded=labels)
+        loss, correct = self._judge(batch)
         loss.backward()
         self.optimizer.step()
         self.scheduler.step()
         for totals in (self._epoch_totals, self._recent_totals):
-            totals.add(loss, output, labels)
+            totals.add(loss, correct)
+        return len(correct)
 
-    def _forward(self, images: Tensor, labels: Tensor, decoded: Tensor | None) -> tuple[Tensor, CapsNetOutput]:
-        """Loss and output; ``decoded`` are the classes to reconstruct, None for the predicted ones."""
+    def _judge(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Loss and correctness of a batch, by the network as it is."""
+        images, labels = batch
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.amp):
-            output = self.model(images, decoded)
-        return training_loss(output, images, labels, self.config.reconstruction_weight), output
+            return self.objective(self.model, images.to(self.device), labels.to(self.device))
 
     def _report_step(self, observers: Sequence[Observer], clock: _Clock) -> None:
         loss, accuracy, _ = self._recent_totals.means()
@@ -178,10 +188,6 @@ class Trainer:
         record = StepRecord(self.epoch + 1, self.step, loss, accuracy, clock.recent_rate(), learning_rate)
         for observer in observers:
             observer.on_step(record)
-
-    def _on_device(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        images, labels = batch
-        return images.to(self.device), labels.to(self.device)
 
 
 class _Clock:

@@ -46,6 +46,11 @@ def test_as_dict_and_back():
     assert TrainConfig.from_dict(config.as_dict()) == config
     with pytest.raises(TrainingError, match=r"other entries than expected: \['colour'\]"):
         TrainConfig.from_dict({**config.as_dict(), "colour": 1})
+    former = {name: value for name, value in config.as_dict().items() if name != "network"}
+    assert TrainConfig.from_dict(former) == config
+    former.pop("seed")
+    with pytest.raises(TrainingError, match=r"other entries than expected: \['seed'\]"):
+        TrainConfig.from_dict(former)
 
 
 def test_a_resumed_run_may_be_longer_but_not_different():

@@ -74,6 +74,41 @@ def test_evaluate_against_plain_counting():
     assert loss == pytest.approx(training_loss(output, images, labels, 0.0005).item(), rel=1e-5)
 
 
+def test_evaluate_other_images():
+    trainer = make_trainer()
+    images, labels = trainer.data.train.batch(slice(None))
+    loss, accuracy = trainer.evaluate(trainer.data.train)
+    with torch.no_grad():
+        output = trainer.model(images)
+    assert accuracy == pytest.approx((output.scores.argmax(1) == labels).double().mean().item())
+    assert loss == pytest.approx(training_loss(output, images, labels, 0.0005).item(), rel=1e-5)
+
+
+class OneLinearLayer(torch.nn.Module):
+    """A network of another kind, which says what it was asked to reconstruct."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 10)
+        self.asked = []
+
+    def forward(self, images, labels=None):
+        self.asked.append(labels)
+        return CapsNetOutput(images, self.linear(images.flatten(1)), None)
+
+
+def test_cross_entropy_for_the_network_with_pooling():
+    trainer = make_trainer(network="pooling-cnn")
+    model, (images, labels) = OneLinearLayer(), trainer.data.train.batch(slice(0, 20))
+    loss, correct = trainer.objective(model, images, labels)
+    scores = model.linear(images.flatten(1))
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(scores, labels))
+    assert torch.equal(correct, scores.argmax(1) == labels)
+    trainer.objective(model.eval(), images, labels)
+    assert model.asked[0] is labels  # true classes are reconstructed in training alone
+    assert model.asked[1] is None
+
+
 def test_learning_rate_decays_by_the_factor_per_epoch():
     _, recorder = straight_run(lr=0.01, lr_decay=0.5)
     assert recorder.steps[4].learning_rate == pytest.approx(0.005)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from capsroute.training.datasets.digits import load_digits
-from capsroute.training.datasets.imageset import Dataset, ImageSet
+from capsroute.training.datasets.imageset import Dataset, Images, ImageSet
 from capsroute.training.datasets.mnist import load_mnist
 from capsroute.training.errors import TrainingError
 
-__all__ = ["Dataset", "ImageSet", "load_dataset", "load_digits", "load_mnist"]
+__all__ = ["Dataset", "ImageSet", "Images", "load_dataset", "load_digits", "load_mnist"]
 
 
 def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:

@@ -1,11 +1,30 @@
 """Labelled images in memory."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Dataset", "ImageSet"]
+__all__ = ["Dataset", "ImageSet", "Images"]
+
+
+class Images(Protocol):
+    """Labelled images that are in memory, or made when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels."""
+
+    def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images ``[B, channels, H, W]``, float32 in [0, 1], and labels, their first axis B, at the given places.
+
+        The same places give the same images at any time.
+        """
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,12 @@ class ImageSet:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
     def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Images ``[B, channels, H, W]``, float32 in [0, 1], and labels ``[B]`` at the given places."""
         return self.images[indices].to(torch.float32) / self.white, self.labels[indices]
@@ -34,5 +59,5 @@ class ImageSet:
 class Dataset:
     """A training set and the test set that is never trained on."""
 
-    train: ImageSet
-    test: ImageSet
+    train: Images
+    test: Images

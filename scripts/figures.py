@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the tables and figures of the documents from the committed results of ``capsroute bench``.
+"""Writes the tables and figures of the documents from the committed results of ``capsroute bench`` and ``experiment``.
 
 Reads docs/results/cpu/*.json; writes docs/results/cpu/README.md, the PNG figures beside it, and what stands between the
-markers in README.md. Run twice, it changes nothing.
+markers in README.md. Reads docs/experiments/results/*.json; writes what stands between the markers in the pages of
+these experiments. Run twice, it changes nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import sys
 from pathlib import Path
 
 from capsroute.bench import figures
+from capsroute.experiments import pages
+from capsroute.training.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,11 +39,26 @@ def page(folder: Path, results: figures.Results) -> str:
     return figures.document(results, sorted(path.name for path in folder.glob("*.png")))
 
 
+def write_experiments(folder: Path) -> None:
+    """Write the tables of the experiments.
+
+    Args:
+        folder: Of their pages.
+
+    Raises:
+        figures.ResultsError: A page has no markers.
+        TrainingError: A result is no result.
+    """
+    for path, record in pages.pages(folder).items():
+        path.write_text(figures.put(pages.block(record), path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 def main() -> int:
     """Run the script; the exit status is 0, or 1 with one sentence on standard error."""
     try:
         write(ROOT / "README.md", ROOT / "docs/results/cpu")
-    except figures.ResultsError as error:
+        write_experiments(ROOT / "docs/experiments")
+    except (figures.ResultsError, TrainingError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1
     return 0

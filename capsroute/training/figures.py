@@ -7,10 +7,10 @@ from torch import Tensor
 
 from capsroute.training.extras import require
 
-__all__ = ["draw_learning_curve", "draw_reconstructions"]
+__all__ = ["draw_learning_curve", "draw_reconstructions", "new_figure"]
 
 
-def _new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Any:
     """An empty figure that no window shows; sizes in inches."""
     require("matplotlib", "drawing figures")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,7 +34,7 @@ def draw_reconstructions(
         predicted: Predicted classes, ``[N]``; the reconstruction is of their capsule.
     """
     count = len(images)
-    figure = _new_figure(0.8 * count, 2.0)
+    figure = new_figure(0.8 * count, 2.0)
     axes = figure.subplots(2, count, squeeze=False)
     for column in range(count):
         for row, picture in enumerate((images, reconstructions)):
@@ -58,7 +58,7 @@ def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
     """
     steps = [record for record in records if record["kind"] == "step"]
     epochs = [record for record in records if record["kind"] == "epoch"]
-    figure = _new_figure(7.0, 5.5)
+    figure = new_figure(7.0, 5.5)
     loss_axes, accuracy_axes = figure.subplots(2, 1, sharex=True)
     loss_axes.plot([r["step"] for r in steps], [r["loss"] for r in steps], color="C0", linewidth=1, label="training")
     loss_axes.plot([r["step"] for r in epochs], [r["test_loss"] for r in epochs], "o-", color="C1", label="test")

@@ -1,0 +1,95 @@
+"""What an experiment measured, as JSON holds it."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capsroute.bench.environment import headline
+from capsroute.bench.files import replace
+from capsroute.training.errors import TrainingError
+
+__all__ = ["Record", "Spread", "spread"]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over seeds; of one seed the deviation is 0."""
+
+    mean: float
+    deviation: float
+
+    def text(self, digits: int = 2, scale: float = 1.0) -> str:
+        """``mean ± deviation``, both times ``scale``."""
+        return f"{self.mean * scale:.{digits}f} ± {self.deviation * scale:.{digits}f}"
+
+    def percent(self, digits: int = 2) -> str:
+        """The same of a share, in percent, without the sign."""
+        return self.text(digits, 100.0)
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and spread of what the seeds gave, at least one number."""
+    numbers = list(values)
+    return Spread(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else 0.0)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run of an experiment.
+
+    Args:
+        experiment: Its name.
+        scale: Sizes that it ran with, by name; with ``full``, whether it was the full form.
+        environment: What :func:`capsroute.bench.environment.describe` says.
+        seconds: Duration.
+        seeds: What each seed gave.
+    """
+
+    experiment: str
+    scale: dict[str, Any]
+    environment: dict[str, Any]
+    seconds: float
+    seeds: list[dict[str, Any]]
+
+    @property
+    def headline(self) -> str:
+        """When, where and on how much, in one line."""
+        sizes = self.scale
+        images = "all" if sizes["images"] is None else f"{sizes['images']:,}"
+        return (
+            f"{self.environment['date'][:10]}, {headline(self.environment)}; {images} training images, "
+            f"{sizes['epochs']} epochs, {len(self.seeds)} seeds, {self.seconds / 60:.1f} minutes"
+        )
+
+    def over_seeds(self, *path: str | int) -> Spread:
+        """Mean and spread of a number that each seed has, found by these keys and indices, one inside the other."""
+        return spread(self._at(seed, path) for seed in self.seeds)
+
+    @staticmethod
+    def _at(found: Any, path: Iterable[str | int]) -> float:
+        for key in path:
+            found = found[key]
+        return float(found)
+
+    def write(self, path: Path) -> None:
+        """Writes JSON in place of what the file held."""
+        replace(path, json.dumps(self.__dict__, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Inverse of :meth:`write`.
+
+        Raises:
+            TrainingError: The file cannot be read, or is of another kind.
+        """
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
+        except (ValueError, TypeError) as error:
+            raise TrainingError(f"{path} is not what capsroute experiment writes") from error

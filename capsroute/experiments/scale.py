@@ -1,0 +1,63 @@
+"""How much an experiment computes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from capsroute.training.datasets import ImageSet
+from capsroute.training.errors import TrainingError
+
+__all__ = ["Scale"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes that an experiment's default and its ``--full`` form differ in.
+
+    Args:
+        preset: Of the capsule network, a name in :data:`capsroute.models.PRESETS`.
+        images: Training images, the first ones of the data set; None for all.
+        test_images: Test images, likewise.
+        epochs: Passes over the training images.
+        seeds: Independent repetitions, each with its own parameters and order of images.
+        batch_size: Images per step.
+        lr_decay: Factor on the learning rate per epoch.
+
+    Raises:
+        TrainingError: A number is below 1.
+    """
+
+    preset: str = "small"
+    images: int | None = None
+    test_images: int | None = None
+    epochs: int = 3
+    seeds: int = 3
+    batch_size: int = 64
+    lr_decay: float = 0.6
+
+    def __post_init__(self) -> None:
+        for name in ("images", "test_images", "epochs", "seeds", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise TrainingError(f"{name} must be at least 1, got {value}")
+
+    def changed(self, **given: int | None) -> Scale:
+        """The same with those values that are given; None is not."""
+        return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return asdict(self)
+
+    def training_part(self, images: ImageSet) -> ImageSet:
+        """The training images to use."""
+        return _first(images, self.images)
+
+    def test_part(self, images: ImageSet) -> ImageSet:
+        """The test images to use."""
+        return _first(images, self.test_images)
+
+
+def _first(images: ImageSet, count: int | None) -> ImageSet:
+    return ImageSet(images.images[:count], images.labels[:count], images.white)

@@ -1,0 +1,31 @@
+"""The experiments by name."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from capsroute.training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from capsroute.experiments.experiment import Experiment
+
+__all__ = ["EXPERIMENTS", "load"]
+
+# What each asks, in one line. The module of an experiment has its name, with underscores, and holds EXPERIMENT.
+EXPERIMENTS = {
+    "translation": "is a digit recognised away from where it was seen, and do poses tell where it went?",
+}
+
+
+def load(name: str) -> Experiment:
+    """An experiment by name.
+
+    Raises:
+        TrainingError: There is none; the message lists those that there are.
+    """
+    if name not in EXPERIMENTS:
+        raise TrainingError(f"NAME must be one of {', '.join(EXPERIMENTS)}; got {name}")
+    module = import_module(f"capsroute.experiments.{name.replace('-', '_')}")
+    experiment: Experiment = module.EXPERIMENT
+    return experiment

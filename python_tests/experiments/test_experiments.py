@@ -1,0 +1,44 @@
+"""Every experiment, run small from its command."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from capsroute.cli import main
+from capsroute.experiments import EXPERIMENTS, load
+from capsroute.experiments.record import Record
+from python_tests.training.doubles import write_mnist
+
+# Sizes at which an experiment runs in a few seconds, where these are not enough.
+ARGUMENTS = ["--images", "40", "--test-images", "20", "--epochs", "1", "--seeds", "2"]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mnist")
+    write_mnist(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_from_its_command(name, data_dir, tmp_path, capsys):
+    assert main(["experiment", name, *ARGUMENTS, "--data-dir", str(data_dir), "--out", str(tmp_path)]) == 0
+    record = Record.read(tmp_path / f"{name}.json")
+    assert record.experiment == name
+    assert len(record.seeds) == 2
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr().out.splitlines()
+    begins = [line for line in printed if line.startswith("seed ")]
+    steps = int(begins[0].split()[-1].rstrip(")"))
+    assert begins[1] == f"seed 2 of 2 (step {steps // 2} of {steps})"  # as many steps as were declared
+    for line in load(name).report(record):
+        assert line in printed
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_names(name):
+    experiment = load(name)
+    assert experiment.name == name
+    assert importlib.import_module(f"capsroute.experiments.{name.replace('-', '_')}").EXPERIMENT is experiment

@@ -1,0 +1,153 @@
+"""What all experiments share: sizes, seeds, records, progress, the files that are written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from capsroute.experiments.context import Context
+from capsroute.experiments.experiment import Experiment, Outcome
+from capsroute.experiments.probe import probe_r2
+from capsroute.experiments.progress import Progress
+from capsroute.experiments.record import Record, spread
+from capsroute.experiments.run import run_experiment
+from capsroute.experiments.scale import Scale
+from capsroute.training import TrainingError
+from python_tests.training.doubles import few_digits
+
+CPU = torch.device("cpu")
+TINY = Scale(preset="digits", epochs=2, seeds=2, batch_size=16)
+
+
+def train_digits(context, seed):
+    data = few_digits()
+    trainer = context.fit(data.train, data.test, context.config(seed, dataset="digits"))
+    accuracy = context.accuracy(trainer, data.test)
+    return Outcome({"seed": seed, "accuracy": accuracy, "steps": trainer.step}, {"images": torch.zeros(1)})
+
+
+def draw(path, record, pictures):
+    path.write_bytes(f"{record.experiment} {list(pictures)}".encode())
+
+
+DIGITS = Experiment(
+    "digits",
+    "Digits",
+    TINY,
+    TINY,
+    steps=lambda context: context.steps(70),
+    run=train_digits,
+    report=lambda record: [record.over_seeds("accuracy").percent()],
+    draw=draw,
+)
+
+
+def run_digits(out, experiment=DIGITS, scale=TINY):
+    return run_experiment(experiment, scale, False, device=CPU, data_dir=None, out=out)
+
+
+def test_run_writes_record_and_figure(tmp_path):
+    record = run_digits(tmp_path / "new")
+    assert Record.read(tmp_path / "new" / "digits.json") == record
+    assert (tmp_path / "new" / "digits.png").read_text() == "digits ['images']"
+    assert [seed["seed"] for seed in record.seeds] == [0, 1]
+    assert record.scale == {**TINY.as_dict(), "full": False}
+    assert record.environment["torch"] == torch.__version__
+    assert "all training images, 2 epochs, 2 seeds" in record.headline
+
+
+def test_seeds_differ_and_repeat(tmp_path):
+    first, second = (run_digits(tmp_path / name) for name in ("a", "b"))
+    assert first.seeds == second.seeds
+
+
+def test_declared_steps_are_counted(tmp_path, capsys):
+    run_digits(tmp_path)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == ["seed 1 of 2 (step 0 of 20)", "seed 2 of 2 (step 10 of 20)"]
+
+
+def test_results_stay_where_a_run_fails(tmp_path):
+    run_digits(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def fail(context, seed):
+        raise TrainingError("no data")
+
+    with pytest.raises(TrainingError, match="no data"):
+        run_digits(tmp_path, replace(DIGITS, run=fail))
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="cannot write into the folder"):
+        run_digits(tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["images", "test_images", "epochs", "seeds"])
+def test_sizes_below_one(name):
+    with pytest.raises(TrainingError, match=f"{name} must be at least 1, got 0"):
+        TINY.changed(**{name: 0})
+
+
+def test_sizes_that_are_given():
+    assert TINY.changed(epochs=None, images=5) == replace(TINY, images=5)
+
+
+def test_parts_of_images():
+    data = few_digits()
+    scale = Scale(images=7, test_images=3)
+    assert torch.equal(scale.training_part(data.train).images, data.train.images[:7])
+    assert torch.equal(scale.test_part(data.test).labels, data.test.labels[:3])
+    assert len(Scale().training_part(data.train)) == len(data.train)
+
+
+def test_spread():
+    assert spread([1.0, 2.0, 4.0]).mean == pytest.approx(7 / 3)
+    assert spread([1.0, 2.0, 4.0]).deviation == pytest.approx((7 / 3) ** 0.5)
+    assert spread([0.5]).deviation == 0
+    assert spread([0.981, 0.983]).percent(1) == "98.2 ± 0.1"
+
+
+def test_record_of_another_kind(tmp_path):
+    path = tmp_path / "x.json"
+    for content in ("{", json.dumps({"rows": []}), "[]"):
+        path.write_text(content)
+        with pytest.raises(TrainingError, match=r"x\.json is not what capsroute experiment writes"):
+            Record.read(path)
+    with pytest.raises(TrainingError, match=r"cannot read .*absent\.json: No such file"):
+        Record.read(tmp_path / "absent.json")
+
+
+def test_network_that_is_given(tmp_path):
+    data = few_digits()
+    context = Context(TINY, CPU, None, Progress(0))
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+
+    def objective(network, images, labels):
+        scores = network(images)
+        return torch.nn.functional.cross_entropy(scores, labels), scores.argmax(1) == labels
+
+    before = [parameter.clone() for parameter in model.parameters()]
+    trainer = context.fit(data.train, data.test, context.config(0), model=model, objective=objective)
+    assert trainer.model is model
+    assert not model.training
+    assert not any(map(torch.equal, before, model.parameters()))
+    assert context.progress.done == context.steps(70) == 10
+
+
+def test_probe_reads_what_is_linear():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(400, 5, generator=generator)
+    linear = features @ torch.randn(5, 2, generator=generator) + 3
+    noise = torch.randn(400, 2, generator=generator)
+    parts = slice(0, 200), slice(200, 400)
+    assert probe_r2(*((features[part], linear[part]) for part in parts)) > 0.999
+    assert abs(probe_r2(*((features[part], noise[part]) for part in parts))) < 0.1
+    half = linear + linear.std() * noise
+    assert 0.2 < probe_r2(*((features[part], half[part]) for part in parts)) < 0.8

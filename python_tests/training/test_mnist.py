@@ -123,7 +123,7 @@ def test_absent_files_are_fetched(tmp_path, mirror):
 
 def test_a_fetched_file_with_another_hash_is_refused(tmp_path, mirror):
     (mirror / "train-labels-idx1-ubyte.gz").write_bytes(b"something else")
-    with pytest.raises(TrainingError, match=r"train-labels-idx1-ubyte is not in .* \(ValueError\)"):
+    with pytest.raises(TrainingError, match=r"train-labels-idx1-ubyte.gz is not in .* \(ValueError\)"):
         load_dataset("mnist", tmp_path / "data")
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["train-images-idx3-ubyte.gz"]
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.idx import read_idx
 from capsroute.training.datasets.imageset import Dataset, ImageSet
 from capsroute.training.errors import TrainingError
-from capsroute.training.extras import require
 
 __all__ = ["load_mnist"]
 
@@ -36,7 +36,7 @@ def load_mnist(data_dir: Path | None = None) -> Dataset:
         TrainingError: A file is absent and cannot be fetched, or one is truncated, foreign or does not fit the others.
     """
     if data_dir is None:
-        data_dir = Path(require("pooch", "dataset mnist without --data-dir").os_cache("capsroute")) / "mnist"
+        data_dir = user_cache("mnist")
     return Dataset(_load_part(data_dir, "train"), _load_part(data_dir, "t10k"))
 
 
@@ -60,22 +60,5 @@ def _locate(folder: Path, name: str) -> Path:
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.is_file():
             return candidate
-    return _fetch(folder, name)
-
-
-def _fetch(folder: Path, name: str) -> Path:
-    pooch = require("pooch", f"fetching {name}.gz")
-    problems = []
-    for mirror in _MIRRORS:
-        try:
-            # Pooch writes to a temporary file, checks its hash and renames it: a half file never gets the name.
-            path = pooch.retrieve(
-                f"{mirror}{name}.gz", known_hash=f"md5:{_MD5[name]}", fname=f"{name}.gz", path=folder, progressbar=False
-            )
-            return Path(path)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
-            problems.append(f"{mirror} ({type(error).__name__})")
-    raise TrainingError(
-        f"{name} is not in {folder} and cannot be fetched from {' or '.join(problems)}: "
-        "put the four IDX files of MNIST into a folder and name it with --data-dir"
-    )
+    advice = "put the four IDX files of MNIST into a folder and name it with --data-dir"
+    return fetch(folder, f"{name}.gz", _MD5[name], _MIRRORS, advice)

@@ -1,0 +1,254 @@
+"""The python version of CIFAR-10, and zip files in its place."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import pickle
+
+import numpy
+import pytest
+import torch
+
+from capsroute.training import TrainingError
+from capsroute.training.datasets import cifar10
+from capsroute.training.datasets.cifar10 import load_cifar10
+from capsroute.training.datasets.cifar10_archive import read_cifar10_archive
+from python_tests.training.archives import (
+    CLASSES,
+    cifar10_members,
+    class_folders,
+    image_file,
+    python2_batch,
+    random_pixels,
+    write_tar,
+    write_zip,
+)
+
+FIRST = "cifar-10-batches-py/data_batch_1"
+ARCHIVE = "cifar-10-python.tar.gz"
+
+
+def write_archive(folder, **changes):
+    """An archive in which the members ``changes`` are replaced; None leaves one out."""
+    members = {**cifar10_members(), **{f"cifar-10-batches-py/{name}": value for name, value in changes.items()}}
+    folder.mkdir(exist_ok=True)
+    write_tar(folder / ARCHIVE, {name: contents for name, contents in members.items() if contents is not None})
+    return folder / ARCHIVE
+
+
+def test_all_batches_come_in_their_order(tmp_path):
+    data = read_cifar10_archive(write_archive(tmp_path))
+    assert data.train.image_shape == data.test.image_shape == (3, 32, 32)
+    assert torch.equal(data.train.images, torch.cat([random_pixels(4, n) for n in range(5)]).reshape(20, 3, 32, 32))
+    assert data.train.labels.tolist() == [(n + image) % 10 for n in range(5) for image in range(4)]
+    assert torch.equal(data.test.images, random_pixels(6, 5).reshape(6, 3, 32, 32))
+    assert data.test.labels.tolist() == [(5 + image) % 10 for image in range(6)]
+    images, _ = data.train.batch(slice(0, 2))
+    assert images.dtype == torch.float32
+    assert images.max() <= 1
+
+
+def test_the_pickles_of_these_tests_are_of_the_original_form():
+    """Numpy itself reads from them what the archive reader does."""
+    pixels = random_pixels(3)
+    for by_columns in (False, True):
+        values = pickle.loads(python2_batch(pixels, [3, 1, 4], by_columns=by_columns), encoding="bytes")
+        assert numpy.array_equal(values[b"data"], pixels.numpy())
+        assert values[b"labels"] == [3, 1, 4]
+
+
+def pickled(values, protocol):
+    return pickle.dumps(values, protocol)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        python2_batch(random_pixels(4, 9), [0, 1, 2, 3], by_columns=True),
+        pickled({b"data": random_pixels(4, 9).numpy(), b"labels": [0, 1, 2, 3]}, 3),
+        pickled({b"data": random_pixels(4, 9).numpy(), b"labels": [0, 1, 2, 3]}, 4),
+    ],
+    ids=["by columns", "protocol 3", "protocol 4"],
+)
+def test_other_ways_to_pickle_the_same_batch(tmp_path, contents):
+    data = read_cifar10_archive(write_archive(tmp_path, data_batch_1=contents))
+    assert torch.equal(data.train.images[:4].flatten(1), random_pixels(4, 9))
+    assert data.train.labels[:4].tolist() == [0, 1, 2, 3]
+
+
+class Malicious:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_no_code_of_a_pickle_runs(tmp_path, protocol):
+    marker = tmp_path / "ran"
+    for bad in (
+        Malicious(os.mkdir, str(marker)),
+        Malicious(eval, f"__import__('os').mkdir({str(marker)!r})"),
+        Malicious(getattr, "text", "upper"),
+    ):
+        contents = pickled({b"data": bad, b"labels": []}, protocol)
+        with pytest.raises(TrainingError, match=r"data_batch_1 is no pickled batch .*: it asks for \w+\.\w+"):
+            read_cifar10_archive(write_archive(tmp_path, data_batch_1=contents))
+    assert not marker.exists()
+    assert pickle.loads(pickled(Malicious(os.mkdir, str(marker)), protocol)) is None
+    assert marker.exists()  # these pickles do run elsewhere
+
+
+def test_no_name_of_numpy_is_admitted_but_three(tmp_path):
+    contents = b"\x80\x02}(U\x04datacnumpy\nfromfile\n(U\x04/etctRU\x06labels]u."
+    with pytest.raises(TrainingError, match=r"it asks for numpy\.fromfile"):
+        read_cifar10_archive(write_archive(tmp_path, data_batch_1=contents))
+    dotted = b"\x80\x04\x8c\x05numpy\x8c\x0cndarray.dump\x93."
+    with pytest.raises(TrainingError, match=r"it asks for numpy\.ndarray\.dump"):
+        read_cifar10_archive(write_archive(tmp_path, data_batch_1=dotted))
+
+
+PIXELS = random_pixels(4)
+GOOD = python2_batch(PIXELS, [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (None, f"holds no {FIRST}: it is not the python version of CIFAR-10"),
+        (b"", "data_batch_1 is no pickled batch of CIFAR-10, or it is damaged"),
+        (b"\x89PNG\r\n\x1a\n", "data_batch_1 is no pickled batch of CIFAR-10, or it is damaged"),
+        (GOOD[:-200], "data_batch_1 is no pickled batch of CIFAR-10, or it is damaged"),
+        (pickled([1, 2], 2), "data_batch_1 is not a dictionary with data and labels"),
+        (pickled({b"data": None}, 3), "data_batch_1 is not a dictionary with data and labels"),
+        (pickled({b"data": None, b"labels": []}, 3), "data is not an array of unsigned bytes"),
+        (python2_batch(PIXELS, [0] * 4, code=b"f4"), "data is not an array of unsigned bytes"),
+        (GOOD.replace(b"J" + (4).to_bytes(4, "little"), b"J\x05\0\0\0", 1), "data is not an array of unsigned bytes"),
+        (python2_batch(PIXELS[:, :3000], [0] * 4), r"data has the shape \[4, 3000\], not \[images, 3072\]"),
+        (python2_batch(PIXELS[:0], []), r"data has the shape \[0, 3072\], not .* with at least one image"),
+        (python2_batch(PIXELS, [0, 1, 2]), "data_batch_1 holds 4 images, but 3 labels"),
+        (python2_batch(PIXELS, [0, 1, 2, 10]), "labels is not a list of whole numbers from 0 to 9"),
+        (python2_batch(PIXELS, [0, 1, 2, -1]), "labels is not a list of whole numbers from 0 to 9"),
+    ],
+    ids=[
+        *(
+            "absent",
+            "empty",
+            "png",
+            "truncated",
+            "list",
+            "no labels",
+            "no array",
+            "floats",
+            "other length",
+            "other size",
+        ),
+        *("no image", "few labels", "large label", "negative label"),
+    ],
+)
+def test_bad_batches(tmp_path, contents, message):
+    path = write_archive(tmp_path, data_batch_1=contents)
+    with pytest.raises(TrainingError, match=message) as caught:
+        read_cifar10_archive(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_member_that_is_no_file_or_too_large(tmp_path, monkeypatch):
+    path = write_archive(tmp_path)
+    monkeypatch.setattr("capsroute.training.datasets.cifar10_archive._LARGEST", 1000)
+    with pytest.raises(TrainingError, match=f"{FIRST} is no file of at most 1,000 bytes"):
+        read_cifar10_archive(path)
+
+
+def test_damaged_archives(tmp_path):
+    path = write_archive(tmp_path)
+    whole = path.read_bytes()
+    broken = [whole[: len(whole) * part // 12] for part in range(12)]
+    broken += [b"no archive at all", gzip.compress(b"no tar"), whole[:-8] + b"\0" * 8]
+    broken += [whole[:5000] + b"\xff" * 200 + whole[5200:]]
+    for contents in broken:
+        path.write_bytes(contents)
+        with pytest.raises(TrainingError, match=r"cifar-10-python\.tar\.gz") as caught:
+            read_cifar10_archive(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_cannot_be_read(tmp_path):
+    with pytest.raises(TrainingError, match=r"cannot read .*: Is a directory"):
+        read_cifar10_archive(tmp_path)
+
+
+def test_the_archive_goes_before_zip_files(tmp_path):
+    write_archive(tmp_path)
+    (tmp_path / "train.zip").write_bytes(b"not looked at")
+    loaded = load_cifar10(tmp_path)
+    assert loaded.title == "CIFAR-10"
+    assert len(loaded.data.train) == 20
+
+
+@pytest.mark.parametrize(
+    ("formats", "title"),
+    [
+        (("JPEG", "JPEG"), "CIFAR-10, JPEG copy, 20 training images"),
+        (("PNG", "JPEG"), "CIFAR-10, JPEG and PNG copy, 20 training images"),
+    ],
+)
+def test_zip_files_are_named_as_what_they_are(tmp_path, formats, title):
+    write_zip(tmp_path / "train.zip", class_folders(2, file_format=formats[0]))
+    write_zip(tmp_path / "test.zip", class_folders(1, file_format=formats[1]))
+    loaded = load_cifar10(tmp_path)
+    assert loaded.title == title
+    assert loaded.data.train.labels.tolist() == [n // 2 for n in range(20)]
+    assert loaded.data.test.labels.tolist() == list(range(10))
+
+
+def test_zip_files_of_other_classes(tmp_path):
+    write_zip(tmp_path / "train.zip", class_folders(1))
+    write_zip(tmp_path / "test.zip", class_folders(1, (*CLASSES[:9], "lorry")))
+    with pytest.raises(TrainingError, match=r"test\.zip has other classes than CIFAR-10: lorry, truck"):
+        load_cifar10(tmp_path)
+
+
+def test_one_zip_file_alone(tmp_path):
+    write_zip(tmp_path / "train.zip", {"airplane/0.png": image_file()})
+    with pytest.raises(TrainingError, match=r"cannot read .*test\.zip: No such file"):
+        load_cifar10(tmp_path)
+
+
+def test_an_absent_archive_is_fetched_and_its_hash_checked(tmp_path, monkeypatch):
+    served = write_archive(tmp_path / "mirror")
+    monkeypatch.setattr("capsroute.training.datasets.fetch.require", lambda *_: LocalPooch)
+    monkeypatch.setattr(cifar10, "_MIRRORS", (f"{served.parent}/",))
+    with pytest.raises(
+        TrainingError, match=r"cifar-10-python\.tar\.gz is not in .* \(ValueError\): put it, or train\.zip"
+    ):
+        load_cifar10(tmp_path / "data")
+    monkeypatch.setattr(cifar10, "_MD5", hashlib.md5(served.read_bytes()).hexdigest())
+    assert len(load_cifar10(tmp_path / "data").data.test) == 6
+
+
+class LocalPooch:
+    """Fetches from a folder as pooch does from the network, which no test needs."""
+
+    @staticmethod
+    def retrieve(url, known_hash, fname, path, progressbar):
+        from pathlib import Path
+
+        contents = Path(url).read_bytes()
+        if known_hash != f"md5:{hashlib.md5(contents).hexdigest()}":
+            raise ValueError("hash")
+        path.mkdir(parents=True, exist_ok=True)
+        (path / fname).write_bytes(contents)
+        return str(path / fname)
+
+
+def test_no_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "_MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(TrainingError, match=r"cannot be fetched from .* name it with --data-dir"):
+        load_cifar10(tmp_path)

@@ -1,0 +1,1 @@
+"""Images that the experiments generate or derive, each the same for the same seed."""

@@ -1,0 +1,89 @@
+"""Images placed on a larger black canvas."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from capsroute.training.datasets import ImageSet
+
+__all__ = ["centred", "centred_shifted", "margin", "place", "translated"]
+
+
+def margin(data: ImageSet, side: int) -> int:
+    """Whole pixels by which centred images can move on a canvas of ``side`` pixels without leaving it.
+
+    Raises:
+        ValueError: The images are not square, larger than the canvas, or of another parity.
+    """
+    height, width = data.images.shape[-2:]
+    if height != width or height > side or (side - height) % 2:
+        raise ValueError(
+            f"side must exceed the side of square images by an even number of pixels; got {side} for images of "
+            f"{height}x{width}"
+        )
+    return (side - height) // 2
+
+
+def place(images: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Each image at its own place on a black canvas.
+
+    Args:
+        images: ``[N, channels, H, W]``, of any dtype.
+        corners: ``[N, 2]``, int64: row and column of each image's upper left pixel; images stay inside the canvas.
+        side: Height and width of the canvas in pixels.
+
+    Returns:
+        ``[N, channels, side, side]``, of the dtype of ``images``.
+    """
+    count, channels, height, width = images.shape
+    canvas = images.new_zeros(count, side, side, channels)
+    rows = (corners[:, :1] + torch.arange(height))[:, :, None]  # [N, H, 1]
+    columns = (corners[:, 1:] + torch.arange(width))[:, None, :]  # [N, 1, W]
+    canvas[torch.arange(count)[:, None, None], rows, columns] = images.permute(0, 2, 3, 1)
+    return canvas.permute(0, 3, 1, 2).contiguous()
+
+
+def centred(data: ImageSet, side: int) -> ImageSet:
+    """The images in the middle of a canvas of ``side`` pixels.
+
+    Raises:
+        ValueError: See :func:`margin`.
+    """
+    return centred_shifted(data, torch.zeros(len(data), 2, dtype=torch.int64), side)
+
+
+def centred_shifted(data: ImageSet, shifts: Tensor, side: int) -> ImageSet:
+    """The images moved from the middle of a canvas.
+
+    Args:
+        data: Images.
+        shifts: ``[N, 2]``, int64: pixels down and to the right.
+        side: Height and width of the canvas in pixels.
+
+    Raises:
+        ValueError: An image would leave the canvas, or see :func:`margin`.
+    """
+    room = margin(data, side)
+    if len(shifts) and int(shifts.abs().max()) > room:
+        raise ValueError(f"shifts must be at most {room} pixels on a canvas of {side}, got {int(shifts.abs().max())}")
+    return ImageSet(place(data.images, room + shifts, side), data.labels, data.white)
+
+
+def translated(data: ImageSet, side: int, seed: int) -> ImageSet:
+    """Each image at a random place of a canvas, wholly inside; all places are equally likely.
+
+    Sabour et al. 2017, section 5.2, train on MNIST placed so on 40x40 pixels.
+
+    Args:
+        data: Images.
+        side: Height and width of the canvas in pixels.
+        seed: Of the places.
+
+    Raises:
+        ValueError: See :func:`margin`.
+    """
+    room = margin(data, side)
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.randint(2 * room + 1, (len(data), 2), generator=generator)
+    return ImageSet(place(data.images, corners, side), data.labels, data.white)

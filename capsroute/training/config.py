@@ -8,14 +8,15 @@ from typing import Any
 
 from capsroute.training.errors import TrainingError
 
-__all__ = ["DATASETS", "NETWORKS", "ROUTINGS", "TrainConfig", "preset"]
+__all__ = ["DATASETS", "NETWORKS", "ROUTINGS", "SCHEDULES", "TrainConfig", "preset"]
 
 NETWORKS = ("capsnet", "pooling-cnn")
 ROUTINGS = ("fused", "reference")
-# What a resumed run may do differently: go on for longer, and let others route.
-_CHANGEABLE = {"epochs", "routing"}
+SCHEDULES = ("exponential", "cosine")
+# What a resumed run may do differently: go on for longer, and compute the same in another way.
+_CHANGEABLE = {"epochs", "routing", "accumulate", "compile"}
 # What the first checkpoints do not have; their runs were as the defaults say.
-_ADDED = {"network"}
+_ADDED = {"network", "accumulate", "compile", "ema", "schedule", "warmup"}
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "lr": 3e-3, "reconstruction_weight": 0.005},
@@ -45,6 +46,13 @@ class TrainConfig:
         seed: Of the initial parameters, the order of the images and their shifts.
         network: ``"capsnet"``, trained by the margin loss, or ``"pooling-cnn"``, a convolutional network with
             pooling and about as many parameters, trained by the cross-entropy.
+        accumulate: Parts into which each process divides its images of a step, at least 1. They take their turns, so
+            that memory is needed for one of them alone; the step is that of all images.
+        compile: Whether ``torch.compile`` runs the network. Results are then the same up to rounding only.
+        ema: Decay per step of an exponential moving average of the weights, at least 0 and below 1. The average is
+            what is tested and saved for use; 0 for none.
+        schedule: ``"exponential"``, the decay by ``lr_decay``, or ``"cosine"``, down to 0 at the end of the run.
+        warmup: Steps in which the learning rate rises linearly to what the schedule says, at least 0.
 
     Raises:
         TrainingError: A value is out of its range.
@@ -63,16 +71,24 @@ class TrainConfig:
     amp: bool = False
     seed: int = 0
     network: str = "capsnet"
+    accumulate: int = 1
+    compile: bool = False
+    ema: float = 0.0
+    schedule: str = "exponential"
+    warmup: int = 0
 
     def __post_init__(self) -> None:
         _one_of("dataset", self.dataset, DATASETS)
         _one_of("routing", self.routing, ROUTINGS)
         _one_of("network", self.network, NETWORKS)
-        for name in ("epochs", "batch_size", "iterations"):
+        _one_of("schedule", self.schedule, SCHEDULES)
+        for name in ("epochs", "batch_size", "iterations", "accumulate"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         _check("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a number above 0")
         _check("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0 and at most 1")
-        _check("shift", self.shift, self.shift >= 0, "at least 0")
+        for name in ("shift", "warmup"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
+        _check("ema", self.ema, 0 <= self.ema < 1, "at least 0 and below 1")
         weight = self.reconstruction_weight
         _check("reconstruction_weight", weight, weight >= 0 and math.isfinite(weight), "a number of at least 0")
         _check("seed", self.seed, 0 <= self.seed < 2**63, "at least 0 and below 2**63")
@@ -98,14 +114,16 @@ class TrainConfig:
         """Configuration of a run that goes on.
 
         Args:
-            changes: What was asked for explicitly; only epochs and routing may differ from what they were.
+            changes: What was asked for explicitly; only epochs, routing, accumulate and compile may differ from what
+                they were, and not the epochs of a cosine, which ends with them.
 
         Raises:
             TrainingError: Something else differs, or a value is out of its range.
         """
         for name, value in changes.items():
             before = getattr(self, name)
-            if name not in _CHANGEABLE and value != before:
+            fixed = name not in _CHANGEABLE or (name == "epochs" and self.schedule == "cosine")
+            if fixed and value != before:
                 raise TrainingError(f"the checkpoint is of another configuration: {name} was {before}, not {value}")
         return replace(self, **changes)
 

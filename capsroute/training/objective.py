@@ -60,12 +60,17 @@ class Classification:
         return self.loss(output, images, labels), output.scores.argmax(dim=1) == labels
 
     def loss(self, output: NetworkOutput, images: Tensor, labels: Tensor) -> Tensor:
-        """The loss alone, of an output that is there; a scalar, float32."""
-        loss = self.criterion(output.scores.float(), labels)
+        """The loss alone, of an output that is there; a scalar, of at least float32."""
+        loss = self.criterion(_at_least_single(output.scores), labels)
         if output.reconstruction is not None:
-            error = (output.reconstruction.float() - images).square().sum() / len(images)
+            error = (_at_least_single(output.reconstruction) - images).square().sum() / len(images)
             loss = loss + self.reconstruction_weight * error
         return loss
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    """Half types as float32."""
+    return values.float() if values.element_size() < 4 else values
 
 
 def objective_for(config: TrainConfig) -> Classification:
@@ -83,6 +88,6 @@ def training_loss(output: CapsNetOutput, images: Tensor, labels: Tensor, reconst
         reconstruction_weight: As in :class:`Classification`.
 
     Returns:
-        Scalar, float32.
+        Scalar, of at least float32.
     """
     return Classification(margin_loss, reconstruction_weight).loss(output, images, labels)

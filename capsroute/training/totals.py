@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from capsroute.training.ranks import Ranks
+
 __all__ = ["Totals"]
 
 
@@ -11,21 +13,32 @@ class Totals:
 
     Args:
         device: Where the network runs.
+        ranks: Whose images are summed.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, ranks: Ranks) -> None:
         self.values = torch.zeros(3, dtype=torch.float64, device=device)
-        """Sum of the losses, images classified correctly, images."""
+        """Sum of the losses, images classified correctly, images; of this rank."""
+        self._ranks = ranks
 
     def add(self, loss: Tensor, correct: Tensor) -> None:
         """Adds a batch: its mean loss, and which images were right, bool ``[B]``."""
         count = torch.tensor(len(correct), dtype=torch.float64, device=self.values.device)
         self.values += torch.stack([loss.detach().double() * count, correct.sum().double(), count])
 
-    def means(self) -> tuple[float, float, int]:
-        """Mean loss, accuracy, and the number of images."""
-        loss, correct, count = self.values.tolist()
-        return loss / count, correct / count, int(count)
+    def means(self) -> tuple[float, float]:
+        """Mean loss and accuracy over the images of all ranks, which all must ask."""
+        loss, correct, count = self._ranks.sum(self.values).tolist()
+        return loss / count, correct / count
+
+    def collect(self) -> None:
+        """Moves the sums of all ranks to rank 0, for its checkpoint."""
+        total = self._ranks.sum(self.values)
+        self.values.copy_(total if self._ranks.main else torch.zeros_like(total))
+
+    def load(self, values: Tensor) -> None:
+        """Restores the sums that rank 0 had collected."""
+        self.values.copy_(values if self._ranks.main else torch.zeros_like(values))
 
     def reset(self) -> None:
         """Starts again from nothing."""

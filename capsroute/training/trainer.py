@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from capsroute.training.batches import ShuffledBatches
+from capsroute.training.agreement import facts_to_agree_on
+from capsroute.training.batches import Batch, ShuffledBatches
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images
+from capsroute.training.division import divided
+from capsroute.training.ema import WeightAverage
 from capsroute.training.errors import TrainingError
+from capsroute.training.loading import resident
 from capsroute.training.objective import Objective, objective_for
+from capsroute.training.ranks import ALONE, Ranks
 from capsroute.training.records import EpochRecord, Observer, StepRecord
+from capsroute.training.schedule import make_scheduler
 from capsroute.training.totals import Totals
 
 __all__ = ["Trainer"]
@@ -29,8 +36,13 @@ class Trainer:
         config: Configuration of the run.
         data: Training set and test set.
         device: Where the network runs.
-        log_every: Steps between two :class:`StepRecord`.
+        log_every: Steps between two :class:`~capsroute.training.records.StepRecord`.
         objective: What is minimised; None for what suits the network of the configuration.
+        ranks: The processes that train together. Each has a trainer with the same arguments but for the device, takes
+            its part of every batch, and must call the same methods.
+
+    Raises:
+        TrainingError: The ranks have different configurations, networks or data.
     """
 
     def __init__(
@@ -41,7 +53,9 @@ class Trainer:
         device: torch.device,
         log_every: int = 10,
         objective: Objective | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        ranks.agree(facts_to_agree_on(model, config, data) if ranks.size > 1 else {})
         self.model = model
         self.objective = objective or objective_for(config)
         self.config = config
@@ -54,13 +68,26 @@ class Trainer:
         """After the last epoch done."""
         self.stop_requested = False
         """Set it, from anywhere, to make :meth:`fit` stop after the current step."""
-        self.batches = ShuffledBatches(data.train, config.batch_size, config.shift, config.seed)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
-        self.scheduler = torch.optim.lr_scheduler.ExponentialLR(
-            self.optimizer, gamma=config.lr_decay ** (1 / len(self.batches))
+        self.ranks = ranks
+        train = resident(data.train, device)
+        self._test = resident(data.test, device)
+        self.batches = ShuffledBatches(
+            train,
+            config.batch_size,
+            config.shift,
+            config.seed,
+            part=ranks.rank,
+            parts=ranks.size,
+            ahead=device.type == "cuda" and train is data.train,  # on the CPU a thread takes what it gives
         )
-        self._epoch_totals = Totals(device)
-        self._recent_totals = Totals(device)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
+        self.scheduler = make_scheduler(self.optimizer, config, len(self.batches))
+        self._average = WeightAverage(model, config.ema) if config.ema > 0 else None
+        self._network: nn.Module = torch.compile(model) if config.compile else model  # type: ignore[assignment]
+        self._parallel = ranks.parallel(self._network, device)
+        self._dtype = next((value.dtype for value in model.parameters()), torch.float32)
+        self._epoch_totals = Totals(device, ranks)
+        self._recent_totals = Totals(device, ranks)
 
     @property
     def step(self) -> int:
@@ -72,40 +99,48 @@ class Trainer:
 
         Args:
             observers: Told about the progress.
-            save: Writes a checkpoint; called after each epoch and when the training stops before its end.
+            save: Writes a checkpoint; called on rank 0 after each epoch and when the training stops before its end.
 
         Returns:
-            False where :attr:`stop_requested` ended the training early.
+            False where :attr:`stop_requested`, of any rank, ended the training early.
 
         Raises:
-            TrainingError: The loss is not finite any more.
+            TrainingError: The loss is not finite any more, or the ranks do not start from the same step.
         """
+        self.ranks.agree({"step": self.step})
         while self.epoch < self.config.epochs:
-            if not self._run_epoch(observers):
-                save()
+            finished = self._run_epoch(observers)
+            for totals in (self._epoch_totals, self._recent_totals):
+                totals.collect()
+            self.ranks.on_main(save)
+            if not finished:
                 return False
-            save()
         return True
 
     def evaluate(self, images: Images | None = None) -> tuple[float, float] | None:
-        """Mean loss and accuracy, or None where a stop was requested meanwhile.
+        """Mean loss and accuracy, or None where a stop was requested meanwhile; by the averaged weights, if any.
 
         Args:
             images: What to test on; None for the test set.
         """
-        tested = self.data.test if images is None else images
-        totals = Totals(self.device)
-        self.model.eval()
-        with torch.no_grad():
-            for start in range(0, len(tested), self.config.batch_size):
+        tested = self._test if images is None else images
+        totals = Totals(self.device, self.ranks)
+        part = divided(len(tested), self.ranks.size)[self.ranks.rank]
+        size = -(-self.config.batch_size // (self.ranks.size * self.config.accumulate))
+        self._parallel.eval()
+        with torch.no_grad(), self.averaged():
+            for start in range(part.start, part.stop, size):
                 if self.stop_requested:
-                    return None
-                totals.add(*self._judge(tested.batch(slice(start, start + self.config.batch_size))))
-        loss_mean, accuracy, _ = totals.means()
-        return loss_mean, accuracy
+                    break
+                totals.add(*self._judge(self._network, *tested.batch(slice(start, min(start + size, part.stop)))))
+        return None if self._agree_to_stop() else totals.means()
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within it, :attr:`model` has the averaged weights, where there is an average."""
+        return self._average.in_force() if self._average else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, in the middle of an epoch too."""
+        """State for a checkpoint, in the middle of an epoch too: that of rank 0 is the state of all ranks."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -115,6 +150,7 @@ class Trainer:
             "test_accuracy": self.test_accuracy,
             "epoch_totals": self._epoch_totals.values,
             "recent_totals": self._recent_totals.values,
+            "ema": self._average.state_dict() if self._average else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -125,25 +161,27 @@ class Trainer:
         self.batches.load_state_dict(state["batches"])
         self.epoch = state["epoch"]
         self.test_accuracy = state["test_accuracy"]
-        self._epoch_totals.values.copy_(state["epoch_totals"])
-        self._recent_totals.values.copy_(state["recent_totals"])
+        self._epoch_totals.load(state["epoch_totals"])
+        self._recent_totals.load(state["recent_totals"])
+        if self._average:
+            self._average.load_state_dict(state["ema"])
 
     def _run_epoch(self, observers: Sequence[Observer]) -> bool:
         """Trains what is left of an epoch and tests; False where a stop was requested before its end."""
         began = perf_counter()
-        self.model.train()
+        self._parallel.train()
         clock = _Clock()
         for batch in self.batches.rest_of_epoch():
             clock.count(self._train_step(batch))
             if self.step % self.log_every == 0 or self.batches.position == len(self.batches):
                 self._report_step(observers, clock)
-            if self.stop_requested:
+            if self._agree_to_stop():
                 return False
         evaluation = self.evaluate()
         if evaluation is None:
             return False
         test_loss, self.test_accuracy = evaluation
-        loss, accuracy, _ = self._epoch_totals.means()
+        loss, accuracy = self._epoch_totals.means()
         step = self.step
         self.epoch += 1
         self.batches.end_epoch()
@@ -162,25 +200,47 @@ class Trainer:
             observer.on_epoch(record)
         return True
 
-    def _train_step(self, batch: tuple[Tensor, Tensor]) -> int:
-        """One step of the optimizer; returns the number of images."""
+    def _train_step(self, batch: Batch) -> int:
+        """One step of the optimizer; returns the number of images of all ranks."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, correct = self._judge(batch)
-        loss.backward()
+        if self.ranks.size > 1:
+            self._seed_step()
+        parts = batch.split(self.config.accumulate)
+        for part in parts:
+            last = part is parts[-1]
+            with nullcontext() if last else self.ranks.accumulating(self._parallel):
+                loss, correct = self._judge(self._parallel, part.images, part.labels)
+                # A mean over the joint batch, whose gradients the ranks are going to average.
+                (loss * (part.counted * self.ranks.size / part.joint)).backward()
+            if part.counted:
+                for totals in (self._epoch_totals, self._recent_totals):
+                    totals.add(loss, correct)
         self.optimizer.step()
         self.scheduler.step()
-        for totals in (self._epoch_totals, self._recent_totals):
-            totals.add(loss, correct)
-        return len(correct)
+        if self._average:
+            self._average.update(self.step)
+        return batch.joint
 
-    def _judge(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Loss and correctness of a batch, by the network as it is."""
-        images, labels = batch
+    def _seed_step(self) -> None:
+        """Makes what a network draws, as dropout does, differ from rank to rank, and come again in a resumed run.
+
+        A checkpoint has torch's generators of rank 0 alone.
+        """
+        torch.manual_seed(((self.config.seed * 1_000_003 + self.step) * 65_537 + self.ranks.rank) % 2**63)
+
+    def _agree_to_stop(self) -> bool:
+        """Whether any rank was asked to stop; then all of them are."""
+        self.stop_requested = bool(self.ranks.largest(self.stop_requested))
+        return self.stop_requested
+
+    def _judge(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and correctness of a batch."""
+        images = images.to(self.device, self._dtype, non_blocking=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.amp):
-            return self.objective(self.model, images.to(self.device), labels.to(self.device))
+            return self.objective(network, images, labels.to(self.device, non_blocking=True))
 
     def _report_step(self, observers: Sequence[Observer], clock: _Clock) -> None:
-        loss, accuracy, _ = self._recent_totals.means()
+        loss, accuracy = self._recent_totals.means()
         self._recent_totals.reset()
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss} in step {self.step}: try a smaller --lr")

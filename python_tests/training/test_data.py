@@ -91,10 +91,10 @@ def test_an_epoch_holds_every_image_once_in_a_new_order():
     orders = []
     for _ in range(2):
         drawn = list(batches.rest_of_epoch())
-        assert [len(labels) for _, labels in drawn] == [5, 5, 5, 5, 3]
-        for images, labels in drawn:
-            assert torch.equal((images[:, 0, 0, 0] * 255).round().long(), labels)
-        orders.append(torch.cat([labels for _, labels in drawn]).tolist())
+        assert [len(batch.labels) for batch in drawn] == [5, 5, 5, 5, 3]
+        for batch in drawn:
+            assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.labels)
+        orders.append(torch.cat([batch.labels for batch in drawn]).tolist())
         batches.end_epoch()
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(23))
     assert orders[0] != orders[1]
@@ -102,7 +102,8 @@ def test_an_epoch_holds_every_image_once_in_a_new_order():
 
 def test_the_seed_decides_the_order():
     def first_epoch(seed):
-        return torch.cat([labels for _, labels in ShuffledBatches(numbered(40), 7, 0, seed).rest_of_epoch()]).tolist()
+        batches = ShuffledBatches(numbered(40), 7, 0, seed)
+        return torch.cat([batch.labels for batch in batches.rest_of_epoch()]).tolist()
 
     assert first_epoch(3) == first_epoch(3)
     assert first_epoch(3) != first_epoch(4)
@@ -121,8 +122,8 @@ def test_restored_batches_go_on_where_they_were(taken):
     for _ in range(2):  # the rest of this epoch, and the next
         rests = [list(batches.rest_of_epoch()) for batches in (straight, resumed)]
         assert len(rests[0]) == len(rests[1])
-        for (images, labels), (other_images, other_labels) in zip(*rests, strict=True):
-            assert torch.equal(images, other_images)
-            assert torch.equal(labels, other_labels)
+        for batch, other in zip(*rests, strict=True):
+            assert torch.equal(batch.images, other.images)
+            assert torch.equal(batch.labels, other.labels)
         straight.end_epoch()
         resumed.end_epoch()

@@ -1,0 +1,41 @@
+"""What all ranks of a run must have in common."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import nn
+
+from capsroute.training.config import TrainConfig
+from capsroute.training.datasets import Dataset, Images
+
+__all__ = ["facts_to_agree_on"]
+
+# Images at both ends of a set that its checksum is made of: all of a large set, or of one made on the fly, take long.
+_SAMPLED = 256
+
+
+def facts_to_agree_on(model: nn.Module, config: TrainConfig, data: Dataset) -> dict[str, object]:
+    """Plain values by names for people; two runs that differ in none of them train the same way.
+
+    Args:
+        model: The network.
+        config: Configuration of the run.
+        data: Training set and test set.
+    """
+    facts: dict[str, object] = dict(config.as_dict())
+    facts["the number of parameters"] = sum(parameter.numel() for parameter in model.parameters())
+    for name, images in (("training", data.train), ("test", data.test)):
+        facts[f"the number of {name} images"] = len(images)
+        facts[f"the shape of {name} images"] = list(images.image_shape)
+        facts[f"the checksum of the {name} images"] = _checksum(images)
+    return facts
+
+
+def _checksum(images: Images) -> str:
+    total = 0
+    for part in (slice(0, _SAMPLED), slice(max(0, len(images) - _SAMPLED), len(images))):
+        for tensor in images.batch(part):
+            total = zlib.crc32(tensor.contiguous().view(torch.uint8).numpy(), total)
+    return f"{total:08x}"

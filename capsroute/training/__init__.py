@@ -3,5 +3,6 @@
 from capsroute.training.config import DATASETS, TrainConfig, preset
 from capsroute.training.errors import TrainingError
 from capsroute.training.trainer import Trainer
+from capsroute.training.weights import load_network, save_weights
 
-__all__ = ["DATASETS", "TrainConfig", "Trainer", "TrainingError", "preset"]
+__all__ = ["DATASETS", "TrainConfig", "Trainer", "TrainingError", "load_network", "preset", "save_weights"]

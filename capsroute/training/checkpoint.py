@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from capsroute.training.config import TrainConfig
+from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
+from capsroute.training.files import FileNotWritten, replace_files
+from capsroute.training.records import EpochRecord
+from capsroute.training.stored import StoredNetwork, mismatch
 from capsroute.training.trainer import Trainer
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint", "trained_weights", "write_checkpoint"]
 
 _FORMAT = "capsroute-train-1"
 _ENTRIES = {"format", "config", "trainer", "rng"}
+# What the first checkpoints do not have.
+_ADDED = {"step", "last_epoch"}
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,16 @@ class Checkpoint:
         config: Configuration of its run.
         state: ``Trainer.state_dict()``.
         rng: States of torch's global random generators, by device type.
+        step: Steps done, where the checkpoint says so.
+        last_epoch: What was measured in the last epoch that ended, likewise.
     """
 
     path: Path
     config: TrainConfig
     state: dict[str, Any]
     rng: dict[str, Any]
+    step: int | None = None
+    last_epoch: EpochRecord | None = None
 
     def restore(self, trainer: Trainer) -> None:
         """Puts a trainer, and torch's global random generators, into the state of the checkpoint.
@@ -42,14 +53,43 @@ class Checkpoint:
             TrainingError: The checkpoint is of another network or another data set.
         """
         try:
-            trainer.load_state_dict(self.state)
-            torch.set_rng_state(self.rng["cpu"])
-            if len(self.rng["cuda"]) == torch.cuda.device_count():
-                torch.cuda.set_rng_state_all(self.rng["cuda"])
+            problem = mismatch(trainer.model.state_dict(), self.state["model"])
+            if problem is None:
+                trainer.load_state_dict(self.state)
+                torch.set_rng_state(self.rng["cpu"])
+                if len(self.rng["cuda"]) == torch.cuda.device_count():
+                    torch.cuda.set_rng_state_all(self.rng["cuda"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise TrainingError(
-                f"{self.path} is a checkpoint of another configuration: {_first_line(error)}"
-            ) from error
+            problem = _first_line(error)
+        if problem is not None:
+            raise TrainingError(f"{self.path} is a checkpoint of another configuration: {problem}")
+
+    @property
+    def network(self) -> StoredNetwork:
+        """What it holds of the network.
+
+        Raises:
+            TrainingError: It holds no weights.
+        """
+        try:
+            state, epoch = trained_weights(self.state), int(self.state["epoch"])
+            if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+                raise TypeError
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise TrainingError(f"{self.path} is a checkpoint without the weights of a network") from error
+        return StoredNetwork(
+            self.path, self.config, state, FACTS[self.config.dataset].classes, epoch=epoch, step=self.step
+        )
+
+
+def trained_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """What a trained network is used with: the averaged weights where there are any, else those of the last step.
+
+    Args:
+        state: ``Trainer.state_dict()``; averaged weights stand in its entry ``"ema"``, by the names of the network.
+    """
+    averaged = state.get("ema")
+    return averaged if averaged is not None else state["model"]
 
 
 def _first_line(error: Exception) -> str:
@@ -67,24 +107,29 @@ def save_checkpoint(path: Path, trainer: Trainer) -> None:
     Raises:
         TrainingError: The file cannot be written.
     """
+    try:
+        replace_files({path: lambda file: write_checkpoint(file, trainer)})
+    except FileNotWritten as error:
+        raise TrainingError(f"cannot write the checkpoint {error}") from error
+
+
+def write_checkpoint(file: BinaryIO, trainer: Trainer, last_epoch: EpochRecord | None = None) -> None:
+    """Writes a checkpoint into an open file.
+
+    Args:
+        file: To write into.
+        trainer: At the end of an epoch, or between any two steps.
+        last_epoch: What was measured in the last epoch that ended.
+    """
     contents = {
         "format": _FORMAT,
         "config": trainer.config.as_dict(),
         "trainer": trainer.state_dict(),
         "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
+        "step": trainer.step,
+        "last_epoch": asdict(last_epoch) if last_epoch else None,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with open(temporary, "wb") as file:
-                torch.save(contents, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        raise TrainingError(f"cannot write the checkpoint {path}: {error}") from error
+    torch.save(contents, file)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -102,6 +147,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:  # whatever unpickling a foreign file raises
         raise TrainingError(f"{path} is not a checkpoint of capsroute train, or it is damaged") from error
-    if not isinstance(contents, dict) or set(contents) != _ENTRIES or contents["format"] != _FORMAT:
+    if not isinstance(contents, dict) or set(contents) | _ADDED != _ENTRIES | _ADDED or contents["format"] != _FORMAT:
         raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train")
-    return Checkpoint(path, TrainConfig.from_dict(contents["config"]), contents["trainer"], contents["rng"])
+    try:
+        config = TrainConfig.from_dict(contents["config"])
+        record = contents.get("last_epoch")
+        last_epoch = EpochRecord(**record) if record else None
+    except TypeError as error:
+        raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train") from error
+    except TrainingError as error:
+        raise TrainingError(f"{path}: {error}") from error
+    return Checkpoint(path, config, contents["trainer"], contents["rng"], contents.get("step"), last_epoch)

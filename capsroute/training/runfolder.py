@@ -26,6 +26,16 @@ class RunFolder:
         return self.path / "checkpoint.pt"
 
     @property
+    def weights(self) -> Path:
+        """The weights of the network alone, of the same step as the checkpoint."""
+        return self.path / "model.safetensors"
+
+    @property
+    def model_card(self) -> Path:
+        """What the network is, how it came about and how to use it, for people."""
+        return self.path / "model-card.md"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object per line."""
         return self.path / "metrics.jsonl"
@@ -61,8 +71,20 @@ class RunFolder:
                 pass
         except OSError as error:
             raise TrainingError(f"cannot write into the folder {self.path}: {error.strerror or error}") from error
-        files = (self.checkpoint, self.metrics, self.tensorboard, self.reconstructions, self.learning_curve)
+        files = (
+            self.checkpoint,
+            self.weights,
+            self.model_card,
+            self.metrics,
+            self.tensorboard,
+            self.reconstructions,
+            self.learning_curve,
+        )
         present = [file for file in files if file.exists()]
+        for file in present:
+            if file.is_dir() != (file == self.tensorboard):
+                kind = "a folder" if file.is_dir() else "a file"
+                raise TrainingError(f"{file} is {kind}, which no run makes: move it away, or choose another --out")
         if not present or (resumed is not None and resumed.resolve() == self.checkpoint.resolve()):
             return
         if not overwrite:

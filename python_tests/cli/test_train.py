@@ -65,6 +65,8 @@ def test_a_run_on_digits(tmp_path, capsys):
         "checkpoint.pt",
         "learning_curve.png",
         "metrics.jsonl",
+        "model-card.md",
+        "model.safetensors",
         "reconstructions.png",
         "tensorboard",
     ]
@@ -225,6 +227,7 @@ def test_bad_mnist_files(tmp_path, capsys, kind):
         ("sklearn.datasets", "dataset digits needs"),
         ("matplotlib", "drawing figures needs"),
         ("torch.utils.tensorboard", "writing TensorBoard events needs"),
+        ("safetensors.torch", "writing model.safetensors needs"),
     ],
 )
 def test_missing_packages(tmp_path, capsys, monkeypatch, module, purpose):

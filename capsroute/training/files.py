@@ -1,0 +1,71 @@
+"""Files that are replaced whole or not at all, several of them together."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["FileNotWritten", "replace_files"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FileNotWritten(Exception):
+    """One of several files could not be written, and so none of them was replaced.
+
+    Args:
+        path: The file.
+        reason: What the system said.
+        full: Whether there was no room for it: disk, quota or the limit on the size of a file.
+    """
+
+    def __init__(self, path: Path, reason: str, full: bool) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.full = full
+
+
+def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
+    """Writes files in place of what their paths hold, or leaves all of that as it is.
+
+    Every file is on the disk under another name before the first is renamed, since a rename needs no room: a full disk
+    leaves the former files whole and of the same moment. Only a crash between two renames, which follow each other in
+    the order given, leaves some of either.
+
+    Args:
+        files: What writes each file, by its path, whose folder is there.
+
+    Raises:
+        FileNotWritten: The disk is full, the path is a folder's, or anything else that the system refuses.
+    """
+    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
+    current = next(iter(files), Path())
+    try:
+        for current, write in files.items():
+            with open(temporaries[current], "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            if current.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(current))
+        for current, temporary in temporaries.items():
+            os.replace(temporary, current)
+    except (OSError, RuntimeError) as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise FileNotWritten(current, str(error), full=False) from error
+        raise FileNotWritten(current, cause.strerror or str(cause), cause.errno in _FULL) from error
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """What the system refused; ``torch.save`` hides it behind a RuntimeError of its own."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error

@@ -1,0 +1,163 @@
+"""The model card: what a person must know who meets the files of a run."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from capsroute.training.command import train_command
+from capsroute.training.config import TrainConfig
+from capsroute.training.datasets.facts import FACTS
+from capsroute.training.networks import image_shape
+from capsroute.training.records import EpochRecord
+
+__all__ = ["CardFacts", "model_card"]
+
+_WIDTH = 120
+_NETWORKS = {
+    "capsnet": "CapsNet (Sabour, Frosst and Hinton, Dynamic Routing Between Capsules, 2017)",
+    "pooling-cnn": "PoolingCNN, a convolutional network with max pooling",
+}
+_SCORES = {"capsnet": "the length of each class capsule", "pooling-cnn": "a score for each class, before a softmax"}
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """All that a model card is made from.
+
+    Args:
+        config: Configuration of the run.
+        parameters: Numbers that the network learned.
+        step: Steps done.
+        epoch: Epochs done.
+        last_epoch: What was measured in the last epoch that ended, if one did.
+        training_images: Images in the training set.
+        test_images: Images in the test set.
+        versions: Version of each program, by its name.
+        written: When the files were saved, in UTC.
+    """
+
+    config: TrainConfig
+    parameters: int
+    step: int
+    epoch: int
+    last_epoch: EpochRecord | None
+    training_images: int
+    test_images: int
+    versions: Mapping[str, str]
+    written: datetime
+
+
+def model_card(facts: CardFacts) -> str:
+    """A model card in Markdown, a function of the facts alone."""
+    config, data = facts.config, FACTS[facts.config.dataset]
+    channels, height, width = image_shape(config)
+    colours = "grey" if channels == 1 else "RGB"
+    decoder = ", and a decoder that reconstructs the image" if config.reconstruction else ""
+    name = "CapsNet" if config.network == "capsnet" else "PoolingCNN"
+    sections = [
+        f"# {name} for {config.dataset}",
+        _filled(
+            f"`model.safetensors` holds the weights after step {facts.step:,} (epoch {facts.epoch} of "
+            f"{config.epochs}), saved {facts.written:%Y-%m-%d %H:%M} UTC. `checkpoint.pt` holds the same step and what "
+            "it takes to go on training. If a file beside this card is of another step, a crash came between them."
+        ),
+        "## The network",
+        _filled(
+            f"{_NETWORKS[config.network]}{decoder}: {facts.parameters:,} parameters. It takes {colours} images of "
+            f"{width}x{height} pixels in [0, 1], and gives {_SCORES[config.network]}: {', '.join(data.classes)}."
+        ),
+        "## What it reaches",
+        _filled(_results(facts)),
+        "## How to use it",
+        _usage(config, (channels, height, width)),
+        "## How it was trained",
+        _training(facts),
+        "## The data",
+        _filled(f"{data.title}. {data.description}. Origin: {data.origin}. Licence: {data.licence}."),
+        "## Limits",
+        _limits(config, len(data.classes)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _results(facts: CardFacts) -> str:
+    record = facts.last_epoch
+    if record is None:
+        return "Not known: no epoch has ended yet, and so nothing was tested."
+    sentences = [
+        f"Test accuracy {100 * record.test_accuracy:.2f} % on {facts.test_images:,} images that it was not trained on; "
+        f"test loss {record.test_loss:.4f}. Training loss {record.loss:.4f}, training accuracy "
+        f"{100 * record.accuracy:.2f} %, means over the last epoch."
+    ]
+    if record.step != facts.step:
+        sentences.append(
+            f"These are of the end of epoch {record.epoch}, step {record.step:,}: the weights here have learned for "
+            "some steps more."
+        )
+    sentences.append(
+        "The test set was looked at after each epoch and chose nothing in this run: neither the step, which is the "
+        "last one, nor a setting. It is one run with one seed; another seed gives a somewhat other figure."
+    )
+    return " ".join(sentences)
+
+
+def _usage(config: TrainConfig, shape: tuple[int, int, int]) -> str:
+    picture = " --reconstruction reconstruction.png" if config.reconstruction else ""
+    sizes = ", ".join(map(str, shape))
+    return f"""With capsroute and its extra `train` installed, in this folder:
+
+```
+capsroute predict IMAGE.png --checkpoint model.safetensors{picture}
+```
+
+or in Python:
+
+```python
+import torch
+from capsroute.training import load_network
+
+network = load_network("model.safetensors")
+images = torch.zeros(1, {sizes})  # yours: [B, channels, H, W], float32 in [0, 1]
+with torch.no_grad():
+    scores = network(images).scores  # [B, classes]
+print(scores.argmax(dim=1))
+```"""
+
+
+def _training(facts: CardFacts) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    command = textwrap.fill(
+        " ".join(["capsroute", *train_command(facts.config)]),
+        _WIDTH - 2,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).replace("\n", " \\\n")
+    losses = "the margin loss" if facts.config.network == "capsnet" else "the cross-entropy"
+    if facts.config.reconstruction:
+        losses += f" and {facts.config.reconstruction_weight} times the squared error of the reconstruction"
+    prose = (
+        f"{facts.training_images:,} images, {losses}, Adam; {versions}. On one machine, with as many processes, the "
+        "command gives the same weights bit for bit, whether the run was interrupted and resumed or not."
+    )
+    return f"```\n{command}\n```\n\n{_filled(prose)}"
+
+
+def _limits(config: TrainConfig, classes: int) -> str:
+    points = [
+        f"It always names one of its {classes} classes, also for an image that shows none of them.",
+        "Lengths and scores say which class is likelier; they are no calibrated probabilities.",
+        "It knows images like those it was trained on. Digits of other writers, cameras and sizes were not tested, nor "
+        "was dark ink on white paper, unless the image is inverted.",
+        "It was made for research and demonstration; nothing of consequence should hang on it.",
+    ]
+    if config.shift:
+        points[2] += f" Training images were shifted by up to {config.shift} pixel(s)."
+    return "\n".join(textwrap.fill(f"* {point}", _WIDTH, subsequent_indent="  ") for point in points)

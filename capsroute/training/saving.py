@@ -1,0 +1,90 @@
+"""What is saved of a run together: the checkpoint, the weights and the model card."""
+
+from __future__ import annotations
+
+import platform
+from datetime import datetime, timezone
+
+import torch
+
+from capsroute._version import __version__
+from capsroute.training.checkpoint import trained_weights, write_checkpoint
+from capsroute.training.datasets.facts import FACTS
+from capsroute.training.errors import TrainingError
+from capsroute.training.files import FileNotWritten, replace_files
+from capsroute.training.model_card import CardFacts, model_card
+from capsroute.training.records import EpochRecord, StepRecord
+from capsroute.training.runfolder import RunFolder
+from capsroute.training.stored import StoredNetwork
+from capsroute.training.trainer import Trainer
+from capsroute.training.weights import write_weights
+
+__all__ = ["Saver"]
+
+
+class Saver:
+    """Observer that saves a run: all its files are of one step, or those of the former save stay.
+
+    Args:
+        folder: Folder of the run.
+        trainer: What is saved.
+        last_epoch: What was measured in the last epoch before the run was resumed.
+    """
+
+    def __init__(self, folder: RunFolder, trainer: Trainer, last_epoch: EpochRecord | None = None) -> None:
+        self._folder = folder
+        self._trainer = trainer
+        self._last_epoch = last_epoch
+
+    def on_step(self, record: StepRecord) -> None:
+        """Nothing: steps are not saved."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Keeps what was measured, for the next save."""
+        self._last_epoch = record
+
+    def save(self) -> None:
+        """Writes checkpoint, weights and model card.
+
+        Raises:
+            TrainingError: One of them cannot be written; those of the former save are whole.
+        """
+        folder, trainer, last_epoch = self._folder, self._trainer, self._last_epoch
+        config = trainer.config
+        stored = StoredNetwork(
+            folder.weights,
+            config,
+            trained_weights(trainer.state_dict()),
+            FACTS[config.dataset].classes,
+            epoch=trainer.epoch,
+            step=trainer.step,
+        )
+        facts = CardFacts(
+            config=config,
+            parameters=sum(tensor.numel() for tensor in stored.state.values()),
+            step=trainer.step,
+            epoch=trainer.epoch,
+            last_epoch=last_epoch,
+            training_images=len(trainer.data.train),
+            test_images=len(trainer.data.test),
+            versions={"capsroute": __version__, "torch": torch.__version__, "Python": platform.python_version()},
+            written=datetime.now(timezone.utc),
+        )
+        try:
+            replace_files(
+                {
+                    folder.checkpoint: lambda file: write_checkpoint(file, trainer, last_epoch),
+                    folder.weights: lambda file: write_weights(file, stored),
+                    folder.model_card: lambda file: file.write(model_card(facts).encode()),
+                }
+            )
+        except FileNotWritten as error:
+            raise TrainingError(f"cannot write {error}; {self._advice(error)}") from error
+
+    def _advice(self, error: FileNotWritten) -> str:
+        remedy = "make room there" if error.full else "mend that"
+        if self._folder.checkpoint.is_file():
+            return (
+                f"the files of the former save are whole: {remedy}, then go on with --resume {self._folder.checkpoint}"
+            )
+        return f"nothing was saved: {remedy}, then start again"

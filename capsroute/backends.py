@@ -181,7 +181,7 @@ def build_info() -> dict[str, Any]:
     """What was compiled, and what of it is in use.
 
     Returns:
-        A dict: ``"version"`` (str), ``"cpu_isas"`` (list of str: instruction sets built), ``"cpu_isa"`` (str: the one
+        A dict of ``"version"`` (str), ``"cpu_isas"`` (list of str: instruction sets built), ``"cpu_isa"`` (str: the one
         in use), ``"cuda_archs"`` (list of int: 90 for sm_90), ``"emulation"`` (bool: whether the CUDA kernels can run
         on the CPU), ``"openmp"`` (bool), ``"compiler"`` (str).
     """

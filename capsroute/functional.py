@@ -193,7 +193,7 @@ def explain(*arguments: Any, **keywords: Any) -> str:
         **keywords: Likewise; ``votes`` tells that :func:`route_votes` is meant.
 
     Returns:
-        One line for a person: the function, the backend, the reason.
+        One line for a person, with the function, the backend and the reason.
 
     Raises:
         TypeError, ValueError: What the call itself would raise.

@@ -3,7 +3,7 @@
 The code follows Sabour, Frosst and Hinton, "Dynamic Routing Between Capsules" (2017), procedure 1, written with the
 running sum of the outputs: the logits of iteration t are the initial logits plus the agreement of the votes with
 V = v^1 + ... + v^(t-1). Everything is differentiated by autograd and computed in the dtype of the arguments.
-Arguments are taken as they are; :mod:`capsroute.functional` has the checks.
+Arguments are taken as they are; ``capsroute.functional`` has the checks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _where_positive(condition: Tensor, value: Tensor) -> Tensor:
 def squash(s: Tensor, eps: float = 1e-8, kind: str = "standard", constant: float = 1.0) -> Tensor:
     """Scale each vector by a function of its length; by default to a length below one.
 
-    With n = |s|^2 and r = |s|:
+    With ``n = |s|^2`` and ``r = |s|``:
 
     * ``"standard"``: ``s n / (1 + n) / sqrt(n + eps)``, Sabour et al. 2017, equation 1;
     * ``"norm_eps"``: ``s n / (1 + n) / (r + eps)``;

@@ -8,16 +8,13 @@ from torch import Tensor
 
 
 class RoutingResult(NamedTuple):
-    """The output with the details that were asked for; those that were not are None.
-
-    Attributes:
-        output: Output capsules, ``[B, J, D]``; differentiable.
-        coupling: Coupling coefficients of the last iteration, ``[B, I, J]``, before any ``input_weight``; detached.
-        pre_squash: s of the last iteration, bias included, ``[B, J, D]``; differentiable.
-        agreement: Inner products of the votes with the output, ``[B, I, J]``; detached.
-    """
+    """The output with the details that were asked for; those that were not are None."""
 
     output: Tensor
+    """Output capsules, ``[B, J, D]``; differentiable."""
     coupling: Tensor | None = None
+    """Coupling coefficients of the last iteration, ``[B, I, J]``, before any ``input_weight``; detached."""
     pre_squash: Tensor | None = None
+    """s of the last iteration, bias included, ``[B, J, D]``; differentiable."""
     agreement: Tensor | None = None
+    """Inner products of the votes with the output, ``[B, I, J]``; detached."""

@@ -31,7 +31,7 @@ def module_options(source: str) -> dict[str, Any]:
         source: A name of :func:`sources`.
 
     Returns:
-        Keyword arguments of the module that loads the converted state dict: :class:`capsroute.nn.CapsuleLayer`,
+        Keyword arguments of the module that loads the converted state dict, a :class:`capsroute.nn.CapsuleLayer`,
         :class:`capsroute.nn.InterestCapsules` or :class:`capsroute.models.CapsNet`. Where a network needs
         :class:`FlatPrimaryCapsules`, they are those of the :class:`capsroute.nn.CapsuleLayer` beside it.
 
@@ -56,7 +56,7 @@ def convert_state_dict(
         **sizes: Sizes that the shapes do not tell: ``J=10`` where J and D are one axis of the weight.
 
     Returns:
-        Keys and tensors for ``load_state_dict``: ``weight`` and where learned ``logits`` of a layer, or all of
+        Keys and tensors for ``load_state_dict``, of a layer ``weight`` and where learned ``logits``, or all of
         :class:`capsroute.models.CapsNet`. Where nothing has to move, tensors share memory with those of ``state_dict``.
 
     Raises:

@@ -99,7 +99,7 @@ def axes_of(layout: str, kind: str) -> tuple[str, str]:
     """Axis strings of a layout and of what it becomes.
 
     Args:
-        layout: A name of :data:`LAYOUTS`, or an axis string, with an arrow or without.
+        layout: A name of :data:`~capsroute.layouts.LAYOUTS`, or an axis string, with an arrow or without.
         kind: ``"weight"`` or ``"votes"``.
 
     Raises:

@@ -142,7 +142,7 @@ class CapsNet(nn.Module):
 
     @property
     def routing(self) -> str:
-        """Who routes: ``"fused"`` or ``"reference"``; set it to switch the whole model."""
+        """Who routes, ``"fused"`` or ``"reference"``; set it to switch the whole model."""
         return self.classes.routing
 
     @routing.setter

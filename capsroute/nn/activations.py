@@ -30,7 +30,7 @@ def _checked(eps: float, kind: str, constant: float | None) -> RoutingOptions:
 def squash(capsules: Tensor, eps: float = 1e-8, kind: str = "standard", constant: float | None = None) -> Tensor:
     r"""Scales each capsule by a function of its length and keeps its direction.
 
-    With n = |s|^2 and r = |s|, by ``kind``:
+    With ``n = |s|^2`` and ``r = |s|``, by ``kind``:
 
     * ``"standard"``: ``s n / (1 + n) / sqrt(n + eps)``, Sabour et al. 2017, equation 1, with ``eps`` under the root;
     * ``"norm_eps"``: ``s n / (1 + n) / (r + eps)``;

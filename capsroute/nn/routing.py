@@ -105,7 +105,7 @@ class CapsuleLayer(nn.Module):
 
     @property
     def routing(self) -> str:
-        """Who routes: ``"fused"`` or ``"reference"``."""
+        """Who routes, ``"fused"`` or ``"reference"``."""
         return self._routing
 
     @routing.setter

@@ -136,7 +136,7 @@ class Trainer:
         return None if self._agree_to_stop() else totals.means()
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Within it, :attr:`model` has the averaged weights, where there is an average."""
+        """Within it, ``model`` has the averaged weights, where there is an average."""
         return self._average.in_force() if self._average else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:

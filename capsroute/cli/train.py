@@ -12,6 +12,7 @@ from capsroute.cli.errors import CommandError
 if TYPE_CHECKING:
     from capsroute.training import TrainConfig
     from capsroute.training.checkpoint import Checkpoint
+    from capsroute.training.ranks import Ranks
 
 __all__ = ["add_parser", "run"]
 
@@ -29,6 +30,11 @@ _CONFIG_OPTIONS = (
     "reconstruction_weight",
     "amp",
     "seed",
+    "accumulate",
+    "compile",
+    "ema",
+    "schedule",
+    "warmup",
 )
 _TOGGLE = argparse.BooleanOptionalAction
 
@@ -65,12 +71,25 @@ def add_parser(subparsers: Any) -> None:
     training.add_argument("--batch-size", type=int, metavar="N", help="images per step")
     training.add_argument("--lr", type=float, metavar="RATE", help="learning rate of Adam at the start")
     training.add_argument("--lr-decay", type=float, metavar="FACTOR", help="of the learning rate, per epoch")
+    training.add_argument("--schedule", metavar="NAME", help="of the learning rate: exponential (default) or cosine")
+    training.add_argument("--warmup", type=int, metavar="STEPS", help="in which the learning rate rises (default: 0)")
+    training.add_argument("--ema", type=float, metavar="DECAY", help="average the weights; test and save the average")
+    training.add_argument("--accumulate", type=int, metavar="N", help="take the images of a step in N parts")
+    training.add_argument("--compile", action=_TOGGLE, help="torch.compile of the network (default: off)")
     training.add_argument("--amp", action=_TOGGLE, help="autocast in bfloat16 (default: off)")
     training.add_argument("--seed", type=int, metavar="N", help="of parameters, order and shifts (default: 0)")
 
     place = parser.add_argument_group("where")
     place.add_argument("--device", metavar="NAME", default="auto", help="auto (default), cpu or cuda")
-    place.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+    place.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads (default: torch's choice; the cores divided among ranks)"
+    )
+    place.add_argument(
+        "--rank-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="how long ranks that torchrun started wait for one another (default: 300)",
+    )
     place.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)")
     place.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from a checkpoint, in its folder")
     place.add_argument("--overwrite", action="store_true", help="remove an older run in --out")
@@ -99,32 +118,49 @@ def run(args: argparse.Namespace) -> int:
         CommandError: Something that the user can mend.
     """
     from capsroute.training import TrainingError
+    from capsroute.training.launch import ranks_of_environment
+    from capsroute.training.ranks import ALONE, SharedError
 
+    ranks = ALONE
     try:
-        return _run(args)
-    except TrainingError as error:
-        raise CommandError(str(error)) from error
+        ranks = ranks_of_environment()
+        return _run(args, ranks)
+    except SharedError:
+        return 2  # rank 0 says it
+    except (TrainingError, CommandError) as error:
+        raise CommandError(f"rank {ranks.rank}: {error}" if ranks.size > 1 else str(error)) from error
 
 
-def _run(args: argparse.Namespace) -> int:
-    import torch
-
+def _run(args: argparse.Namespace, ranks: Ranks) -> int:
+    from capsroute.cli.threads import set_threads
     from capsroute.training.checkpoint import load_checkpoint
+    from capsroute.training.launch import RANK_TIMEOUT, joined, resume_command, threads_per_rank
     from capsroute.training.run import choose_device, train
 
-    if args.threads is not None:
-        if args.threads < 1:
-            raise CommandError(f"threads must be at least 1, got {args.threads}")
-        torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
+    set_threads(args.threads if args.threads is not None else threads_per_rank(ranks))
+    timeout = RANK_TIMEOUT if args.rank_timeout is None else args.rank_timeout
+    if not 0 < timeout < 1e6:
+        raise CommandError(f"rank_timeout must be above 0 and below a million seconds, got {timeout}")
+    device = choose_device(args.device, ranks)
     checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
     config = _configuration(args, checkpoint)
     out = args.out or (args.resume.parent if args.resume is not None else _new_folder(config.dataset))
-    result = train(config, out, device=device, data_dir=args.data_dir, resume=checkpoint, overwrite=args.overwrite)
+    with joined(ranks, device, timeout):
+        result = train(
+            config,
+            out,
+            device=device,
+            data_dir=args.data_dir,
+            resume=checkpoint,
+            overwrite=args.overwrite,
+            ranks=ranks,
+        )
     if result.interrupted_by is not None:
-        print(f"interrupted; go on with: capsroute train --resume {out / 'checkpoint.pt'}", file=sys.stderr)
+        if ranks.main:
+            print(f"interrupted; go on with: {resume_command(ranks, out / 'checkpoint.pt')}", file=sys.stderr)
         return 128 + result.interrupted_by
-    print(f"test accuracy: {result.test_accuracy:.4f}")
+    if ranks.main:
+        print(f"test accuracy: {result.test_accuracy:.4f}")
     return 0
 
 

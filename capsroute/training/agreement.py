@@ -37,5 +37,5 @@ def _checksum(images: Images) -> str:
     total = 0
     for part in (slice(0, _SAMPLED), slice(max(0, len(images) - _SAMPLED), len(images))):
         for tensor in images.batch(part):
-            total = zlib.crc32(tensor.contiguous().view(torch.uint8).numpy(), total)
+            total = zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().tobytes(), total)
     return f"{total:08x}"

@@ -27,6 +27,7 @@ class WeightAverage:
         self._model = model
         self._decay = decay
         self._average = {name: value.detach().clone() for name, value in self._parameters()}
+        self._in_force = False
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -41,12 +42,17 @@ class WeightAverage:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Within it, the network has the average in the place of its parameters."""
+        """Within it, the network has the average in the place of its parameters; once is enough."""
+        if self._in_force:
+            yield
+            return
         self._exchange()
+        self._in_force = True
         try:
             yield
         finally:
             self._exchange()
+            self._in_force = False
 
     def state_dict(self) -> dict[str, Any]:
         """A state of the network with the average of each parameter; buffers are as the network has them."""

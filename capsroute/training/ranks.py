@@ -109,7 +109,7 @@ class Ranks:
         everyone: list[Any] = [None] * self.size
         distributed.all_gather_object(everyone, dict(facts))
         for rank, other in enumerate(everyone):
-            for name in sorted(everyone[0].keys() | other.keys()):
+            for name in {**everyone[0], **other}:
                 ours, theirs = (side.get(name, "absent") for side in (everyone[0], other))
                 if ours != theirs:
                     raise TrainingError(f"the ranks disagree: {name} is {ours} on rank 0, but {theirs} on rank {rank}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +11,21 @@ import torch
 from torch import nn
 
 from capsroute._version import __version__
-from capsroute.training.checkpoint import Checkpoint, save_checkpoint
+from capsroute.training.checkpoint import Checkpoint
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, load_dataset
-from capsroute.training.display import make_display
+from capsroute.training.display import Display, make_display
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
 from capsroute.training.figures import draw_learning_curve, draw_reconstructions
 from capsroute.training.interrupt import interrupts_call
+from capsroute.training.launch import lost_ranks_named, resume_command
 from capsroute.training.metrics import MetricsWriter, read_metrics
 from capsroute.training.networks import build_network
+from capsroute.training.ranks import ALONE, Ranks
+from capsroute.training.records import Observer
 from capsroute.training.runfolder import RunFolder
+from capsroute.training.saving import Saver
 from capsroute.training.trainer import Trainer
 
 __all__ = ["TrainResult", "choose_device", "train"]
@@ -41,21 +46,32 @@ class TrainResult:
     interrupted_by: int | None
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
     """Device by name.
 
     Args:
         name: ``"auto"`` (CUDA where there is a GPU), ``"cpu"`` or ``"cuda"``.
+        ranks: This process among those that train together; on CUDA each takes a GPU of its own, which becomes torch's
+            current one.
 
     Raises:
-        TrainingError: The name is unknown, or ``"cuda"`` is asked for without a GPU.
+        TrainingError: The name is unknown, or there are fewer GPUs than are needed.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise TrainingError(f"device must be auto, cpu or cuda; got {name}")
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise TrainingError("device cuda was asked for, but torch finds no CUDA device")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if not available or name == "cpu":
+        return torch.device("cpu")
+    if ranks.size == 1:
+        return torch.device("cuda")
+    if ranks.local_size > torch.cuda.device_count():
+        raise TrainingError(
+            f"{ranks.local_size} ranks need a CUDA device each, but torch finds {torch.cuda.device_count()}"
+        )
+    torch.cuda.set_device(ranks.local_rank)
+    return torch.device("cuda", ranks.local_rank)
 
 
 def train(
@@ -66,6 +82,7 @@ def train(
     data_dir: Path | None = None,
     resume: Checkpoint | None = None,
     overwrite: bool = False,
+    ranks: Ranks = ALONE,
 ) -> TrainResult:
     """Trains a network, with progress on standard output and everything else in a folder.
 
@@ -76,45 +93,85 @@ def train(
         data_dir: Folder with the files of the data set, where it has any.
         resume: Checkpoint to go on from.
         overwrite: Whether an older run in ``out`` is removed.
+        ranks: The processes that train together, in :func:`~capsroute.training.launch.joined`; they all call this.
+            Rank 0 decides on the folder, writes it and prints.
 
     Raises:
         TrainingError: Something that the user can mend; nothing was overwritten.
     """
+    folder = RunFolder(ranks.from_main(out))
+    with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks)):
+        return _train(config, folder, device, data_dir, resume, overwrite, ranks)
+
+
+def _after_a_loss(folder: RunFolder, ranks: Ranks) -> str:
+    if not folder.checkpoint.exists():
+        return "the run ended before its first checkpoint, start it again"
+    return f"the run ended; go on from its last checkpoint with: {resume_command(ranks, folder.checkpoint)}"
+
+
+def _train(
+    config: TrainConfig,
+    folder: RunFolder,
+    device: torch.device,
+    data_dir: Path | None,
+    resume: Checkpoint | None,
+    overwrite: bool,
+    ranks: Ranks,
+) -> TrainResult:
     require("matplotlib", "drawing figures")  # before the training rather than after it
     require("torch.utils.tensorboard", "writing TensorBoard events")
-    data = load_dataset(config.dataset, data_dir)
+    require("safetensors.torch", "writing model.safetensors")
+    # One rank fetches what is absent, and the others find it.
+    data = ranks.on_main(lambda: load_dataset(config.dataset, data_dir)) or load_dataset(config.dataset, data_dir)
     side = data.train.image_shape[-1]
     if config.shift >= side:
         raise TrainingError(f"shift must be less than the {side} pixels of the images, got {config.shift}")
     if device.type == "cuda":  # what makes a resumed run the same bit for bit there
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    trainer = Trainer(build_network(config, device), config, data, device)
+    trainer = Trainer(build_network(config, device), config, data, device, ranks=ranks)
     if resume is not None:
         resume.restore(trainer)
         if trainer.epoch > config.epochs:
             raise TrainingError(f"epochs must be at least the {trainer.epoch} of the checkpoint, got {config.epochs}")
-    folder = RunFolder(out)
-    display = make_display(config.epochs, len(trainer.batches), trainer.step)
-    folder.prepare(resume.path if resume else None, overwrite)
 
-    def save() -> None:
-        save_checkpoint(folder.checkpoint, trainer)
+    def prepare() -> Display:
+        made = make_display(config.epochs, len(trainer.batches), trainer.step)
+        folder.prepare(resume.path if resume else None, overwrite)
+        return made
+
+    display = ranks.on_main(prepare)
+    saver = Saver(folder, trainer, resume.last_epoch if resume else None)
 
     def request_stop() -> None:
         trainer.stop_requested = True
 
-    with MetricsWriter(folder.metrics, folder.tensorboard, trainer.step, trainer.epoch) as metrics:
-        metrics.describe_run(_facts(trainer))
-        print(f"training on {config.dataset} with {config.routing} routing on {device.type}, into {out}", flush=True)
-        with interrupts_call(request_stop) as received, display:
-            finished = trainer.fit([metrics, display], save)
+    observers: list[Observer] = []
+    with ExitStack() as stack:
+        if display is not None:  # on rank 0
+            metrics = stack.enter_context(
+                MetricsWriter(folder.metrics, folder.tensorboard, trainer.step, trainer.epoch)
+            )
+            metrics.describe_run(_facts(trainer))
+            print(_headline(trainer, folder), flush=True)
+            observers = [metrics, stack.enter_context(display), saver]
+        received = stack.enter_context(interrupts_call(request_stop))
+        finished = trainer.fit(observers, saver.save)
     if not finished:
-        return TrainResult(trainer.test_accuracy, received[0] if received else None)
-    draw_learning_curve(folder.learning_curve, read_metrics(folder.metrics))
-    if config.reconstruction:
-        _draw_reconstructions(folder.reconstructions, trainer.model, data, device)
+        return TrainResult(trainer.test_accuracy, ranks.largest(received[0] if received else 0) or None)
+    if ranks.main:
+        draw_learning_curve(folder.learning_curve, read_metrics(folder.metrics))
+        if config.reconstruction:
+            with trainer.averaged():
+                _draw_reconstructions(folder.reconstructions, trainer.model, data, device)
     return TrainResult(trainer.test_accuracy, None)
+
+
+def _headline(trainer: Trainer, folder: RunFolder) -> str:
+    config, ranks = trainer.config, trainer.ranks
+    device = trainer.device.type if ranks.size == 1 else f"{ranks.size} ranks of {trainer.device.type}"
+    return f"training on {config.dataset} with {config.routing} routing on {device}, into {folder.path}"
 
 
 def _facts(trainer: Trainer) -> dict[str, object]:
@@ -125,6 +182,7 @@ def _facts(trainer: Trainer) -> dict[str, object]:
         "training_images": len(trainer.data.train),
         "test_images": len(trainer.data.test),
         "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.machine(),
+        "ranks": trainer.ranks.size,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "capsroute": __version__,

@@ -11,6 +11,7 @@ import torch
 from capsroute.models import CapsNet
 from capsroute.training import TrainConfig, Trainer
 from capsroute.training.datasets import Dataset, ImageSet, load_digits
+from capsroute.training.ranks import ALONE
 
 
 class Recorder:
@@ -35,7 +36,7 @@ def few_digits(train=70, test=30):
     )
 
 
-def make_trainer(data=None, log_every=2, **changes):
+def make_trainer(data=None, log_every=2, ranks=ALONE, dtype=torch.float32, **changes):
     config = TrainConfig(**{"epochs": 2, "batch_size": 16, "shift": 1, "lr": 3e-3, **changes})
     torch.manual_seed(config.seed)
     model = CapsNet(
@@ -47,8 +48,32 @@ def make_trainer(data=None, log_every=2, **changes):
         decoder_sizes=(16,) if config.reconstruction else None,
         routing=config.routing,
         iterations=config.iterations,
-    ).to(memory_format=torch.channels_last)
-    return Trainer(model, config, data or few_digits(), torch.device("cpu"), log_every=log_every)
+    ).to(dtype=dtype, memory_format=torch.channels_last)
+    return Trainer(model, config, data or few_digits(), torch.device("cpu"), log_every=log_every, ranks=ranks)
+
+
+class StopAt(Recorder):
+    """Requests a stop when a step is reported."""
+
+    def __init__(self, trainer, step):
+        super().__init__()
+        self.trainer = trainer
+        self.step = step
+
+    def on_step(self, record):
+        super().on_step(record)
+        if record.step == self.step:
+            self.trainer.stop_requested = True
+
+
+def straight_run(**changes):
+    trainer, recorder = make_trainer(log_every=1, **changes), Recorder()
+    assert trainer.fit([recorder], nothing)
+    return trainer, recorder
+
+
+def told(records):
+    return [(record.step, record.loss, record.accuracy) for record in records]
 
 
 def nothing():

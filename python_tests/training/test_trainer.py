@@ -11,27 +11,16 @@ from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss
 from capsroute.training import TrainingError
 from capsroute.training.objective import training_loss
-from python_tests.training.doubles import Recorder, assert_bitwise_equal, make_trainer, nothing, parameters
-
-
-class StopAt(Recorder):
-    """Requests a stop when a step is reported."""
-
-    def __init__(self, trainer, step):
-        super().__init__()
-        self.trainer = trainer
-        self.step = step
-
-    def on_step(self, record):
-        super().on_step(record)
-        if record.step == self.step:
-            self.trainer.stop_requested = True
-
-
-def straight_run(**changes):
-    trainer, recorder = make_trainer(log_every=1, **changes), Recorder()
-    assert trainer.fit([recorder], nothing)
-    return trainer, recorder
+from python_tests.training.doubles import (
+    Recorder,
+    StopAt,
+    assert_bitwise_equal,
+    make_trainer,
+    nothing,
+    parameters,
+    straight_run,
+    told,
+)
 
 
 def test_objective_is_the_sum_of_both_losses():
@@ -128,7 +117,19 @@ def test_same_seed_same_parameters():
     assert not torch.equal(first.model.classes.weight, other.model.classes.weight)
 
 
-@pytest.mark.parametrize("changes", [{}, {"routing": "reference"}, {"amp": True}, {"reconstruction": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"routing": "reference"},
+        {"amp": True},
+        {"reconstruction": False},
+        {"accumulate": 3},
+        {"ema": 0.9},
+        {"schedule": "cosine", "warmup": 2},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("stop", [1, 3, 5, 7])
 def test_stopped_and_resumed_is_the_same_bit_for_bit(stop, changes):
     straight, expected = straight_run(**changes)
@@ -145,9 +146,6 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(stop, changes):
     assert resumed.fit([after], nothing)
 
     assert_bitwise_equal(parameters(straight), parameters(resumed))
-
-    def told(records):
-        return [(r.step, r.loss, r.accuracy) for r in records]
 
     assert told(before.steps) + told(after.steps) == told(expected.steps)
     assert [(e.loss, e.test_loss, e.test_accuracy) for e in (*before.epochs, *after.epochs)] == [

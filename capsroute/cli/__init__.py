@@ -16,7 +16,7 @@ __all__ = ["CommandError", "main"]
 
 # One module each in this package, with add_parser(subparsers) and run(args) -> exit status. They import what is slow to
 # import only when they run.
-COMMANDS = ("train", "experiment", "bench", "info")
+COMMANDS = ("train", "predict", "experiment", "bench", "info")
 
 _INTERRUPTED = 130  # 128 + SIGINT, and 128 + SIGPIPE, as shells have it
 _BROKEN_PIPE = 141

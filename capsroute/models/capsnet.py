@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from capsroute.models.exporting import exportable
 from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
 from capsroute.options import DEFAULTS
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CapsNet", "CapsNetOutput"]
 
 
+@exportable
 class CapsNetOutput(NamedTuple):
     """What :class:`CapsNet` returns."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from capsroute.models.exporting import exportable
 from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts, interest_mask
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ["MIND", "MINDOutput"]
 PADDING = 0  # the id that stands where a history has no item
 
 
+@exportable
 class MINDOutput(NamedTuple):
     """What :class:`MIND` returns."""
 

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from capsroute import checks
 from capsroute.models.capsnet import CapsNet
+from capsroute.models.exporting import exportable
 from capsroute.nn import ReconstructionDecoder
 
 __all__ = ["PoolingCNN", "PoolingCNNOutput"]
 
 
+@exportable
 class PoolingCNNOutput(NamedTuple):
     """What :class:`PoolingCNN` returns."""
 

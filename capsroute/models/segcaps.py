@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from capsroute.models.exporting import exportable
 from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d, capsule_lengths
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["SegCaps", "SegCapsOutput"]
 _Capsules = tuple[int, int]  # types and components of the capsules at a position
 
 
+@exportable
 class SegCapsOutput(NamedTuple):
     """What :class:`SegCaps` returns."""
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from capsroute.training.agreement import facts_to_agree_on
 from capsroute.training.batches import Batch, ShuffledBatches
+from capsroute.training.compilation import compiler_errors_named
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images
 from capsroute.training.division import divided
@@ -105,11 +106,13 @@ class Trainer:
             False where :attr:`stop_requested`, of any rank, ended the training early.
 
         Raises:
-            TrainingError: The loss is not finite any more, or the ranks do not start from the same step.
+            TrainingError: The loss is not finite any more, the network cannot be compiled, or the ranks do not start
+                from the same step.
         """
         self.ranks.agree({"step": self.step})
         while self.epoch < self.config.epochs:
-            finished = self._run_epoch(observers)
+            with compiler_errors_named():
+                finished = self._run_epoch(observers)
             for totals in (self._epoch_totals, self._recent_totals):
                 totals.collect()
             self.ranks.on_main(save)

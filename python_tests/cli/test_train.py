@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from capsroute.cli import main
+from capsroute.training import load_network
 from python_tests.training.doubles import idx_bytes, write_mnist
 
 QUICK = ("--epochs", "1", "--batch-size", "128", "--device", "cpu")
@@ -118,6 +119,18 @@ def test_interrupted_and_resumed_is_straight_bit_for_bit(tmp_path, sent):
     assert [record["epoch"] for record in records if record["kind"] == "epoch"] == list(range(1, epochs + 1))
 
 
+def test_averaged_accumulated_and_warmed_up(tmp_path):
+    options = ("--ema", 0.9, "--accumulate", 3, "--schedule", "cosine", "--warmup", 5)
+    assert train(*QUICK, *options, "--out", tmp_path) == 0
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["trainer"]
+    assert state["ema"].keys() == state["model"].keys()
+    saved = load_network(tmp_path / "model.safetensors").state_dict()
+    assert all(torch.equal(saved[name], value) for name, value in state["ema"].items())
+    assert not torch.equal(saved["classes.weight"], state["model"]["classes.weight"])
+    (record,) = (json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"run"' in line)
+    assert (record["config"]["ema"], record["config"]["accumulate"], record["ranks"]) == (0.9, 3, 1)
+
+
 def test_mnist_from_a_folder(tmp_path, capsys):
     write_mnist(tmp_path / "data", train=8, test=4, gzipped=("train-images-idx3-ubyte",))
     arguments = ("--dataset", "mnist", "--data-dir", tmp_path / "data", "--epochs", 1, "--batch-size", 8)
@@ -139,6 +152,11 @@ def test_mnist_from_a_folder(tmp_path, capsys):
         (("--routing", "fast"), "routing must be one of fused, reference; got fast"),
         (("--dataset", "cifar"), "dataset must be one of digits, mnist; got cifar"),
         (("--device", "tpu"), "device must be auto, cpu or cuda; got tpu"),
+        (("--accumulate", "0"), "accumulate must be at least 1, got 0"),
+        (("--ema", "1"), "ema must be at least 0 and below 1, got 1"),
+        (("--schedule", "linear"), "schedule must be one of exponential, cosine; got linear"),
+        (("--warmup", "-2"), "warmup must be at least 0, got -2"),
+        (("--rank-timeout", "0"), "rank_timeout must be above 0 and below a million seconds, got 0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -24,6 +24,11 @@ from capsroute.training import TrainConfig, TrainingError, preset
         ("lr_decay", 0.0, "above 0 and at most 1"),
         ("shift", -1, "at least 0"),
         ("reconstruction_weight", -0.1, "a number of at least 0"),
+        ("accumulate", 0, "at least 1"),
+        ("ema", 1.0, "at least 0 and below 1"),
+        ("ema", math.nan, "at least 0 and below 1"),
+        ("schedule", "linear", "one of exponential, cosine"),
+        ("warmup", -1, "at least 0"),
         ("seed", -1, "at least 0"),
         ("seed", 2**63, "below 2"),
     ],
@@ -46,7 +51,8 @@ def test_as_dict_and_back():
     assert TrainConfig.from_dict(config.as_dict()) == config
     with pytest.raises(TrainingError, match=r"other entries than expected: \['colour'\]"):
         TrainConfig.from_dict({**config.as_dict(), "colour": 1})
-    former = {name: value for name, value in config.as_dict().items() if name != "network"}
+    added = ("network", "accumulate", "compile", "ema", "schedule", "warmup")
+    former = {name: value for name, value in config.as_dict().items() if name not in added}
     assert TrainConfig.from_dict(former) == config
     former.pop("seed")
     with pytest.raises(TrainingError, match=r"other entries than expected: \['seed'\]"):
@@ -61,3 +67,13 @@ def test_a_resumed_run_may_be_longer_but_not_different():
         config.resumed_with({"lr": 0.02})
     with pytest.raises(TrainingError, match="epochs must be at least 1"):
         config.resumed_with({"epochs": 0})
+    assert config.resumed_with({"accumulate": 4, "compile": True}) == TrainConfig(
+        epochs=3, lr=0.01, accumulate=4, compile=True
+    )
+
+
+def test_a_cosine_ends_with_its_epochs():
+    config = TrainConfig(epochs=3, schedule="cosine")
+    assert config.resumed_with({"epochs": 3}) == config
+    with pytest.raises(TrainingError, match="of another configuration: epochs was 3, not 9"):
+        config.resumed_with({"epochs": 9})

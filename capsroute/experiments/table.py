@@ -15,6 +15,9 @@ __all__ = ["EXPERIMENTS", "load"]
 # What each asks, in one line. The module of an experiment has its name, with underscores, and holds EXPERIMENT.
 EXPERIMENTS = {
     "translation": "is a digit recognised away from where it was seen, and do poses tell where it went?",
+    "little-data": "how many images of each class does a network need?",
+    "reconstruct": "can an image be made again from one capsule, and can the capsule be read?",
+    "routing": "does routing send parts to their whole, and what do its iterations cost and bring?",
 }
 
 

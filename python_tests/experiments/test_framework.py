@@ -10,7 +10,6 @@ import torch
 
 from capsroute.experiments.context import Context
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.probe import probe_r2
 from capsroute.experiments.progress import Progress
 from capsroute.experiments.record import Record, spread
 from capsroute.experiments.run import run_experiment
@@ -139,15 +138,3 @@ def test_network_that_is_given(tmp_path):
     assert not model.training
     assert not any(map(torch.equal, before, model.parameters()))
     assert context.progress.done == context.steps(70) == 10
-
-
-def test_probe_reads_what_is_linear():
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(400, 5, generator=generator)
-    linear = features @ torch.randn(5, 2, generator=generator) + 3
-    noise = torch.randn(400, 2, generator=generator)
-    parts = slice(0, 200), slice(200, 400)
-    assert probe_r2(*((features[part], linear[part]) for part in parts)) > 0.999
-    assert abs(probe_r2(*((features[part], noise[part]) for part in parts))) < 0.1
-    half = linear + linear.std() * noise
-    assert 0.2 < probe_r2(*((features[part], half[part]) for part in parts)) < 0.8

@@ -1,0 +1,139 @@
+"""How many images of each class does a network need?
+
+Both networks learn from the same few images of each class, and make the same number of steps whatever their number, so
+that a network with few images sees each of them more often, and none trains for longer than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capsroute.bench.texts import markdown_table
+from capsroute.experiments.context import NETWORKS, Context
+from capsroute.experiments.experiment import Experiment, Outcome
+from capsroute.experiments.plotting import band
+from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.record import Record, Spread, spread
+from capsroute.experiments.scale import Scale
+from capsroute.training.datasets import ImageSet
+from capsroute.training.errors import TrainingError
+from capsroute.training.figures import new_figure
+
+__all__ = ["EXPERIMENT"]
+
+_PER_CLASS = (10, 20, 50, 100, 500, 1000, 5000)
+
+
+@dataclass(frozen=True)
+class _Repeated:
+    """Images that are seen again and again, until ``count`` were seen: one long epoch of few images."""
+
+    images: ImageSet
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.images.image_shape
+
+    def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
+        places = torch.arange(self.count)[indices] if isinstance(indices, slice) else indices
+        return self.images.batch(places % len(self.images))
+
+
+def _sizes(images: ImageSet) -> list[int]:
+    """Images per class to learn from: as many of the list as every class has.
+
+    Raises:
+        TrainingError: There is a class without images.
+    """
+    fewest = int(torch.bincount(images.labels, minlength=10).min())
+    if fewest == 0:
+        raise TrainingError(f"the first {len(images):,} training images lack a class: raise --images")
+    return [size for size in _PER_CLASS if size <= fewest] or [fewest]
+
+
+def _first_of_each_class(images: ImageSet, size: int, seed: int) -> ImageSet:
+    """``size`` images of each class in an order that the seed draws; fewer images are part of more."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    labels = images.labels[order]
+    chosen = torch.cat([order[labels == label][:size] for label in labels.unique()])
+    return ImageSet(images.images[chosen], images.labels[chosen], images.white)
+
+
+def _steps(context: Context) -> int:
+    train, _ = context.mnist()
+    return len(NETWORKS) * len(_sizes(train)) * context.steps(_seen(context, train), epochs=1)
+
+
+def _seen(context: Context, train: ImageSet) -> int:
+    """Images that each network sees in its training."""
+    return context.scale.epochs * len(train)
+
+
+def _run(context: Context, seed: int) -> Outcome:
+    train, test = context.mnist()
+    sizes = _sizes(train)
+    numbers: dict[str, Any] = {"per_class": sizes, **{network: [] for network in NETWORKS}}
+    for size in sizes:
+        few = _Repeated(_first_of_each_class(train, size, seed), _seen(context, train))
+        for network in NETWORKS:
+            trainer = context.fit(few, test, context.config(seed, network, epochs=1, lr=learning_rate(context.scale)))
+            numbers[network].append(trainer.test_accuracy)
+    return Outcome(numbers, {})
+
+
+def _accuracy(record: Record, network: str) -> list[Spread]:
+    return [spread(values) for values in zip(*(seed[network] for seed in record.seeds), strict=True)]
+
+
+def _difference(record: Record) -> list[Spread]:
+    """Of the accuracies with the same images and seed: CapsNet's less the other's."""
+    rows = [
+        [ours - theirs for ours, theirs in zip(seed["capsnet"], seed["pooling-cnn"], strict=True)]
+        for seed in record.seeds
+    ]
+    return [spread(values) for values in zip(*rows, strict=True)]
+
+
+def _report(record: Record) -> list[str]:
+    head = ["images per class", *(f"{size:,}" for size in record.seeds[0]["per_class"])]
+    rows = [[f"{NETWORKS[name]}, %", *(value.percent(1) for value in _accuracy(record, name))] for name in NETWORKS]
+    rows.append(["difference", *(value.percent(1) for value in _difference(record))])
+    return markdown_table(head, rows)
+
+
+def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+    sizes = record.seeds[0]["per_class"]
+    figure = new_figure(6.0, 4.0)
+    axes = figure.subplots()
+    for network in NETWORKS:
+        band(axes, sizes, _accuracy(record, network), network, 100)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("training images per class")
+    axes.set_ylabel("test accuracy / %")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+EXPERIMENT = Experiment(
+    "little-data",
+    "From few images",
+    quick=Scale(preset="quick", images=6_000, test_images=2_000, epochs=2, batch_size=32, lr_decay=0.3),
+    full=Scale(preset="mnist", epochs=5, batch_size=128, lr_decay=0.1),
+    steps=_steps,
+    run=_run,
+    report=_report,
+    draw=_draw,
+)

@@ -65,6 +65,13 @@ def resumed_with_dropout(ranks):
     }
 
 
+def stopped_state(ranks):
+    """State of rank 0 in the middle of the first epoch of the case "uneven"."""
+    trainer, saved = make_trainer(log_every=1, ranks=ranks, dtype=torch.float64), []
+    assert not trainer.fit([StopAt(trainer, 3)], lambda: saved.append(trainer.state_dict()))
+    return saved[0] if saved else None
+
+
 def refusals(ranks):
     """What each rank says where they differ, or where rank 0 cannot go on."""
 
@@ -101,6 +108,9 @@ def main(folder: Path) -> None:
     """Writes what each rank found into a file of its own."""
     ranks = ranks_of_environment()
     with joined(ranks, torch.device("cpu"), timeout=60):
+        state = stopped_state(ranks)
+        if ranks.main:
+            torch.save(state, folder / "stopped.pt")
         results = {
             "losses": {case: losses(case, ranks) for case in CASES},
             "dropout": resumed_with_dropout(ranks),

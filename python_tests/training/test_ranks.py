@@ -15,20 +15,21 @@ from capsroute.training import TrainingError
 from capsroute.training.launch import joined, lost_ranks_named, ranks_of_environment, resume_command, threads_per_rank
 from capsroute.training.ranks import ALONE, Ranks
 from capsroute.training.run import choose_device
+from python_tests.training.doubles import Recorder, make_trainer, nothing, straight_run
 from python_tests.training.rank_worker import CASES, losses
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def results(request, tmp_path_factory):
-    """What each of so many ranks found."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two ranks wrote."""
     folder = tmp_path_factory.mktemp("ranks")
     command = (
         *TORCHRUN,
         "--nproc-per-node",
-        str(request.param),
+        "2",
         "-m",
         "python_tests.training.rank_worker",
         str(folder),
@@ -37,7 +38,13 @@ def results(request, tmp_path_factory):
         command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
     )
     assert process.returncode == 0, process.stderr
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(request.param)]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    """What each of them found."""
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -54,6 +61,18 @@ def test_a_stopped_run_with_dropout_goes_on_bit_for_bit(results):
         assert found["straight"] == found["resumed"]
         assert found["epochs"] == found["resumed epochs"]
         assert len(found["straight"]) == 10
+
+
+def test_one_process_goes_on_from_the_state_of_two(folder):
+    _, expected = straight_run(dtype=torch.float64)
+    trainer, recorder = make_trainer(log_every=1, dtype=torch.float64), Recorder()
+    trainer.load_state_dict(torch.load(folder / "stopped.pt", weights_only=True))
+    assert trainer.step == 3
+    assert trainer.fit([recorder], nothing)
+    assert [record.step for record in recorder.steps] == [4, 5, 6, 7, 8, 9, 10]
+    for left, right in zip((*recorder.steps, *recorder.epochs), (*expected.steps[3:], *expected.epochs), strict=True):
+        assert left.loss == pytest.approx(right.loss, rel=1e-9)
+        assert left.accuracy == right.accuracy
 
 
 def test_ranks_that_differ_all_say_so(results):

@@ -28,7 +28,7 @@ WITH_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format build core-tests leaks cross cuda-check bench bench-check figures clean distclean
+.PHONY: help demo test docs lint format build core-tests leaks cross cuda-check bench bench-check figures clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +41,10 @@ demo: $(STAMPS)/demo ## install, train on scikit-learn's digits, then compare th
 test: build core-tests ## all tests, the check of the instruction sets, and other processors under QEMU
 	$(WITH_VENV) $(PY) -m pytest $(PYTEST_FLAGS)
 	@$(MAKE) --no-print-directory leaks cross
+
+docs: $(STAMPS)/dev ## the documentation site, in build/site; warnings are errors, links and references are checked
+	$(PY) setup.py -q build_ext --inplace
+	$(PY) -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees . build/site
 
 lint: $(STAMPS)/dev ## style and types; changes nothing
 	$(VENV)/bin/ruff check .

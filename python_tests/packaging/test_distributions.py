@@ -16,7 +16,7 @@ from capsroute._version import __version__
 
 from .tree import ROOT, Distributions, clean_environment
 
-SOURCE_SUFFIXES = {".cpp", ".h", ".cu", ".cuh", ".cmake", ".py", ".pyi", ".md"}
+SOURCE_SUFFIXES = {".cpp", ".h", ".cu", ".cuh", ".cmake", ".css", ".html", ".ipynb", ".md", ".py", ".pyi", ".rst"}
 SOURCE_FOLDERS = ("capsroute", "cmake", "csrc", "docs", "python_tests", "scripts")
 LOOSE_FILES = {
     "CHANGELOG.md",

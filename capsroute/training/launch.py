@@ -92,7 +92,7 @@ def joined(ranks: Ranks, device: torch.device, timeout: float = RANK_TIMEOUT) ->
             rank=ranks.rank,
             world_size=ranks.size,
         )
-    except (distributed.DistError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise TrainingError(f"cannot join the other ranks at {place}: {_first_line(error)}") from error
     with lost_ranks_named(ranks, lambda: "start again"):
@@ -114,7 +114,7 @@ def lost_ranks_named(ranks: Ranks, advice: Callable[[], str]) -> Iterator[None]:
     """
     try:
         yield
-    except (distributed.DistError, RuntimeError) as error:
+    except RuntimeError as error:
         if ranks.size == 1 or not _from_communication(error):
             raise
         # torchrun ends those who are left by this signal, maybe before they have said why.

@@ -142,7 +142,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         TrainingError: The file cannot be read or is not such a checkpoint.
     """
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # by its path, torch would go by the ending of the name
+            contents = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:  # whatever unpickling a foreign file raises

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["FileNotWritten", "replace_files"]
+from capsroute.training.errors import TrainingError
+
+__all__ = ["FileNotWritten", "failures_named", "replace_files"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -62,6 +65,25 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def failures_named(path: Path) -> Iterator[None]:
+    """Within it, a file of a run that cannot be written ends the run with a sentence.
+
+    Args:
+        path: What is written.
+
+    Raises:
+        TrainingError: It cannot be.
+    """
+    try:
+        yield
+    except (OSError, FileNotWritten) as error:
+        reason = error.reason if isinstance(error, FileNotWritten) else error.strerror or str(error)
+        raise TrainingError(
+            f"cannot write {path}: {reason}; what was saved before is whole: mend that, then go on with --resume"
+        ) from error
 
 
 def _system_error(error: BaseException | None) -> OSError | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
+from capsroute.training.files import failures_named, replace_files
 from capsroute.training.records import EpochRecord, StepRecord
 
 __all__ = ["MetricsWriter", "read_metrics"]
@@ -40,16 +41,19 @@ class MetricsWriter:
             resumed, are dropped, so that nothing is there twice.
 
     Raises:
-        TrainingError: TensorBoard is not installed.
-        OSError: The files cannot be written.
+        TrainingError: TensorBoard is not installed, or the files cannot be written, here or later.
     """
 
     def __init__(self, path: Path, tensorboard_dir: Path, step: int = 0, epoch: int = 0) -> None:
         tensorboard = require("torch.utils.tensorboard", "writing TensorBoard events")
-        if path.exists():
-            _keep_until(path, step, epoch)
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by __exit__
-        self._board = tensorboard.SummaryWriter(str(tensorboard_dir), purge_step=step + 1 if step else None)
+        self._path = path
+        self._board_path = tensorboard_dir
+        with failures_named(path):
+            if path.exists():
+                _keep_until(path, step, epoch)
+            self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by __exit__
+        with failures_named(tensorboard_dir):
+            self._board = tensorboard.SummaryWriter(str(tensorboard_dir), purge_step=step + 1 if step else None)
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -57,8 +61,14 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._board.close()
+        try:
+            with failures_named(self._path):
+                self._file.close()
+            with failures_named(self._board_path):
+                self._board.close()
+        except TrainingError:
+            if error is None:  # else the first failure is the one to tell
+                raise
 
     def describe_run(self, facts: dict[str, Any]) -> None:
         """Writes what the run is made of, once per start."""
@@ -81,18 +91,20 @@ class MetricsWriter:
         """Writes an epoch."""
         self._write("epoch", asdict(record))
         self._scalars(record.step, {"test/loss": record.test_loss, "test/accuracy": record.test_accuracy})
-        self._board.flush()
+        with failures_named(self._board_path):
+            self._board.flush()
 
     def _write(self, kind: str, facts: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
+        with failures_named(self._path):
+            self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
 
     def _scalars(self, step: int, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with failures_named(self._board_path):
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
 
 
 def _keep_until(path: Path, step: int, epoch: int) -> None:
     kept = [r for r in read_metrics(path) if r["step"] <= step and (r["kind"] != "epoch" or r["epoch"] <= epoch)]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    text = "".join(json.dumps(record) + "\n" for record in kept)
+    replace_files({path: lambda file: file.write(text.encode())})

@@ -37,6 +37,7 @@ class CardFacts:
         test_images: Images in the test set.
         versions: Version of each program, by its name.
         written: When the files were saved, in UTC.
+        processes: That trained together.
     """
 
     config: TrainConfig
@@ -48,6 +49,7 @@ class CardFacts:
     test_images: int
     versions: Mapping[str, str]
     written: datetime
+    processes: int = 1
 
 
 def model_card(facts: CardFacts) -> str:
@@ -57,10 +59,11 @@ def model_card(facts: CardFacts) -> str:
     colours = "grey" if channels == 1 else "RGB"
     decoder = ", and a decoder that reconstructs the image" if config.reconstruction else ""
     name = "CapsNet" if config.network == "capsnet" else "PoolingCNN"
+    averaged = ", averaged over the steps," if config.ema else ""
     sections = [
         f"# {name} for {config.dataset}",
         _filled(
-            f"`model.safetensors` holds the weights after step {facts.step:,} (epoch {facts.epoch} of "
+            f"`model.safetensors` holds the weights{averaged} after step {facts.step:,} (epoch {facts.epoch} of "
             f"{config.epochs}), saved {facts.written:%Y-%m-%d %H:%M} UTC. `checkpoint.pt` holds the same step and what "
             "it takes to go on training. If a file beside this card is of another step, a crash came between them."
         ),
@@ -133,8 +136,9 @@ print(scores.argmax(dim=1))
 
 def _training(facts: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
+    program = f"torchrun --nproc-per-node {facts.processes} -m capsroute" if facts.processes > 1 else "capsroute"
     command = textwrap.fill(
-        " ".join(["capsroute", *train_command(facts.config)]),
+        " ".join([program, *train_command(facts.config)]),
         _WIDTH - 2,
         subsequent_indent="    ",
         break_long_words=False,

@@ -18,6 +18,7 @@ from capsroute.training.display import Display, make_display
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
 from capsroute.training.figures import draw_learning_curve, draw_reconstructions
+from capsroute.training.files import failures_named
 from capsroute.training.interrupt import interrupts_call
 from capsroute.training.launch import lost_ranks_named, resume_command
 from capsroute.training.metrics import MetricsWriter, read_metrics
@@ -161,9 +162,10 @@ def _train(
     if not finished:
         return TrainResult(trainer.test_accuracy, ranks.largest(received[0] if received else 0) or None)
     if ranks.main:
-        draw_learning_curve(folder.learning_curve, read_metrics(folder.metrics))
+        with failures_named(folder.learning_curve):
+            draw_learning_curve(folder.learning_curve, read_metrics(folder.metrics))
         if config.reconstruction:
-            with trainer.averaged():
+            with trainer.averaged(), failures_named(folder.reconstructions):
                 _draw_reconstructions(folder.reconstructions, trainer.model, data, device)
     return TrainResult(trainer.test_accuracy, None)
 

@@ -69,6 +69,7 @@ class Saver:
             test_images=len(trainer.data.test),
             versions={"capsroute": __version__, "torch": torch.__version__, "Python": platform.python_version()},
             written=datetime.now(timezone.utc),
+            processes=trainer.ranks.size,
         )
         try:
             replace_files(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ class StoredNetwork:
         """Channels, height and width in pixels of the images that it takes."""
         return image_shape(self.config, **self.options)
 
+    def misnamed(self, expected: Mapping[str, Tensor]) -> str | None:
+        """Why the names of the classes do not fit the parameters of a network: a clause, or None where they do."""
+        count = class_count(expected)
+        if count is None or count == len(self.classes):
+            return None
+        return f"it names {len(self.classes)} classes where the network has {count}"
+
     def build(self) -> nn.Module:
         """The network itself, on the CPU, in eval mode; torch's global random generators stay as they are.
 
@@ -56,10 +63,7 @@ class StoredNetwork:
         except (TypeError, ValueError) as error:
             raise TrainingError(f"{self.path} names a network that cannot be built: {error}") from error
         expected = network.state_dict()
-        problem = mismatch(expected, self.state)
-        count = class_count(expected)
-        if problem is None and count is not None and count != len(self.classes):
-            problem = f"it names {len(self.classes)} classes where the network has {count}"
+        problem = mismatch(expected, self.state) or self.misnamed(expected)
         if problem is not None:
             raise TrainingError(f"{self.path} does not hold the weights of the network that it names: {problem}")
         network.load_state_dict(dict(self.state), assign=True)
@@ -83,15 +87,20 @@ def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
     """
     counts = class_count(expected), class_count(found)
     if None not in counts and counts[0] != counts[1]:
-        return f"it tells {counts[1]} classes apart, not {counts[0]}"
-    for names, verb in ((expected.keys() - found.keys(), "lacks"), (found.keys() - expected.keys(), "has in addition")):
-        if names:
-            first = min(names)
-            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            return f"it {verb} {first}{others}"
+        return f"it has {counts[1]} classes, not {counts[0]}"
+    missing, added = expected.keys() - found.keys(), found.keys() - expected.keys()
+    if missing:
+        return f"it lacks {_listed(missing)}"
+    if added:
+        return f"it has {_listed(added)}, which the network has not"
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:
             return f"{name} has the shape {list(found[name].shape)}, not {list(tensor.shape)}"
         if found[name].is_floating_point() != tensor.is_floating_point():
             return f"{name} has the type {found[name].dtype}, not one like {tensor.dtype}"
     return None
+
+
+def _listed(names: Collection[str]) -> str:
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return min(names) + others

@@ -51,7 +51,8 @@ def save_weights(
         step: Steps that it was trained for.
 
     Raises:
-        ValueError: The model is not the network that ``config`` and ``options`` describe.
+        ValueError: The model is not the network that ``config`` and ``options`` describe, or has not as many classes as
+            names.
         TrainingError: The file cannot be written, or safetensors is not installed.
     """
     stored = StoredNetwork(
@@ -65,7 +66,7 @@ def save_weights(
     )
     with torch.device("meta"):
         expected = construct_network(config, **stored.options).state_dict()
-    problem = mismatch(expected, stored.state)
+    problem = mismatch(expected, stored.state) or stored.misnamed(expected)
     if problem is not None:
         raise ValueError(f"model is not the network that config describes: {problem}")
     try:

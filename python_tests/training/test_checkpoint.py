@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from capsroute.training import TrainingError, checkpoint
-from capsroute.training.checkpoint import load_checkpoint, save_checkpoint
+from capsroute.training.checkpoint import load_checkpoint, save_checkpoint, trained_weights
 from python_tests.training.doubles import assert_bitwise_equal, make_trainer, nothing, parameters
+from python_tests.training.trained import no_room_for
 
 
 @pytest.fixture
@@ -95,3 +96,84 @@ def test_a_checkpoint_of_another_network(tmp_path, trained):
     with pytest.raises(TrainingError, match=r"is a checkpoint of another configuration: .*decoder") as caught:
         load_checkpoint(tmp_path / "c.pt").restore(other)
     assert "\n" not in str(caught.value)
+
+
+def edited(path, trainer, edit):
+    """A checkpoint whose contents were changed."""
+    save_checkpoint(path, trainer)
+    contents = torch.load(path, weights_only=True)
+    edit(contents)
+    torch.save(contents, path)
+    return path
+
+
+def other_classes(contents):
+    state = contents["trainer"]["model"]
+    inputs, _, size, d = state["classes.weight"].shape
+    state["classes.weight"] = torch.zeros(inputs, 12, size, d)
+
+
+def test_a_checkpoint_of_another_class_count(tmp_path, trained):
+    path = edited(tmp_path / "c.pt", trained, other_classes)
+    before = parameters(trained)
+    with pytest.raises(TrainingError, match=r"is a checkpoint of another configuration: it has 12 classes, not 10$"):
+        load_checkpoint(path).restore(trained)
+    assert_bitwise_equal(parameters(trained), before)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["config"].update(epochs=0), "c.pt: epochs must be at least 1, got 0"),
+        (
+            lambda c: c["config"].update(network="resnet"),
+            "c.pt: network must be one of .*; got resnet",
+        ),
+        (lambda c: c["config"].update(colour=1), r"c.pt: the configuration has other entries .*\['colour'\]"),
+        (lambda c: c["config"].update(epochs=[]), "c.pt is not a checkpoint of this version"),
+        (lambda c: c.update(last_epoch={"epoch": 1}), "c.pt is not a checkpoint of this version"),
+        (lambda c: c.update(format="capsroute-train-9"), "c.pt is not a checkpoint of this version"),
+        (lambda c: c.pop("rng"), "c.pt is not a checkpoint of this version"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_contents_that_do_not_fit(tmp_path, trained, edit, message):
+    with pytest.raises(TrainingError, match=message):
+        load_checkpoint(edited(tmp_path / "c.pt", trained, edit))
+
+
+@pytest.mark.parametrize("edit", [dict.clear, lambda t: t.update(model=[]), lambda t: t.update(model={"a": 1})])
+def test_a_checkpoint_without_weights(tmp_path, trained, edit):
+    path = edited(tmp_path / "c.pt", trained, lambda contents: edit(contents["trainer"]))
+    with pytest.raises(TrainingError, match=r"c\.pt is a checkpoint without the weights of a network"):
+        _ = load_checkpoint(path).network
+    with pytest.raises(TrainingError, match=r"c\.pt is a checkpoint of another configuration"):
+        load_checkpoint(path).restore(trained)
+
+
+def test_a_checkpoint_of_the_first_format(tmp_path, trained):
+    def shorten(contents):
+        del contents["step"], contents["last_epoch"]
+
+    loaded = load_checkpoint(edited(tmp_path / "c.pt", trained, shorten))
+    assert (loaded.step, loaded.last_epoch) == (None, None)
+    loaded.restore(trained)
+
+
+def test_the_averaged_weights_are_those_to_use():
+    assert trained_weights({"model": {"w": 1}, "ema": {"w": 2}}) == {"w": 2}
+    assert trained_weights({"model": {"w": 1}, "ema": None}) == {"w": 1}
+    assert trained_weights({"model": {"w": 1}}) == {"w": 1}
+
+
+def test_without_room_the_old_checkpoint_stays(tmp_path, trained):
+    path = tmp_path / "c.pt"
+    save_checkpoint(path, trained)
+    before = path.read_bytes()
+    with (
+        no_room_for(len(before) // 2),
+        pytest.raises(TrainingError, match=r"cannot write the checkpoint .*c\.pt: File too large$"),
+    ):
+        save_checkpoint(path, trained)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]

@@ -12,7 +12,8 @@ from capsroute.training.runfolder import RunFolder
 def used(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.tensorboard.mkdir(parents=True)
-    for file in (folder.checkpoint, folder.metrics, folder.path / "notes.txt", folder.tensorboard / "events"):
+    notes, events = folder.path / "notes.txt", folder.tensorboard / "events"
+    for file in (folder.checkpoint, folder.weights, folder.model_card, folder.metrics, notes, events):
         file.write_text("old")
     return folder
 
@@ -73,3 +74,28 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         with pytest.raises(TrainingError, match="cannot write into the folder"):
             RunFolder(path).prepare(None, overwrite=True)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["model-card.md", "model.safetensors", "checkpoint.pt"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_by_the_name_of_a_file_is_nobodys_run(tmp_path, name, overwrite):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine.txt").write_text("mine")
+    with pytest.raises(TrainingError, match=f"{name} is a folder, which no run makes: move it away"):
+        RunFolder(tmp_path).prepare(None, overwrite)
+    assert (tmp_path / name / "mine.txt").read_text() == "mine"
+
+
+def test_a_file_by_the_name_of_a_folder(tmp_path):
+    (tmp_path / "tensorboard").write_text("mine")
+    with pytest.raises(TrainingError, match="tensorboard is a file, which no run makes"):
+        RunFolder(tmp_path).prepare(None, overwrite=True)
+    assert (tmp_path / "tensorboard").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["model-card.md", "model.safetensors"])
+def test_a_file_of_the_name_is_not_lost(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(TrainingError, match=rf"holds a run already \({name}\)"):
+        RunFolder(tmp_path).prepare(None, overwrite=False)
+    assert (tmp_path / name).read_text() == "mine"

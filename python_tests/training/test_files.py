@@ -1,0 +1,95 @@
+"""Files that are replaced together: all of them or none."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from capsroute.training import TrainingError
+from capsroute.training.files import FileNotWritten, failures_named, replace_files
+from capsroute.training.metrics import MetricsWriter
+from python_tests.training.trained import no_room_for
+
+
+def writer(contents):
+    return lambda file: file.write(contents)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"old " + name.encode())
+    return tmp_path
+
+
+def test_all_are_replaced(folder):
+    replace_files({folder / "a": writer(b"new a"), folder / "b": writer(b"new b"), folder / "d": writer(b"new d")})
+    assert contents(folder) == {"a": b"new a", "b": b"new b", "c": b"old c", "d": b"new d"}
+
+
+@pytest.mark.parametrize("failing", ["a", "b", "c"])
+def test_without_room_for_one_none_is_replaced(folder, failing):
+    before = contents(folder)
+    files = {folder / name: writer(bytes(3000 if name == failing else 1000)) for name in ("a", "b", "c")}
+    with no_room_for(2000), pytest.raises(FileNotWritten, match=f"/{failing}: File too large") as caught:
+        replace_files(files)
+    assert (caught.value.path, caught.value.full) == (folder / failing, True)
+    assert contents(folder) == before
+
+
+def test_a_folder_in_the_place_of_the_last_file(folder):
+    (folder / "c").unlink()
+    (folder / "c").mkdir()
+    before = contents(folder)
+    with pytest.raises(FileNotWritten, match="/c: Is a directory") as caught:
+        replace_files({folder / "a": writer(b"new"), folder / "c": writer(b"new")})
+    assert not caught.value.full
+    assert contents(folder) == before
+    assert sorted(os.listdir(folder)) == ["a", "b", "c"]
+
+
+def test_any_other_failure_leaves_the_files_too(folder):
+    def broken(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    before = contents(folder)
+    with pytest.raises(KeyboardInterrupt):
+        replace_files({folder / "a": writer(b"new"), folder / "b": broken})
+    assert contents(folder) == before
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotWritten, match="No such file or directory"):
+        replace_files({tmp_path / "absent" / "a": writer(b"new")})
+
+
+def test_failures_are_named(tmp_path):
+    sentence = r"cannot write that: {}; what was saved before is whole: mend that, then go on with --resume$"
+    with pytest.raises(TrainingError, match=sentence.format("No such file .*")), failures_named("that"):
+        (tmp_path / "absent" / "a").write_text("")
+    with (
+        pytest.raises(TrainingError, match=sentence.format("File too large")),
+        failures_named("that"),
+        no_room_for(100),
+    ):
+        replace_files({tmp_path / "a": writer(bytes(200))})
+
+
+def test_metrics_without_room(tmp_path):
+    path = tmp_path / "m.jsonl"
+
+    def two_records():
+        with MetricsWriter(path, tmp_path / "board") as metrics:
+            metrics.describe_run({"step": 0})
+            with no_room_for(2000):
+                metrics.describe_run({"step": 0, "note": 3000 * "x"})
+
+    with pytest.raises(TrainingError, match=r"cannot write .*m\.jsonl: File too large; what was saved before is whole"):
+        two_records()
+    assert path.read_text().startswith('{"kind": "run", "step": 0}\n')

@@ -51,7 +51,7 @@ maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 add_module_names = False
 
-smartquotes = False  # as on GitHub
+smartquotes_action = "D"  # dashes; quotes stay as on GitHub
 highlight_language = "none"  # of fences that name no language
 html_math_renderer = "mathml"
 html_theme = "furo"

@@ -102,6 +102,19 @@ class PoolingCNN(nn.Module):
         if decoder_sizes is not None:
             # All features are one capsule, so there is no other one to hide.
             self.decoder = ReconstructionDecoder(1, hidden[-1], (in_channels, height, width), decoder_sizes, **place)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights before each ReLU as He et al. 2015 do, with biases of 0.
+
+        Torch's own initial weights shrink the features from layer to layer: of the networks for experiments, one did not
+        train at all with them, and the others were less accurate.
+        """
+        for layer in (*self.convs, *self.hidden):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
 
     @classmethod
     def matching(

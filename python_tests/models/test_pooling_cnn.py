@@ -115,6 +115,21 @@ def test_dropout_is_of_the_classification_in_training_alone():
     assert torch.equal(model(images).scores, model(images).scores)
 
 
+@pytest.mark.parametrize("name", POOLING_PRESETS)
+def test_features_are_of_the_size_of_the_images_at_first(name):
+    torch.manual_seed(0)
+    cnn = PoolingCNN(**POOLING_PRESETS[name])
+    images = torch.rand(8, *cnn_shape(name))
+    features = cnn(images, reconstruct=False).features
+    ratio = features.detach().square().mean() / images.square().mean()
+    assert 0.3 < ratio < 30  # with initial weights as torch has them, below 0.01
+
+
+def cnn_shape(name):
+    size = POOLING_PRESETS[name].get("image_size", 28)
+    return POOLING_PRESETS[name].get("in_channels", 1), size, size
+
+
 def test_learns():
     torch.manual_seed(0)
     images, labels = digits(64)

@@ -107,8 +107,8 @@ class PoolingCNN(nn.Module):
     def reset_parameters(self) -> None:
         """Draws the weights before each ReLU as He et al. 2015 do, with biases of 0.
 
-        Torch's own initial weights shrink the features from layer to layer: of the networks for experiments, one did not
-        train at all with them, and the others were less accurate.
+        Torch's own initial weights shrink the features from layer to layer: of the networks for experiments, one did
+        not train at all with them, and the others were less accurate.
         """
         for layer in (*self.convs, *self.hidden):
             if isinstance(layer, nn.Conv2d | nn.Linear):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from capsroute.experiments.scale import Scale
 
-__all__ = ["learning_rate"]
+__all__ = ["WARMUP", "learning_rate"]
+
+WARMUP = 100
+"""Steps in which the learning rate rises to its height. Without them, one of three networks with pooling did not begin
+to learn on the larger canvas of ``translation``."""
 
 
 def learning_rate(scale: Scale) -> float:

@@ -19,7 +19,7 @@ from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import Context
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.rates import learning_rate
-from capsroute.experiments.record import Record
+from capsroute.experiments.record import Record, spread
 from capsroute.experiments.scale import Scale
 from capsroute.experiments.shape import PROPERTIES, properties
 from capsroute.experiments.tiles import show_tiles
@@ -183,17 +183,25 @@ def _report(record: Record) -> list[str]:
             accuracy = record.over_seeds("accuracy", name).percent(1)
         rows.append([title, record.over_seeds("error", name).text(1), accuracy])
     table = markdown_table(["made from", "squared error per image", "test accuracy / %"], rows)
-    kept = record.over_seeds("kept")
-    strong = record.over_seeds("strong")
+    kept, strong = record.over_seeds("kept"), record.over_seeds("strong")
+    single = spread(_single(torch.tensor(seed["effects"])) for seed in record.seeds)
     return [
         *table,
         "",
         *paragraph(
             f"With a component moved by {_STEPS[0]} or by {_STEPS[-1]}, the network gives {kept.percent(1)} % of the "
             f"reconstructions the class that they were made of. From one to the other, {strong.percent(0)} % of all "
-            f"components of all classes change one of {', '.join(PROPERTIES)} by its standard deviation or more."
+            f"components of all classes change one of {', '.join(PROPERTIES)} by its standard deviation or more. Of "
+            f"these, {single.percent(0)} % change every other one of them by less than half as much."
         ),
     ]
+
+
+def _single(effects: Tensor) -> float:
+    """Of the components with a strong effect, the share that have it on one property alone; 0 where there is none."""
+    most, second = effects.abs().topk(2, dim=-1).values.unbind(-1)
+    strong = most >= 1
+    return float(((second < most / 2) & strong).sum() / strong.sum().clamp_min(1))
 
 
 def _words(effects: list[list[float]]) -> list[str]:

@@ -106,6 +106,12 @@ class TestReconstruct:
     def test_words_name_what_changes_most(self):
         assert reconstruct._words([[0.1, 0, 0, 0, -2.04, 1]]) == ["1: width -2.0"]
 
+    def test_strong_effects_on_one_property_alone(self):
+        assert reconstruct._single(torch.tensor([[[1.2, 0.5], [1.2, 0.7], [-3, 0], [0.4, 0.1]]])) == pytest.approx(
+            2 / 3
+        )
+        assert reconstruct._single(torch.tensor([[[0.4, 0.1]]])) == 0
+
     def test_kept_class(self, capsnet):
         images, _ = random_images(4).batch(slice(None))
         swept = images[:, None, None].expand(-1, 2, 11, -1, -1, -1)

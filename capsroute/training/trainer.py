@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from capsroute.training.agreement import facts_to_agree_on
 from capsroute.training.batches import Batch, ShuffledBatches
+from capsroute.training.clock import Clock
 from capsroute.training.compilation import compiler_errors_named
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images
@@ -173,7 +174,7 @@ class Trainer:
         """Trains what is left of an epoch and tests; False where a stop was requested before its end."""
         began = perf_counter()
         self._parallel.train()
-        clock = _Clock()
+        clock = Clock()
         for batch in self.batches.rest_of_epoch():
             clock.count(self._train_step(batch))
             if self.step % self.log_every == 0 or self.batches.position == len(self.batches):
@@ -242,7 +243,7 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.amp):
             return self.objective(network, images, labels.to(self.device, non_blocking=True))
 
-    def _report_step(self, observers: Sequence[Observer], clock: _Clock) -> None:
+    def _report_step(self, observers: Sequence[Observer], clock: Clock) -> None:
         loss, accuracy = self._recent_totals.means()
         self._recent_totals.reset()
         if not math.isfinite(loss):
@@ -251,27 +252,3 @@ class Trainer:
         record = StepRecord(self.epoch + 1, self.step, loss, accuracy, clock.recent_rate(), learning_rate)
         for observer in observers:
             observer.on_step(record)
-
-
-class _Clock:
-    """Images per second, in total and since they were last asked for."""
-
-    def __init__(self) -> None:
-        self._began = self._asked = perf_counter()
-        self._images = self._recent = 0
-
-    def count(self, images: int) -> None:
-        self._images += images
-        self._recent += images
-        self._last = perf_counter()
-
-    def total_rate(self) -> float:
-        if self._images == 0:  # resumed after the last step of an epoch
-            return 0.0
-        return self._images / (self._last - self._began)
-
-    def recent_rate(self) -> float:
-        now = perf_counter()
-        rate = self._recent / (now - self._asked)
-        self._asked, self._recent = now, 0
-        return rate

@@ -31,13 +31,12 @@ def test_compiled_training():
     assert plain.evaluate()[0] == pytest.approx(trainer.evaluate()[0], rel=1e-4)
 
 
-def test_without_a_compiler(monkeypatch):
+def test_without_a_compiler():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     torch._dynamo.reset()
     trainer = make_trainer(compile=True, routing="reference")
     message = r"^torch\.compile cannot compile the network \(.*no-such-compiler.*\): install what it asks for"
-    with pytest.raises(TrainingError, match=message) as caught:
+    with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(TrainingError, match=message) as caught:
         trainer.fit([], nothing)
     assert "\n" not in str(caught.value)

@@ -38,6 +38,10 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else 0.0)
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 @dataclass(frozen=True)
 class Record:
     """A run of an experiment.
@@ -63,7 +67,7 @@ class Record:
         images = "all" if sizes["images"] is None else f"{sizes['images']:,}"
         return (
             f"{self.environment['date'][:10]}, {headline(self.environment)}; {images} training images, "
-            f"{sizes['epochs']} epochs, {len(self.seeds)} seeds, {self.seconds / 60:.1f} minutes"
+            f"{_count(sizes['epochs'], 'epoch')}, {_count(len(self.seeds), 'seed')}, {self.seconds / 60:.1f} minutes"
         )
 
     def over_seeds(self, *path: str | int) -> Spread:

@@ -42,8 +42,7 @@ test: build core-tests ## all tests, the check of the instruction sets, and othe
 	$(WITH_VENV) $(PY) -m pytest $(PYTEST_FLAGS)
 	@$(MAKE) --no-print-directory leaks cross
 
-docs: $(STAMPS)/dev ## the documentation site, in build/site; warnings are errors, links and references are checked
-	$(PY) setup.py -q build_ext --inplace
+docs: build ## the documentation site, in build/site; warnings are errors, links and references are checked
 	$(PY) -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees . build/site
 
 lint: $(STAMPS)/dev ## style and types; changes nothing

@@ -18,8 +18,8 @@ author = "capsroute contributors"
 version = release = __version__
 
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**"]
-exclude_patterns = [".*", "build", "dist", "runs", "*.egg-info", "**/__pycache__"]
+include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**"]
+exclude_patterns = [".*", "**/.*", "build", "dist", "runs", "*.egg-info", "**/__pycache__"]
 extensions = [
     "docstrings",
     "mathml",

@@ -16,7 +16,10 @@ namespace py = pybind11;
 using namespace py::literals;
 using capsroute::RoutingAgreement;
 using capsroute::RoutingBackward;
+using capsroute::RoutingBackwardPass;
 using capsroute::RoutingForward;
+using capsroute::RoutingForwardPass;
+using capsroute::RoutingLastPass;
 using capsroute::Status;
 using capsroute::bindings::CudaKernels;
 using capsroute::bindings::PlacedProblem;
@@ -48,6 +51,30 @@ struct Kernels {
     static Status agreement(const PlacedProblem& placed, const RoutingAgreement& buffers) {
         return on_cpu(placed) ? capsroute::routing_agreement_cpu(placed.problem, buffers)
                               : CudaKernels::agreement(placed, buffers);
+    }
+    static int64_t forward_pass_workspace(const PlacedProblem& placed) {
+        return on_cpu(placed) ? capsroute::routing_forward_pass_workspace_cpu(placed.problem)
+                              : CudaKernels::forward_pass_workspace(placed);
+    }
+    static int64_t backward_pass_workspace(const PlacedProblem& placed) {
+        return on_cpu(placed) ? capsroute::routing_backward_pass_workspace_cpu(placed.problem)
+                              : CudaKernels::backward_pass_workspace(placed);
+    }
+    static int64_t last_pass_workspace(const PlacedProblem& placed, const RoutingLastPass& pass) {
+        return on_cpu(placed) ? capsroute::routing_last_pass_workspace_cpu(placed.problem, pass)
+                              : CudaKernels::last_pass_workspace(placed, pass);
+    }
+    static Status forward_pass(const PlacedProblem& placed, const RoutingForwardPass& pass) {
+        return on_cpu(placed) ? capsroute::routing_forward_pass_cpu(placed.problem, pass)
+                              : CudaKernels::forward_pass(placed, pass);
+    }
+    static Status backward_pass(const PlacedProblem& placed, const RoutingBackwardPass& pass) {
+        return on_cpu(placed) ? capsroute::routing_backward_pass_cpu(placed.problem, pass)
+                              : CudaKernels::backward_pass(placed, pass);
+    }
+    static Status last_pass(const PlacedProblem& placed, const RoutingLastPass& pass) {
+        return on_cpu(placed) ? capsroute::routing_last_pass_cpu(placed.problem, pass)
+                              : CudaKernels::last_pass(placed, pass);
     }
     static std::string describe(const PlacedProblem& placed) {
         if (!on_cpu(placed)) return CudaKernels::describe(placed);

@@ -131,6 +131,47 @@ struct RoutingAgreement {
     int64_t workspace_bytes;
 };
 
+// The passes over the inputs one by one, for a caller who holds a part of the inputs only and adds up between them what
+// all parts come to. Nothing is kept from one to the next. What is light, the bias, the squash and the next query, is
+// the caller's; docs/maths.md says what Q, a and these sums are. All but the gradients are of the accumulation type.
+// Votes are made in every pass.
+
+// sum over the inputs of coupling times votes, in iteration t.
+struct RoutingForwardPass {
+    int64_t iteration;  // t, 1 .. T
+    const void* query;  // Q^t: [B, J, D]; not read at t = 1
+    void* sum;          // [B, J, D]
+    void* normaliser;   // [B, 2, J]; of the softmax over these inputs, as in RoutingForward; null where there is none
+    void* workspace;    // 64-byte aligned, as below
+    int64_t workspace_bytes;
+};
+
+// What the query of iteration t is asked for: the sum over the inputs of the gradients of the logits times the votes.
+struct RoutingBackwardPass {
+    int64_t iteration;       // t, 2 .. T
+    const void* query;       // Q^t: [B, J, D]
+    const void* slope;       // a^t: [B, J, D], the gradient with respect to the sum of all parts
+    const void* normaliser;  // [B, 2, J], of all parts; softmax over inputs, as the next
+    const void* mean;        // [B, J]: the sum over the inputs of all parts of c p, which is (sum of all parts) . a
+    void* sum;               // [B, J, D]
+    void* workspace;
+    int64_t workspace_bytes;
+};
+
+// The gradients of the arguments; that of the bias is the whole one.
+struct RoutingLastPass {
+    const void* query;          // [T, B, J, D]; what is there for t = 1 is not used
+    const void* slope;          // [T, B, J, D]; what is there for iterations that take no part is not used
+    const void* normaliser;     // [T, B, 2, J], of all parts; softmax over inputs, as the next
+    const void* mean;           // [T, B, J]
+    RoutingBackward gradients;  // the gradients that are needed, and the workspace
+};
+
+// How Q^{t+1} follows: keep times Q^t and add times v^t. At t = 1 there is nothing to keep.
+struct QueryUpdate {
+    double keep, add;
+};
+
 // Bytes of workspace, or a negative Status. They depend on sizes, options, the number of threads and, for backward,
 // on which gradients are needed (non-null pointers; the pointers are not read).
 int64_t routing_forward_workspace_cpu(const RoutingProblem& problem);
@@ -138,9 +179,19 @@ int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const Rout
 
 int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem);
 
+int64_t routing_forward_pass_workspace_cpu(const RoutingProblem& problem);
+int64_t routing_backward_pass_workspace_cpu(const RoutingProblem& problem);
+int64_t routing_last_pass_workspace_cpu(const RoutingProblem& problem, const RoutingLastPass& buffers);
+
 Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers);
 Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
 Status routing_agreement_cpu(const RoutingProblem& problem, const RoutingAgreement& buffers);
+
+Status routing_forward_pass_cpu(const RoutingProblem& problem, const RoutingForwardPass& buffers);
+Status routing_backward_pass_cpu(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
+Status routing_last_pass_cpu(const RoutingProblem& problem, const RoutingLastPass& buffers);
+
+QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration);  // of iteration t, 1 .. T
 
 // The same on a CUDA device: pointers are of the device, `device` is its index and `stream` a cudaStream_t. Nothing is
 // allocated, nothing waits, and the calls can be captured in a CUDA graph once they have run outside of one.
@@ -149,9 +200,19 @@ int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const Rou
 
 int64_t routing_agreement_workspace_cuda(const RoutingProblem& problem, int device);
 
+int64_t routing_forward_pass_workspace_cuda(const RoutingProblem& problem, int device);
+int64_t routing_backward_pass_workspace_cuda(const RoutingProblem& problem, int device);
+int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass& buffers, int device);
+
 Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream);
 Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream);
 Status routing_agreement_cuda(const RoutingProblem& problem, const RoutingAgreement& buffers, int device, void* stream);
+
+Status routing_forward_pass_cuda(const RoutingProblem& problem, const RoutingForwardPass& buffers, int device,
+                                 void* stream);
+Status routing_backward_pass_cuda(const RoutingProblem& problem, const RoutingBackwardPass& buffers, int device,
+                                  void* stream);
+Status routing_last_pass_cuda(const RoutingProblem& problem, const RoutingLastPass& buffers, int device, void* stream);
 
 // Whether kernels can run on this device: ok, or no_device, not_built.
 Status cuda_usable(int device);

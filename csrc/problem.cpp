@@ -1,5 +1,7 @@
 #include "problem.h"
 
+#include "options.h"
+
 namespace capsroute {
 namespace {
 
@@ -13,6 +15,16 @@ bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
         if (__builtin_mul_overflow(product, size, &product) || product > kLargest) return false;
     }
     return true;
+}
+
+// Gradients of what was not given.
+bool asks_for_nothing(const RoutingProblem& problem, const RoutingBackward& buffers) {
+    return (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight) ||
+           (buffers.grad_bias && !problem.bias);
+}
+
+bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t first) {
+    return first <= iteration && iteration <= problem.iterations;
 }
 
 }  // namespace
@@ -73,16 +85,44 @@ Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
     if (status != Status::ok) return status;
     if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
     if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
-    if (buffers.grad_logits && !problem.logits) return Status::missing_pointer;
-    if (buffers.grad_input_weight && !problem.input_weight) return Status::missing_pointer;
-    if (buffers.grad_bias && !problem.bias) return Status::missing_pointer;
-    return Status::ok;
+    return asks_for_nothing(problem, buffers) ? Status::missing_pointer : Status::ok;
 }
 
 Status check(const RoutingProblem& problem, const RoutingAgreement& buffers) {
     const Status status = check(problem);
     if (status != Status::ok) return status;
     return buffers.query && buffers.agreement && buffers.workspace ? Status::ok : Status::missing_pointer;
+}
+
+Status check(const RoutingProblem& problem, const RoutingForwardPass& buffers) {
+    const Status status = check(problem);
+    if (status != Status::ok) return status;
+    if (!has_iteration(problem, buffers.iteration, 1)) return Status::bad_option;
+    if (!buffers.sum || !buffers.workspace) return Status::missing_pointer;
+    if (buffers.iteration > 1 && !buffers.query) return Status::missing_pointer;
+    return problem.softmax_over_inputs && !buffers.normaliser ? Status::missing_pointer : Status::ok;
+}
+
+Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers) {
+    const Status status = check(problem);
+    if (status != Status::ok) return status;
+    if (!has_iteration(problem, buffers.iteration, 2)) return Status::bad_option;
+    if (!buffers.query || !buffers.slope || !buffers.sum || !buffers.workspace) return Status::missing_pointer;
+    const bool normalised = buffers.normaliser && buffers.mean;
+    return problem.softmax_over_inputs && !normalised ? Status::missing_pointer : Status::ok;
+}
+
+Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
+    const Status status = check(problem);
+    if (status != Status::ok) return status;
+    if (!buffers.query || !buffers.slope || !buffers.gradients.workspace) return Status::missing_pointer;
+    const bool normalised = buffers.normaliser && buffers.mean;
+    if (problem.softmax_over_inputs && !normalised) return Status::missing_pointer;
+    return asks_for_nothing(problem, buffers.gradients) ? Status::missing_pointer : Status::ok;
+}
+
+QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration) {
+    return {iteration == 1 ? 0 : query_keep(problem, iteration), query_add(problem, iteration)};
 }
 
 }  // namespace capsroute

@@ -12,6 +12,9 @@ Status check(const RoutingProblem& problem);
 Status check(const RoutingProblem& problem, const RoutingForward& buffers);
 Status check(const RoutingProblem& problem, const RoutingBackward& buffers);
 Status check(const RoutingProblem& problem, const RoutingAgreement& buffers);
+Status check(const RoutingProblem& problem, const RoutingForwardPass& buffers);
+Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
+Status check(const RoutingProblem& problem, const RoutingLastPass& buffers);
 
 inline int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;

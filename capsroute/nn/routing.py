@@ -14,7 +14,7 @@ from capsroute import checks, functional, reference
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords
+    from capsroute.options import RoutingKeywords, RoutingOptions
 
 __all__ = ["CapsuleLayer", "set_routing"]
 
@@ -28,6 +28,12 @@ def _checked_routing(routing: str) -> str:
     if routing not in _ROUTINGS:
         raise ValueError(f"routing must be one of {sorted(_ROUTINGS)}, got {routing!r}")
     return routing
+
+
+def initial_std(in_capsules: int, out_capsules: int, out_size: int, options: RoutingOptions) -> float:
+    """The standard deviation that :meth:`CapsuleLayer.reset_parameters` derives."""
+    competitors = in_capsules if options.softmax_over == "inputs" else out_capsules + options.leaky
+    return competitors / math.sqrt(in_capsules * out_size)
 
 
 class CapsuleLayer(nn.Module):
@@ -123,9 +129,7 @@ class CapsuleLayer(nn.Module):
         """
         std = self.init_std
         if std is None:
-            over_inputs = self.options.softmax_over == "inputs"
-            competitors = self.in_capsules if over_inputs else self.out_capsules + self.options.leaky
-            std = competitors / math.sqrt(self.in_capsules * self.out_size)
+            std = initial_std(self.in_capsules, self.out_capsules, self.out_size, self.options)
         nn.init.normal_(self.weight, std=std)
         for zeroed in (self.bias, self.logits):
             if zeroed is not None:

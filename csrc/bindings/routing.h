@@ -1,4 +1,4 @@
-// What both modules offer Python: the problem with where it runs, the buffers of its backward, and the four calls.
+// What both modules offer Python: the problem with where it runs, the buffers of its backward, and the calls.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,6 +7,7 @@
 #include <array>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../capsroute.h"
@@ -109,6 +110,61 @@ inline RoutingBackward make_backward(Address grad_output, Address pre_squash, Ad
     return buffers;
 }
 
+// Runs a call without the interpreter's lock.
+template <class Call>
+void run_unlocked(Call call) {
+    Status status;
+    {
+        py::gil_scoped_release unlocked;
+        status = call();
+    }
+    raise_on_failure(status);
+}
+
+// The passes of the op one by one.
+template <class Kernels>
+void bind_passes(py::class_<PlacedProblem>& bound) {
+    bound.def("forward_pass_workspace",
+              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::forward_pass_workspace(placed)); });
+    bound.def(
+        "forward_pass",
+        [](const PlacedProblem& placed, int64_t iteration, Address query, Address sum, Address normaliser,
+           Address workspace, int64_t workspace_bytes) {
+            const RoutingForwardPass pass{iteration,           pointer(query),     pointer(sum),
+                                          pointer(normaliser), pointer(workspace), workspace_bytes};
+            run_unlocked([&] { return Kernels::forward_pass(placed, pass); });
+        },
+        "iteration"_a, "query"_a, "sum"_a, "normaliser"_a, "workspace"_a, "workspace_bytes"_a);
+    bound.def("backward_pass_workspace",
+              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::backward_pass_workspace(placed)); });
+    bound.def(
+        "backward_pass",
+        [](const PlacedProblem& placed, int64_t iteration, Address query, Address slope, Address normaliser,
+           Address mean, Address sum, Address workspace, int64_t workspace_bytes) {
+            const RoutingBackwardPass pass{iteration,     pointer(query), pointer(slope),     pointer(normaliser),
+                                           pointer(mean), pointer(sum),   pointer(workspace), workspace_bytes};
+            run_unlocked([&] { return Kernels::backward_pass(placed, pass); });
+        },
+        "iteration"_a, "query"_a, "slope"_a, "normaliser"_a, "mean"_a, "sum"_a, "workspace"_a, "workspace_bytes"_a);
+    bound.def("last_pass_workspace", [](const PlacedProblem& placed, const RoutingBackward& gradients) {
+        return bytes_or_raise(Kernels::last_pass_workspace(placed, {nullptr, nullptr, nullptr, nullptr, gradients}));
+    });
+    bound.def(
+        "last_pass",
+        [](const PlacedProblem& placed, Address query, Address slope, Address normaliser, Address mean,
+           const RoutingBackward& gradients, Address workspace, int64_t workspace_bytes) {
+            RoutingLastPass pass{pointer(query), pointer(slope), pointer(normaliser), pointer(mean), gradients};
+            pass.gradients.workspace = pointer(workspace);
+            pass.gradients.workspace_bytes = workspace_bytes;
+            run_unlocked([&] { return Kernels::last_pass(placed, pass); });
+        },
+        "query"_a, "slope"_a, "normaliser"_a, "mean"_a, "gradients"_a, "workspace"_a, "workspace_bytes"_a);
+    bound.def("query_update", [](const PlacedProblem& placed, int64_t iteration) {
+        const QueryUpdate update = routing_query_update(placed.problem, iteration);
+        return std::pair(update.keep, update.add);
+    });
+}
+
 // Kernels has the calls as static functions of a PlacedProblem. Each module registers the classes for itself.
 template <class Kernels>
 py::class_<PlacedProblem> bind_routing(py::module_& m) {
@@ -132,12 +188,7 @@ py::class_<PlacedProblem> bind_routing(py::module_& m) {
            int64_t workspace_bytes) {
             const RoutingForward buffers{pointer(output), pointer(pre_squash), pointer(normaliser), pointer(workspace),
                                          workspace_bytes};
-            Status status;
-            {
-                py::gil_scoped_release unlocked;
-                status = Kernels::forward(placed, buffers);
-            }
-            raise_on_failure(status);
+            run_unlocked([&] { return Kernels::forward(placed, buffers); });
         },
         "output"_a, "pre_squash"_a, "normaliser"_a, "workspace"_a, "workspace_bytes"_a);
     bound.def(
@@ -145,12 +196,7 @@ py::class_<PlacedProblem> bind_routing(py::module_& m) {
         [](const PlacedProblem& placed, RoutingBackward buffers, Address workspace, int64_t workspace_bytes) {
             buffers.workspace = pointer(workspace);
             buffers.workspace_bytes = workspace_bytes;
-            Status status;
-            {
-                py::gil_scoped_release unlocked;
-                status = Kernels::backward(placed, buffers);
-            }
-            raise_on_failure(status);
+            run_unlocked([&] { return Kernels::backward(placed, buffers); });
         },
         "buffers"_a, "workspace"_a, "workspace_bytes"_a);
     bound.def("agreement_workspace",
@@ -159,14 +205,10 @@ py::class_<PlacedProblem> bind_routing(py::module_& m) {
         "agreement",
         [](const PlacedProblem& placed, Address query, Address agreement, Address workspace, int64_t workspace_bytes) {
             const RoutingAgreement buffers{pointer(query), pointer(agreement), pointer(workspace), workspace_bytes};
-            Status status;
-            {
-                py::gil_scoped_release unlocked;
-                status = Kernels::agreement(placed, buffers);
-            }
-            raise_on_failure(status);
+            run_unlocked([&] { return Kernels::agreement(placed, buffers); });
         },
         "query"_a, "agreement"_a, "workspace"_a, "workspace_bytes"_a);
+    bind_passes<Kernels>(bound);
     return bound;
 }
 

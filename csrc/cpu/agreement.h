@@ -10,12 +10,8 @@ using capsroute::RoutingAgreement;
 // The vectors of a tile, samples in the lanes.
 template <class T>
 void agreement_start(const State<T>& state, const RoutingAgreement& buffers, int64_t tile) {
-    const int64_t count = state.votes_per_input, samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
-    T* query = tile_of(state.query, state, 0, tile, count);
-    for (int64_t k = 0; k < count; ++k) {
-        store(query + k * kLanes<T>,
-              load_samples<T>(kAccumulationType<T>, buffers.query, first * count + k, count, samples));
-    }
+    const int64_t count = state.votes_per_input;
+    load_vectors(state, buffers.query, 0, tile, count, tile_of(state.query, state, 0, tile, count));
 }
 
 template <class T>

@@ -49,6 +49,18 @@ inline T* slope_of(const State<T>& state, int64_t iteration, int64_t tile) {
     return tile_of(state.slope, state, iteration - 1, tile, state.votes_per_input);
 }
 
+// The normaliser of the iteration after t from the `before`-th of those that were saved. Lanes without a sample get a
+// largest logit that makes every coupling there 0, whatever the logits are.
+template <class T>
+inline void load_normaliser(const State<T>& state, const void* from, int64_t before, int64_t t, int64_t tile) {
+    const int64_t outputs = state.problem.outputs, samples = samples_in_tile(state, tile);
+    T* normaliser = tile_of(state.normaliser, state, t, tile, 2 * outputs);
+    load_vectors(state, from, before, tile, 2 * outputs, normaliser);
+    for (int64_t j = 0; j < outputs; ++j) {
+        for (int64_t n = samples; n < kLanes<T>; ++n) normaliser[j * kLanes<T> + n] = -kLowest<T>;
+    }
+}
+
 // The queries of all iterations from the saved s, the saved normalisers in tile layout, and a of the last iteration.
 template <class T>
 void backward_start(const State<T>& state, const RoutingBackward& buffers, int64_t tile) {
@@ -59,13 +71,7 @@ void backward_start(const State<T>& state, const RoutingBackward& buffers, int64
         const int64_t saved = t * problem.batch + first;
         const QueryStep<T> step(problem, t + 1);
         const T* query = tile_of(state.query, state, t, tile, count);
-        for (int64_t j = 0; state.normaliser && j < 2 * outputs; ++j) {
-            // Lanes without a sample get a largest logit that makes every coupling there 0, whatever the logits are.
-            const T elsewhere = j < outputs ? -kLowest<T> : T(0);
-            store(tile_of(state.normaliser, state, t, tile, 2 * outputs) + j * kLanes<T>,
-                  load_samples<T>(kAccumulationType<T>, buffers.normaliser, 2 * saved * outputs + j, 2 * outputs,
-                                  samples, elsewhere));
-        }
+        if (state.normaliser) load_normaliser(state, buffers.normaliser, t, t, tile);
         for (int64_t j = 0; j < outputs; ++j) {
             if (t + 1 == problem.iterations) continue;
             T* next = tile_of(state.query, state, t + 1, tile, count);
@@ -153,6 +159,19 @@ void backward_pass(const State<T>& state, int64_t iteration, int64_t chunk, int6
     }
 }
 
+// carried = keep times carried + the chunks.
+template <class T>
+inline void add_chunks(const State<T>& state, int64_t tile, T keep) {
+    const int64_t count = state.votes_per_input;
+    T* carried = tile_of(state.carried, state, 0, tile, count);
+    for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
+        const T* part = tile_of(state.partial, state, chunk, tile, count);
+        for (int64_t k = 0; k < count * kLanes<T>; k += kLanes<T>) {
+            store(carried + k, (chunk == 0 ? splat(keep) * load(carried + k) : load(carried + k)) + load(part + k));
+        }
+    }
+}
+
 // Adds the chunks up and goes through the squash of the iteration before.
 template <class T>
 void backward_step(const State<T>& state, const RoutingBackward& buffers, int64_t iteration, int64_t tile) {
@@ -160,13 +179,7 @@ void backward_step(const State<T>& state, const RoutingBackward& buffers, int64_
     const int64_t count = state.votes_per_input, size = problem.output_size;
     T* carried = tile_of(state.carried, state, 0, tile, count);
     // The query is also asked for through that of the next iteration, which keeps some of it; nothing came before T.
-    const Pack<T> keep = splat(iteration < problem.iterations ? T(capsroute::query_keep(problem, iteration)) : T(0));
-    for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
-        const T* part = tile_of(state.partial, state, chunk, tile, count);
-        for (int64_t k = 0; k < count * kLanes<T>; k += kLanes<T>) {
-            store(carried + k, (chunk == 0 ? keep * load(carried + k) : load(carried + k)) + load(part + k));
-        }
-    }
+    add_chunks(state, tile, iteration < problem.iterations ? T(capsroute::query_keep(problem, iteration)) : T(0));
     const T add = T(capsroute::query_add(problem, iteration - 1));
     for (int64_t j = 0; j < problem.outputs; ++j) {
         const int64_t at = j * size * kLanes<T>;

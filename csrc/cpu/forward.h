@@ -223,16 +223,25 @@ inline void store_samples(capsroute::DType dtype, void* to, int64_t offset, int6
 }
 
 template <class T>
-inline Pack<T> load_samples(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples,
-                            T elsewhere = 0) {
-    alignas(64) T lanes[kLanes<T>];
-    for (int n = 0; n < kLanes<T>; ++n) lanes[n] = elsewhere;
+inline Pack<T> load_samples(capsroute::DType dtype, const void* from, int64_t offset, int64_t stride, int64_t samples) {
+    alignas(64) T lanes[kLanes<T>] = {};
     for (int64_t n = 0; n < samples; ++n) lanes[n] = read<T>(dtype, from, offset + n * stride);
     return load(lanes);
 }
 
 template <class T>
 constexpr capsroute::DType kAccumulationType = sizeof(T) == 4 ? capsroute::DType::float32 : capsroute::DType::float64;
+
+// to[k, lane] = the saved numbers [.., B, count] of the samples of a tile, from the `before`-th batch on, in the
+// accumulation type.
+template <class T>
+inline void load_vectors(const State<T>& state, const void* from, int64_t before, int64_t tile, int64_t count, T* to) {
+    const int64_t first = (before * state.problem.batch + tile * kLanes<T>)*count;
+    for (int64_t k = 0; k < count; ++k) {
+        store(to + k * kLanes<T>,
+              load_samples<T>(kAccumulationType<T>, from, first + k, count, samples_in_tile(state, tile)));
+    }
+}
 
 // The bias of vote k of the outputs, or 0.
 template <class T>
@@ -281,42 +290,56 @@ CAPSROUTE_INLINE Pack<T> next_query(const State<T>& state, int64_t tile, int64_t
     return state.present ? select(output_present(state, tile, output), next, zero) : next;
 }
 
+// Adds the chunks of output j up into the first, which is returned, and saves s and the normaliser for the samples from
+// `saved` on where there is room for them.
+template <class T>
+inline T* finish_sums(const State<T>& state, int64_t iteration, int64_t tile, int64_t j, void* pre_squash,
+                      void* normaliser, int64_t saved) {
+    const RoutingProblem& problem = state.problem;
+    const int64_t outputs = problem.outputs, size = problem.output_size, count = state.votes_per_input;
+    const int64_t samples = samples_in_tile(state, tile);
+    const bool uniform = capsroute::is_uniform(problem, iteration);
+    const bool over_inputs = problem.softmax_over_inputs && !uniform;
+    const Pack<T> common = uniform ? load(state.uniform + (tile * outputs + j) * kLanes<T>) : splat(T(1));
+    const ChunkWeights<T> weights =
+        over_inputs ? chunk_weights(state, tile, j) : ChunkWeights<T>{state, tile, j, splat(T(0)), common};
+    T* sums = tile_of(state.partial, state, 0, tile, count) + j * size * kLanes<T>;  // chunk 0 holds the result
+    for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
+        const T* part = tile_of(state.partial, state, chunk, tile, count) + j * size * kLanes<T>;
+        const Pack<T> scale = over_inputs ? weights.scale(chunk) : common;
+        for (int64_t k = 0; k < size * kLanes<T>; k += kLanes<T>) {
+            store(sums + k, chunk == 0 ? load(part + k) * scale : fma(load(part + k), scale, load(sums + k)));
+        }
+    }
+    if (normaliser) {
+        const int64_t at = 2 * saved * outputs + j;
+        store_samples(kAccumulationType<T>, normaliser, at, 2 * outputs, samples, weights.largest);
+        store_samples(kAccumulationType<T>, normaliser, at + outputs, 2 * outputs, samples, weights.factor);
+    }
+    for (int64_t k = 0; k < size; ++k) {
+        Pack<T> s = load(sums + k * kLanes<T>);
+        // Coupling 0 times a vote that is not finite is not 0; an absent output takes nothing.
+        if (state.present) s = select(output_present(state, tile, j), s, splat(T(0)));
+        store(sums + k * kLanes<T>, s);
+        if (pre_squash) {
+            store_samples(kAccumulationType<T>, pre_squash, saved * count + j * size + k, count, samples, s);
+        }
+    }
+    return sums;
+}
+
 template <class T>
 void forward_step(const State<T>& state, const RoutingForward& buffers, int64_t iteration, int64_t tile) {
     const RoutingProblem& problem = state.problem;
-    const int64_t outputs = problem.outputs, size = problem.output_size, count = state.votes_per_input;
+    const int64_t size = problem.output_size, count = state.votes_per_input;
     const int64_t samples = samples_in_tile(state, tile), first = tile * kLanes<T>;
     const int64_t saved = (iteration - 1) * problem.batch + first;  // row of the saved tensors
-    const bool uniform = capsroute::is_uniform(problem, iteration);
-    const bool over_inputs = problem.softmax_over_inputs && !uniform;
     const QueryStep<T> step(problem, iteration);
-    for (int64_t j = 0; j < outputs; ++j) {
+    for (int64_t j = 0; j < problem.outputs; ++j) {
+        T* sums = finish_sums(state, iteration, tile, j, buffers.pre_squash, buffers.normaliser, saved);
         Pack<T> squared = splat(T(0));
-        const ChunkWeights<T> weights =
-            over_inputs ? chunk_weights(state, tile, j) : ChunkWeights<T>{state, tile, j, splat(T(0)), splat(T(1))};
-        const Pack<T> common = uniform ? load(state.uniform + (tile * outputs + j) * kLanes<T>) : splat(T(1));
-        T* sums = tile_of(state.partial, state, 0, tile, count) + j * size * kLanes<T>;  // chunk 0 holds the result
-        for (int64_t chunk = 0; chunk < state.chunks; ++chunk) {
-            const T* part = tile_of(state.partial, state, chunk, tile, count) + j * size * kLanes<T>;
-            const Pack<T> scale = over_inputs ? weights.scale(chunk) : common;
-            for (int64_t k = 0; k < size * kLanes<T>; k += kLanes<T>) {
-                store(sums + k, chunk == 0 ? load(part + k) * scale : fma(load(part + k), scale, load(sums + k)));
-            }
-        }
-        if (buffers.normaliser) {  // nobody reads that of the uniform iteration
-            const int64_t at = 2 * saved * outputs + j;
-            store_samples(kAccumulationType<T>, buffers.normaliser, at, 2 * outputs, samples, weights.largest);
-            store_samples(kAccumulationType<T>, buffers.normaliser, at + outputs, 2 * outputs, samples, weights.factor);
-        }
         for (int64_t k = 0; k < size; ++k) {
-            Pack<T> s = load(sums + k * kLanes<T>);
-            // Coupling 0 times a vote that is not finite is not 0; an absent output takes nothing.
-            if (state.present) s = select(output_present(state, tile, j), s, splat(T(0)));
-            if (buffers.pre_squash) {
-                store_samples(kAccumulationType<T>, buffers.pre_squash, saved * count + j * size + k, count, samples,
-                              s);
-            }
-            s = s + bias_of<T>(problem, j * size + k);
+            const Pack<T> s = load(sums + k * kLanes<T>) + bias_of<T>(problem, j * size + k);
             store(sums + k * kLanes<T>, s);
             squared = fma(s, s, squared);
         }

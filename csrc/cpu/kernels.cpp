@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "kept_backward.h"
+#include "passes.h"
 #include "state.h"
 
 #define CAPSROUTE_JOIN(a, b) a##b
@@ -13,8 +14,23 @@ namespace capsroute::cpu {
 
 template <class T>
 static constexpr Kernels<T> kernels_of() {
-    return {prepare<T>,   forward_pass<T>,  forward_step<T>,  backward_start<T>, backward_pass<T>,   backward_step<T>,
-            last_pass<T>, finish_weight<T>, finish_logits<T>, finish_bias<T>,    agreement_start<T>, agreement_pass<T>};
+    return {prepare<T>,
+            forward_pass<T>,
+            forward_step<T>,
+            backward_start<T>,
+            backward_pass<T>,
+            backward_step<T>,
+            last_pass<T>,
+            finish_weight<T>,
+            finish_logits<T>,
+            finish_bias<T>,
+            start_forward_pass<T>,
+            finish_forward_pass<T>,
+            start_backward_pass<T>,
+            finish_backward_pass<T>,
+            start_last_pass<T>,
+            agreement_start<T>,
+            agreement_pass<T>};
 }
 
 template <class T>

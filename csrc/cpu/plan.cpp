@@ -58,7 +58,8 @@ void divide_weights(State<T>& state) {
 }  // namespace
 
 template <class T>
-int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state) {
+int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state,
+             bool pass_alone) {
     const RoutingProblem& p = problem;
     const bool backward = direction == Direction::backward;
     const int64_t lanes = kTileBytes / int64_t(sizeof(T));
@@ -67,7 +68,7 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.votes_per_input = p.outputs * p.output_size;
     state.tiles = divide_up(p.batch, lanes);
     state.pairs = p.dtype == DType::bfloat16 && !p.votes && p.input_size % 2 == 0 && multiplies_pairs();
-    state.keeps_votes = votes_for(p) == CpuVotes::tile;
+    state.keeps_votes = !pass_alone && votes_for(p) == CpuVotes::tile;
     divide_inputs(state);
     divide_weights(state);
     const int64_t chunk_weights = state.chunk_inputs * state.votes_per_input * p.input_size;
@@ -96,7 +97,7 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     return arena.bytes();
 }
 
-template int64_t plan(const RoutingProblem&, Direction, Wanted, void*, State<float>&);
-template int64_t plan(const RoutingProblem&, Direction, Wanted, void*, State<double>&);
+template int64_t plan(const RoutingProblem&, Direction, Wanted, void*, State<float>&, bool);
+template int64_t plan(const RoutingProblem&, Direction, Wanted, void*, State<double>&, bool);
 
 }  // namespace capsroute::cpu

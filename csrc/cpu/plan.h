@@ -24,8 +24,9 @@ struct Wanted {
 };
 
 // Fills `state`; with a null workspace its pointers mean nothing and only the size counts.
-// Returns the bytes used, or a negative Status.
+// Returns the bytes used, or a negative Status. A pass alone keeps no votes for the next.
 template <class T>
-int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state);
+int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state,
+             bool pass_alone = false);
 
 }  // namespace capsroute::cpu

@@ -1,38 +1,20 @@
 // The whole op on the CPU: passes and steps in turn, their items handed to the threads as these come free.
 #include <algorithm>
-#include <cstring>
 
 #include "../options.h"
 #include "choice.h"
-#include "dispatch.h"
+#include "driver.h"
 #include "kept_plan.h"
-#include "plan.h"
-#include "team.h"
 
 namespace capsroute {
 namespace cpu {
 namespace {
 
-// Calls work(item, scratch) for each item and waits for all.
-template <class AnyState, class Work>
-void for_each(Team& team, const AnyState& state, int64_t items, Work work) {
-    team.for_each(items, [&](int64_t item, int thread) { work(item, state.scratch + thread * state.scratch_size); });
-}
-
-// The same for the phases of a wave, whose votes stay with the thread that made them.
+// For the phases of a wave, whose votes stay with the thread that made them.
 template <class T, class Work>
 void for_each_at_home(Team& team, const KeptState<T>& state, int64_t items, Work work) {
     team.for_each_in_ranges(items,
                             [&](int64_t item, int thread) { work(item, state.scratch + thread * state.scratch_size); });
-}
-
-template <class T>
-const Kernels<T>& kernels_for() {
-    if constexpr (sizeof(T) == 4) {
-        return kernels().of_float;
-    } else {
-        return kernels().of_double;
-    }
 }
 
 template <class T>
@@ -42,12 +24,6 @@ const KeptKernels<T>& kept_kernels_for() {
     } else {
         return kernels().kept_of_double;
     }
-}
-
-// To be called by every thread before anything else: see Scratch.
-template <class AnyState>
-void begin_scratch(const Team& team, const AnyState& state) {
-    std::memset(state.scratch + team.number() * state.scratch_size, 0, 64);
 }
 
 template <class T>
@@ -94,21 +70,7 @@ void run_backward(Team& team, const State<T>& state, const RoutingBackward& buff
                  [&](int64_t item, T* scratch) { k.backward_pass(state, t, item / tiles, item % tiles, scratch); });
         for_each(team, state, tiles, [&](int64_t tile, T*) { k.backward_step(state, buffers, t, tile); });
     }
-    if (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits ||
-        buffers.grad_input_weight) {
-        for_each(team, state, state.groups * state.parts, [&](int64_t item, T* scratch) {
-            k.last_pass(state, buffers, item / state.parts, item % state.parts, scratch);
-        });
-    }
-    if (state.part_weight) {
-        for_each(team, state, p.weight_inputs, [&](int64_t input, T*) { k.finish_weight(state, buffers, input); });
-    }
-    if (state.part_logits) {
-        for_each(team, state, p.inputs, [&](int64_t input, T*) { k.finish_logits(state, buffers, input); });
-    }
-    if (buffers.grad_bias) {
-        for_each(team, state, p.outputs, [&](int64_t output, T*) { k.finish_bias(state, buffers, output); });
-    }
+    run_last(team, state, buffers);
 }
 
 template <class T>
@@ -173,26 +135,6 @@ void run_backward(Team& team, const KeptState<T>& state, const RoutingBackward& 
         }
         if (buffers.grad_bias) for_each(team, state, 1, [&](int64_t, T*) { k.finish_bias(state, buffers, wave); });
     });
-}
-
-// Runs body(team) on the problem's threads; one thread needs no others.
-template <class Body>
-void on_team(int threads, Body body) {
-#if defined(_OPENMP)
-    if (threads > 1) {
-        Team team(threads);
-#pragma omp parallel num_threads(threads)
-        body(team);
-        return;
-    }
-#endif
-    (void)threads;
-    Team alone(1);
-    body(alone);
-}
-
-Wanted wanted_of(const RoutingBackward& buffers) {
-    return {buffers.grad_weight != nullptr, buffers.grad_logits != nullptr, buffers.grad_input_weight != nullptr};
 }
 
 template <class AnyState>

@@ -63,6 +63,12 @@ struct Kernels {
     void (*finish_logits)(const State<T>&, const RoutingBackward&, int64_t input);
     void (*finish_bias)(const State<T>&, const RoutingBackward&, int64_t output);
 
+    void (*start_forward_pass)(const State<T>&, const RoutingForwardPass&, int64_t tile);
+    void (*finish_forward_pass)(const State<T>&, const RoutingForwardPass&, int64_t tile);
+    void (*start_backward_pass)(const State<T>&, const RoutingBackwardPass&, int64_t tile);
+    void (*finish_backward_pass)(const State<T>&, const RoutingBackwardPass&, int64_t tile);
+    void (*start_last_pass)(const State<T>&, const RoutingLastPass&, int64_t tile);
+
     void (*agreement_start)(const State<T>&, const RoutingAgreement&, int64_t tile);
     void (*agreement_pass)(const State<T>&, const RoutingAgreement&, int64_t chunk, int64_t tile, T* scratch);
 };

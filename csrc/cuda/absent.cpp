@@ -17,6 +17,18 @@ int64_t routing_agreement_workspace_cuda(const RoutingProblem&, int) {
     return -int64_t(Status::no_device);
 }
 
+int64_t routing_forward_pass_workspace_cuda(const RoutingProblem&, int) {
+    return -int64_t(Status::no_device);
+}
+
+int64_t routing_backward_pass_workspace_cuda(const RoutingProblem&, int) {
+    return -int64_t(Status::no_device);
+}
+
+int64_t routing_last_pass_workspace_cuda(const RoutingProblem&, const RoutingLastPass&, int) {
+    return -int64_t(Status::no_device);
+}
+
 Status routing_forward_cuda(const RoutingProblem&, const RoutingForward&, int, void*) {
     return Status::no_device;
 }
@@ -26,6 +38,18 @@ Status routing_backward_cuda(const RoutingProblem&, const RoutingBackward&, int,
 }
 
 Status routing_agreement_cuda(const RoutingProblem&, const RoutingAgreement&, int, void*) {
+    return Status::no_device;
+}
+
+Status routing_forward_pass_cuda(const RoutingProblem&, const RoutingForwardPass&, int, void*) {
+    return Status::no_device;
+}
+
+Status routing_backward_pass_cuda(const RoutingProblem&, const RoutingBackwardPass&, int, void*) {
+    return Status::no_device;
+}
+
+Status routing_last_pass_cuda(const RoutingProblem&, const RoutingLastPass&, int, void*) {
     return Status::no_device;
 }
 

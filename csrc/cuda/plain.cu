@@ -8,11 +8,23 @@
 namespace capsroute::cuda {
 namespace {
 
+// What a pass that runs alone is given in place of what the others computed; null in the whole op.
+struct GivenToPass {
+    const void* query;       // [.., B, J, D], from the first iteration on that `loaded` says
+    const void* slope;       // likewise
+    const void* normaliser;  // [.., B, 2, J]; of all parts of the inputs, as the next
+    const void* mean;        // [.., B, J]
+    void* sum;               // [B, J, D]
+    int64_t loaded;          // iterations before it have no vectors here
+};
+
 struct PlainParameters {
     PlainPlan plan;
     RoutingForward forward;
     RoutingBackward backward;
+    GivenToPass pass;
     int64_t t;      // 1 .. T
+    int64_t saved;  // place of t among the iterations for which tensors were saved
     int64_t count;  // of elements
 };
 
@@ -31,11 +43,15 @@ CAPSROUTE_DEVICE double input_weight_at(const RoutingProblem& p, int64_t b, int6
 }
 
 // Slices of the workspace for one iteration.
-CAPSROUTE_DEVICE int64_t capsules(const RoutingProblem& p) {
+CAPSROUTE_BOTH inline int64_t capsules(const RoutingProblem& p) {
     return p.batch * p.outputs * p.output_size;
 }
 CAPSROUTE_DEVICE int64_t pairs(const RoutingProblem& p) {
     return p.batch * p.inputs * p.outputs;
+}
+
+CAPSROUTE_DEVICE DType accumulation_type(const RoutingProblem& p) {
+    return p.dtype == DType::float64 ? DType::float64 : DType::float32;
 }
 
 // coupling = logits of iteration t, gradient = p where there is room for it; element (b, i, j).
@@ -59,7 +75,8 @@ plain_logits(CAPSROUTE_PARAMETER PlainParameters parameters) {
     });
 }
 
-// Softmax in place, and gradient = c (p - sum of c p); only zeros for what is absent where the coupling is given.
+// Softmax in place, and gradient = c (p - sum of c p); only zeros for what is absent where the coupling is given. A
+// softmax over the inputs of several parts is given its largest logit, its sum, and the sum of c p.
 // Element (b, i), or (b, j) for a softmax over inputs.
 CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
@@ -68,6 +85,8 @@ plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const int64_t slot = parameters.plan.gradient ? parameters.t - 1 : 0;
     double* c = parameters.plan.coupling + slot * pairs(p);
     double* gradient = parameters.plan.gradient ? parameters.plan.gradient + slot * pairs(p) : nullptr;
+    const bool given = over_inputs && parameters.pass.normaliser && gradient;
+    const DType type = accumulation_type(p);
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t others = over_inputs ? p.outputs : p.inputs, members = over_inputs ? p.inputs : p.outputs;
         const int64_t b = at / others, other = at % others;
@@ -85,7 +104,9 @@ plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
             }
             return;
         }
-        double largest = p.leaky ? 0.0 : -1e308, sum = 0, mean = 0;
+        const int64_t of_sample = parameters.saved * p.batch + b, saved = of_sample * 2 * p.outputs + other;
+        const double lowest = type == DType::float64 ? -1e308 : -3e38;
+        double largest = p.leaky ? 0.0 : lowest, sum = 0, mean = 0;
         for (int64_t n = 0; n < members; ++n) {
             if (there(n)) largest = fmax(largest, c[place(n)]);
         }
@@ -93,17 +114,20 @@ plain_softmax(CAPSROUTE_PARAMETER PlainParameters parameters) {
             if (there(n)) sum += exp(c[place(n)] - largest);
         }
         if (p.leaky) sum += exp(-largest);
-        const double inverse = sum == 0 ? 0.0 : 1 / sum;
+        double inverse = sum == 0 ? 0.0 : 1 / sum;
+        if (given) {
+            largest = read<double>(type, parameters.pass.normaliser, saved);
+            inverse = read<double>(type, parameters.pass.normaliser, saved + p.outputs);
+        }
         for (int64_t n = 0; n < members; ++n) {
             c[place(n)] = there(n) ? exp(c[place(n)] - largest) * inverse : 0.0;
             if (gradient && there(n)) mean += c[place(n)] * gradient[place(n)];
         }
+        if (given) mean = read<double>(type, parameters.pass.mean, of_sample * p.outputs + other);
         for (int64_t n = 0; gradient && n < members; ++n) {
             gradient[place(n)] = there(n) ? c[place(n)] * (gradient[place(n)] - mean) : 0.0;
         }
         if (over_inputs && !gradient && parameters.forward.normaliser) {
-            const int64_t saved = ((parameters.t - 1) * p.batch + b) * 2 * p.outputs + other;
-            const DType type = p.dtype == DType::float64 ? DType::float64 : DType::float32;
             write<double>(type, parameters.forward.normaliser, saved, largest);
             write<double>(type, parameters.forward.normaliser, saved + p.outputs, inverse);
         }
@@ -118,7 +142,8 @@ plain_sums(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const bool backward = parameters.plan.gradient;
     const double* weights =
         backward ? parameters.plan.gradient + (parameters.t - 1) * pairs(p) : parameters.plan.coupling;
-    const double keep = backward && parameters.t < p.iterations ? query_keep(p, parameters.t) : 0.0;
+    const bool keeps = backward && parameters.t < p.iterations && !parameters.pass.sum;
+    const double keep = keeps ? query_keep(p, parameters.t) : 0.0;
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t k = at % p.output_size, j = at / p.output_size % p.outputs, b = at / p.output_size / p.outputs;
         double sum = keep != 0 ? keep * parameters.plan.sums[at] : 0.0;
@@ -156,7 +181,7 @@ CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_step(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const int64_t t = parameters.t;
-    const DType type = p.dtype == DType::float64 ? DType::float64 : DType::float32;
+    const DType type = accumulation_type(p);
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t j = at % p.outputs, b = at / p.outputs, first = at * p.output_size;
         const double* sums = parameters.plan.sums + first;
@@ -177,7 +202,7 @@ plain_step(CAPSROUTE_PARAMETER PlainParameters parameters) {
 CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_queries(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
-    const DType type = p.dtype == DType::float64 ? DType::float64 : DType::float32;
+    const DType type = accumulation_type(p);
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t j = at % p.outputs, b = at / p.outputs, first = at * p.output_size;
         for (int64_t t = 1; t < p.iterations; ++t) {
@@ -198,7 +223,7 @@ CAPSROUTE_KERNEL(kThreadsOfElements, 1)
 plain_slope(CAPSROUTE_PARAMETER PlainParameters parameters) {
     const RoutingProblem& p = parameters.plan.problem;
     const int64_t t = parameters.t;
-    const DType type = p.dtype == DType::float64 ? DType::float64 : DType::float32;
+    const DType type = accumulation_type(p);
     for_each_element(parameters.count, [&](int64_t at) {
         const int64_t j = at % p.outputs, b = at / p.outputs, first = at * p.output_size;
         const auto s = [&](int64_t k) {
@@ -217,6 +242,26 @@ plain_slope(CAPSROUTE_PARAMETER PlainParameters parameters) {
             parameters.plan.slope[(t - 1) * capsules(p) + first + k] = has_output(p, b, j) ? a : 0.0;
         }
     });
+}
+
+// The vectors that a pass is given, from the iteration on that `loaded` says; element of them.
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
+plain_load(CAPSROUTE_PARAMETER PlainParameters parameters) {
+    const RoutingProblem& p = parameters.plan.problem;
+    const int64_t first = (parameters.pass.loaded - 1) * capsules(p);
+    const DType type = accumulation_type(p);
+    for_each_element(parameters.count, [&](int64_t at) {
+        parameters.plan.query[first + at] = read<double>(type, parameters.pass.query, at);
+        if (parameters.pass.slope) parameters.plan.slope[first + at] = read<double>(type, parameters.pass.slope, at);
+    });
+}
+
+// What a pass comes to; element (b, j, k).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
+plain_store(CAPSROUTE_PARAMETER PlainParameters parameters) {
+    const DType type = accumulation_type(parameters.plan.problem);
+    for_each_element(parameters.count,
+                     [&](int64_t at) { write<double>(type, parameters.pass.sum, at, parameters.plan.sums[at]); });
 }
 
 // Gradient of a vote over all iterations.
@@ -352,6 +397,32 @@ class Sequence {
     Status status_ = Status::ok;
 };
 
+// The coupling of an iteration, and in backward the gradient of its logits.
+void add_couplings(Sequence& sequence) {
+    const RoutingProblem& p = sequence.parameters.plan.problem;
+    sequence.add(plain_logits, "plain_logits", p.batch * p.inputs * p.outputs);
+    sequence.add(plain_softmax, "plain_softmax", p.batch * (p.softmax_over_inputs ? p.outputs : p.inputs));
+}
+
+// The gradients that are asked for, once the couplings of all iterations are there.
+void add_gradients(Sequence& sequence, const RoutingBackward& buffers) {
+    const RoutingProblem& p = sequence.parameters.plan.problem;
+    const int64_t weights = p.weight_inputs * p.outputs * p.output_size * p.input_size;
+    if (buffers.grad_votes) {
+        sequence.add(plain_grad_votes, "plain_grad_votes", p.batch * p.inputs * p.outputs * p.output_size);
+    }
+    if (buffers.grad_x) sequence.add(plain_grad_x, "plain_grad_x", p.batch * p.inputs * p.input_size);
+    if (buffers.grad_weight) sequence.add(plain_grad_weight, "plain_grad_weight", weights);
+    if (buffers.grad_bias) sequence.add(plain_grad_bias, "plain_grad_bias", p.outputs * p.output_size);
+    if (buffers.grad_logits) {
+        sequence.add(plain_grad_logits, "plain_grad_logits",
+                     (p.logits_per_sample ? p.batch : 1) * p.inputs * p.outputs);
+    }
+    if (buffers.grad_input_weight) {
+        sequence.add(plain_grad_input_weight, "plain_grad_input_weight", p.batch * p.inputs);
+    }
+}
+
 }  // namespace
 
 int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace, PlainPlan& plan) {
@@ -369,13 +440,12 @@ int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace
 
 Status plain_forward(const PlainPlan& plan, const RoutingForward& buffers, const Device& device, void* stream) {
     const RoutingProblem& p = plan.problem;
-    const int64_t rows = p.batch * (p.softmax_over_inputs ? p.outputs : p.inputs);
     Sequence sequence(plan, device, stream);
     sequence.parameters.forward = buffers;
     for (int64_t t = 1; t <= p.iterations; ++t) {
         sequence.parameters.t = t;
-        sequence.add(plain_logits, "plain_logits", p.batch * p.inputs * p.outputs);
-        sequence.add(plain_softmax, "plain_softmax", rows);
+        sequence.parameters.saved = t - 1;
+        add_couplings(sequence);
         sequence.add(plain_sums, "plain_sums", p.batch * p.outputs * p.output_size);
         sequence.add(plain_step, "plain_step", p.batch * p.outputs);
     }
@@ -384,31 +454,56 @@ Status plain_forward(const PlainPlan& plan, const RoutingForward& buffers, const
 
 Status plain_backward(const PlainPlan& plan, const RoutingBackward& buffers, const Device& device, void* stream) {
     const RoutingProblem& p = plan.problem;
-    const int64_t rows = p.batch * (p.softmax_over_inputs ? p.outputs : p.inputs);
     Sequence sequence(plan, device, stream);
     sequence.parameters.backward = buffers;
     sequence.add(plain_queries, "plain_queries", p.batch * p.outputs);
     for (int64_t t = p.iterations; t >= first_iteration(p); --t) {
         sequence.parameters.t = t;
         sequence.add(plain_slope, "plain_slope", p.batch * p.outputs);
-        sequence.add(plain_logits, "plain_logits", p.batch * p.inputs * p.outputs);
-        sequence.add(plain_softmax, "plain_softmax", rows);
+        add_couplings(sequence);
         if (t > first_iteration(p)) sequence.add(plain_sums, "plain_sums", p.batch * p.outputs * p.output_size);
     }
-    const int64_t weights = p.weight_inputs * p.outputs * p.output_size * p.input_size;
-    if (buffers.grad_votes) {
-        sequence.add(plain_grad_votes, "plain_grad_votes", p.batch * p.inputs * p.outputs * p.output_size);
+    add_gradients(sequence, buffers);
+    return sequence.status();
+}
+
+Status plain_forward_pass(const PlainPlan& plan, const RoutingForwardPass& pass, const Device& device, void* stream) {
+    const int64_t vectors = capsules(plan.problem);
+    Sequence sequence(plan, device, stream);
+    sequence.parameters.pass = {pass.query, nullptr, nullptr, nullptr, pass.sum, pass.iteration};
+    sequence.parameters.forward.normaliser = pass.normaliser;
+    sequence.parameters.t = pass.iteration;
+    if (pass.iteration > 1) sequence.add(plain_load, "plain_load", vectors);
+    add_couplings(sequence);
+    sequence.add(plain_sums, "plain_sums", vectors);
+    sequence.add(plain_store, "plain_store", vectors);
+    return sequence.status();
+}
+
+Status plain_backward_pass(const PlainPlan& plan, const RoutingBackwardPass& pass, const Device& device, void* stream) {
+    const int64_t vectors = capsules(plan.problem);
+    Sequence sequence(plan, device, stream);
+    sequence.parameters.pass = {pass.query, pass.slope, pass.normaliser, pass.mean, pass.sum, pass.iteration};
+    sequence.parameters.t = pass.iteration;
+    sequence.add(plain_load, "plain_load", vectors);
+    add_couplings(sequence);
+    sequence.add(plain_sums, "plain_sums", vectors);
+    sequence.add(plain_store, "plain_store", vectors);
+    return sequence.status();
+}
+
+Status plain_last_pass(const PlainPlan& plan, const RoutingLastPass& pass, const Device& device, void* stream) {
+    const RoutingProblem& p = plan.problem;
+    Sequence sequence(plan, device, stream);
+    sequence.parameters.pass = {pass.query, pass.slope, pass.normaliser, pass.mean, nullptr, 1};
+    sequence.parameters.backward = pass.gradients;
+    sequence.add(plain_load, "plain_load", p.iterations * capsules(p));
+    for (int64_t t = first_iteration(p); t <= p.iterations; ++t) {
+        sequence.parameters.t = t;
+        sequence.parameters.saved = t - 1;
+        add_couplings(sequence);
     }
-    if (buffers.grad_x) sequence.add(plain_grad_x, "plain_grad_x", p.batch * p.inputs * p.input_size);
-    if (buffers.grad_weight) sequence.add(plain_grad_weight, "plain_grad_weight", weights);
-    if (buffers.grad_bias) sequence.add(plain_grad_bias, "plain_grad_bias", p.outputs * p.output_size);
-    if (buffers.grad_logits) {
-        sequence.add(plain_grad_logits, "plain_grad_logits",
-                     (p.logits_per_sample ? p.batch : 1) * p.inputs * p.outputs);
-    }
-    if (buffers.grad_input_weight) {
-        sequence.add(plain_grad_input_weight, "plain_grad_input_weight", p.batch * p.inputs);
-    }
+    add_gradients(sequence, pass.gradients);
     return sequence.status();
 }
 

@@ -21,4 +21,9 @@ int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace
 Status plain_forward(const PlainPlan& plan, const RoutingForward& buffers, const Device& device, void* stream);
 Status plain_backward(const PlainPlan& plan, const RoutingBackward& buffers, const Device& device, void* stream);
 
+// The passes one by one; for the last two the plan is that of backward.
+Status plain_forward_pass(const PlainPlan& plan, const RoutingForwardPass& pass, const Device& device, void* stream);
+Status plain_backward_pass(const PlainPlan& plan, const RoutingBackwardPass& pass, const Device& device, void* stream);
+Status plain_last_pass(const PlainPlan& plan, const RoutingLastPass& pass, const Device& device, void* stream);
+
 }  // namespace capsroute::cuda

@@ -111,6 +111,11 @@ class Call {
         return true;
     }
 
+    static void check_guards(const std::string& name, std::initializer_list<Buffer*> buffers, Failures& failures) {
+        for (Buffer* buffer : buffers)
+            if (!buffer->guard_is_whole()) failures.add(name + ": something was written behind a buffer");
+    }
+
     Buffer x, weight, votes, bias, logits, input_weight, grad_output, query;
     Buffer output, grad_x, grad_weight, grad_votes, grad_bias, grad_logits, grad_input_weight, agreement;
     RoutingProblem problem{};
@@ -135,11 +140,6 @@ class Call {
     static bool refused(const std::string& what, Status status, Failures& failures) {
         failures.add(what + " refused: " + status_text(status));
         return false;
-    }
-
-    static void check_guards(const std::string& name, std::initializer_list<Buffer*> buffers, Failures& failures) {
-        for (Buffer* buffer : buffers)
-            if (!buffer->guard_is_whole()) failures.add(name + ": something was written behind a buffer");
     }
 };
 

@@ -6,7 +6,6 @@
 #include "tests/call.h"
 
 namespace capsroute::tests {
-namespace {
 
 Example rounded(Example e, const Format& format) {
     for (Numbers* numbers : {&e.x, &e.weight, &e.votes, &e.bias, &e.logits, &e.input_weight, &e.grad_output})
@@ -19,6 +18,28 @@ double largest(const Numbers& numbers) {
     for (double number : numbers) most = fmax(most, fabs(number));
     return most;
 }
+
+void choose(const Kernels& kernels, const std::string& name, Failures& failures) {
+    if (!cpu_isa_choose(kernels.isa.c_str()) || cpu_isa() != kernels.isa || !cpu_votes_choose(kernels.votes.c_str()) ||
+        cpu_votes() != kernels.votes)
+        failures.add(name + ": these kernels were not chosen");
+}
+
+void compare(const std::string& what, const Numbers& got, const Numbers& expected, double tolerance,
+             Failures& failures) {
+    if (got.size() != expected.size()) return failures.add(what + ": wrong size");
+    double worst = 0;
+    for (size_t n = 0; n < got.size(); ++n) {
+        const double error = fabs(got[n] - expected[n]);
+        worst = error <= worst ? worst : (error == error ? error : INFINITY);
+    }
+    if (worst <= tolerance) return;
+    char numbers[80];
+    snprintf(numbers, sizeof numbers, ": error %.3g, allowed %.3g", worst, tolerance);
+    failures.add(what + numbers);
+}
+
+namespace {
 
 // Several waves, and several chunks in each?
 template <class T>
@@ -43,27 +64,6 @@ void check_way(const NamedExample& named, const RoutingProblem& problem, const s
     const bool is_double = problem.dtype == DType::float64;
     if (named.divided && !(is_double ? is_divided<double>(problem) : is_divided<float>(problem)))
         failures.add(name + ": one wave, or one chunk");
-}
-
-void choose(const Kernels& kernels, const std::string& name, Failures& failures) {
-    if (!cpu_isa_choose(kernels.isa.c_str()) || cpu_isa() != kernels.isa || !cpu_votes_choose(kernels.votes.c_str()) ||
-        cpu_votes() != kernels.votes)
-        failures.add(name + ": these kernels were not chosen");
-}
-
-// NaN counts as an infinite error.
-void compare(const std::string& what, const Numbers& got, const Numbers& expected, double tolerance,
-             Failures& failures) {
-    if (got.size() != expected.size()) return failures.add(what + ": wrong size");
-    double worst = 0;
-    for (size_t n = 0; n < got.size(); ++n) {
-        const double error = fabs(got[n] - expected[n]);
-        worst = error <= worst ? worst : (error == error ? error : INFINITY);
-    }
-    if (worst <= tolerance) return;
-    char numbers[80];
-    snprintf(numbers, sizeof numbers, ": error %.3g, allowed %.3g", worst, tolerance);
-    failures.add(what + numbers);
 }
 
 }  // namespace

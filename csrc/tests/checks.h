@@ -14,6 +14,15 @@ struct Failures {
     void add(const std::string& text) { texts.push_back(text); }
 };
 
+// The example with its numbers rounded to a format.
+Example rounded(Example example, const Format& format);
+
+double largest(const Numbers& numbers);
+
+// NaN counts as an infinite error.
+void compare(const std::string& what, const Numbers& got, const Numbers& expected, double tolerance,
+             Failures& failures);
+
 // The naive gradients against central differences of the naive forward.
 void check_naive_gradients(const NamedExample& named, Failures& failures);
 
@@ -21,6 +30,8 @@ void check_naive_gradients(const NamedExample& named, Failures& failures);
 struct Kernels {
     std::string isa, votes;
 };
+
+void choose(const Kernels& kernels, const std::string& name, Failures& failures);
 
 // The core against the naive computation, with each of these kernels: the way to the votes that was asked for, values,
 // the same bits for 1 and 3 threads, nothing written past the ends.
@@ -30,6 +41,12 @@ void check_example(const NamedExample& named, const Format& format, const std::v
 // The same for the products of the votes with a vector of each sample and output.
 void check_agreement(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
                      Failures& failures);
+
+// The passes of the core one by one, with naive steps between them, against the naive computation.
+void check_passes(const NamedExample& named, const Format& format, const std::vector<Kernels>& all, Failures& failures);
+
+// Passes that the core must answer with a status.
+void check_refusals_of_passes(Failures& failures);
 
 // The names of the ways to the votes, and that nothing changes when another one is asked for.
 void check_names_of_votes(Failures& failures);

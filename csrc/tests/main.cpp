@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
     Failures failures;
     for (const NamedExample& each : small_examples()) check_naive_gradients(each, failures);
     check_refusals(failures);
+    check_refusals_of_passes(failures);
 
     check_names_of_votes(failures);
 
@@ -60,6 +61,7 @@ int main(int argc, char** argv) {
     };
     check_all(all_examples(), check_example);
     check_all(agreement_examples(), check_agreement);
+    check_all(all_examples(), check_passes);
     if (!expected.empty() && used != expected) failures.add("usable are " + used + ", expected were " + expected);
     if (cpu_isa_choose("none such")) failures.add("an unknown instruction set was chosen");
 

@@ -40,6 +40,51 @@ Scaling scaling_of(const Example& e, double r) {
     return {NAN, NAN};
 }
 
+Scaling scaling_at(const Example& e, int64_t t, double squared) {
+    return e.keep_s && t == e.iterations - 1 ? Scaling{1, 0} : scaling_of(e, sqrt(squared));
+}
+
+// Calls work(first, squared) for the capsules that are there: the first of its components, and the squared length of s.
+template <class Work>
+void each_capsule(const Example& e, const Numbers& s, Work work) {
+    for (int64_t capsule = 0; capsule < e.batch * e.outputs; ++capsule) {
+        if (!e.output_mask.empty() && !e.output_mask[capsule]) continue;
+        double squared = 0;
+        for (int64_t k = 0; k < e.output_size; ++k) {
+            const double component = s[capsule * e.output_size + k];
+            squared += component * component;
+        }
+        work(capsule * e.output_size, squared);
+    }
+}
+
+}  // namespace
+
+Numbers naive_squash(const Example& e, int64_t t, const Numbers& s) {
+    Numbers v(s.size(), 0.0);
+    each_capsule(e, s, [&](int64_t first, double squared) {
+        const double factor = scaling_at(e, t, squared).factor;
+        for (int64_t n = first; n < first + e.output_size; ++n) v[n] = factor * s[n];
+    });
+    return v;
+}
+
+Numbers naive_through_squash(const Example& e, int64_t t, const Numbers& s, const Numbers& grad) {
+    Numbers result(grad.size(), 0.0);
+    each_capsule(e, s, [&](int64_t first, double squared) {
+        double along = 0;
+        for (int64_t n = first; n < first + e.output_size; ++n) along += s[n] * grad[n];
+        const Scaling at = scaling_at(e, t, squared);
+        for (int64_t n = first; n < first + e.output_size; ++n) {
+            result[n] = at.factor * grad[n];
+            if (squared > 0) result[n] += at.slope * along / sqrt(squared) * s[n];
+        }
+    });
+    return result;
+}
+
+namespace {
+
 // One pass over the iterations, with everything kept that the backward wants to see.
 class Routing {
    public:
@@ -180,26 +225,16 @@ class Routing {
 
     // The weighted sums of the votes, and the outputs.
     void weigh(int64_t t) {
-        Numbers s(e.batch * e.outputs * e.output_size, 0.0), v = s;
+        Numbers s(e.batch * e.outputs * e.output_size, 0.0);
         const Numbers& used = is_last(t) || e.gradient == Gradient::all ? votes : constants.votes;
-        for (int64_t b = 0; b < e.batch; ++b)
-            for (int64_t j = 0; j < e.outputs; ++j) {
-                double squared = 0;
-                for (int64_t k = 0; k < e.output_size; ++k) {
-                    double& sum = s[capsule(b, j, k)];
-                    for (int64_t i = 0; i < e.inputs; ++i) {
-                        if (!input_present(b, i)) continue;
-                        sum += input_weight(b, i) * couplings[t][pair(b, i, j)] * used[vote(b, i, j, k)];
-                    }
-                    if (!e.bias.empty()) sum += e.bias[j * e.output_size + k];
-                    squared += sum * sum;
-                }
-                if (!output_present(b, j)) continue;
-                const double factor = scaling(t, squared).factor;
-                for (int64_t k = 0; k < e.output_size; ++k) v[capsule(b, j, k)] = factor * s[capsule(b, j, k)];
-            }
+        each_pair([&](int64_t b, int64_t i, int64_t j) {
+            if (!input_present(b, i)) return;
+            const double c = input_weight(b, i) * couplings[t][pair(b, i, j)];
+            for (int64_t k = 0; k < e.output_size; ++k) s[capsule(b, j, k)] += c * used[vote(b, i, j, k)];
+        });
+        for (size_t n = 0; n < s.size() && !e.bias.empty(); ++n) s[n] += e.bias[n % e.bias.size()];
         sums.push_back(s);
-        outputs.push_back(v);
+        outputs.push_back(naive_squash(e, t, s));
     }
 
     // The logits of the next iteration.
@@ -212,30 +247,7 @@ class Routing {
         });
     }
 
-    Scaling scaling(int64_t t, double squared) const {
-        return e.keep_s && is_last(t) ? Scaling{1, 0} : scaling_of(e, sqrt(squared));
-    }
-
-    Numbers through_squash(int64_t t, const Numbers& grad) const {
-        Numbers result(grad.size(), 0.0);
-        for (int64_t b = 0; b < e.batch; ++b)
-            for (int64_t j = 0; j < e.outputs; ++j) {
-                if (!output_present(b, j)) continue;
-                double squared = 0, along = 0;
-                for (int64_t k = 0; k < e.output_size; ++k) {
-                    const double s = sums[t][capsule(b, j, k)];
-                    squared += s * s;
-                    along += s * grad[capsule(b, j, k)];
-                }
-                const Scaling at = scaling(t, squared);
-                for (int64_t k = 0; k < e.output_size; ++k) {
-                    const int64_t n = capsule(b, j, k);
-                    result[n] = at.factor * grad[n];
-                    if (squared > 0) result[n] += at.slope * along / sqrt(squared) * sums[t][n];
-                }
-            }
-        return result;
-    }
+    Numbers through_squash(int64_t t, const Numbers& grad) const { return naive_through_squash(e, t, sums[t], grad); }
 
     // From the logits of the next iteration to the outputs of this one, and to the votes that agree with them.
     Numbers through_agreement(int64_t t, const Numbers& grad_logits, Numbers& grad_votes) const {

@@ -46,6 +46,10 @@ Numbers naive_forward(const Example& example, const Example& constants);
 
 Answer naive_forward_and_backward(const Example& example);
 
+// v of iteration t, counted from 0, from s with its bias, [B, J, D]; and the gradient of s from that of v.
+Numbers naive_squash(const Example& example, int64_t t, const Numbers& s);
+Numbers naive_through_squash(const Example& example, int64_t t, const Numbers& s, const Numbers& grad);
+
 // The products of the votes with grad_output, [B, I, J]. There must be no masks.
 Numbers naive_agreement(const Example& example);
 

@@ -1,0 +1,85 @@
+"""Who holds which inputs, and slices of what all ranks have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.autograd.function import Function
+
+from .groups import Members, members
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+_PER_INPUT = ("weight", "logits")  # parameters of a capsule layer that have a row per input
+
+
+def held_inputs(inputs: int, group: ProcessGroup | None = None) -> range:
+    """The inputs that this rank holds: consecutive ones, as many as the others hold, or one more or less.
+
+    Args:
+        inputs: Of all ranks, at least as many as there are ranks.
+        group: The ranks; None for the default group.
+
+    Raises:
+        RuntimeError: ``torch.distributed`` is not initialised.
+        ValueError: Some rank would hold none; this process is not in the group.
+    """
+    _, rank, ranks = members(group)
+    if inputs < ranks:
+        raise ValueError(f"inputs must be at least as many as there are ranks in the group, {ranks}, got {inputs}")
+    return range(rank * inputs // ranks, (rank + 1) * inputs // ranks)
+
+
+class _Split(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, held: range, ranks: Members) -> Tensor:
+        ctx.shape, ctx.held, ctx.ranks = x.shape, held, ranks
+        return x[:, held.start : held.stop].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        whole = gradient.new_zeros(ctx.shape)
+        whole[:, ctx.held.start : ctx.held.stop] = gradient
+        return ctx.ranks.add_up(whole), None, None
+
+
+def split_inputs(x: Tensor, group: ProcessGroup | None = None) -> Tensor:
+    """This rank's slice of input capsules that every rank has computed.
+
+    The gradient of ``x`` is put together from those of all ranks, so that what computed it, for example convolutions
+    that stand on every rank, gets its whole gradient on every rank.
+
+    Args:
+        x: ``[B, I, ...]``, the same on every rank.
+        group: The ranks; None for the default group.
+
+    Returns:
+        ``[B, I_local, ...]``, the inputs of :func:`held_inputs`; a contiguous copy.
+
+    Raises:
+        RuntimeError, ValueError: As :func:`held_inputs`; ``x`` has fewer than two axes.
+    """
+    if x.dim() < 2:
+        raise ValueError(f"x must have the axes [B, I, ...], got shape {tuple(x.shape)}")
+    held = held_inputs(x.shape[1], group)
+    slice_of_rank: Tensor = _Split.apply(x, held, members(group))
+    return slice_of_rank
+
+
+def state_of_slice(state: Mapping[str, Tensor], held: range, prefix: str = "") -> dict[str, Tensor]:
+    """From a state dict with a whole capsule layer to one with the slice of these inputs.
+
+    Args:
+        state: Of a :class:`capsroute.nn.CapsuleLayer` with a weight of its own for each input, or of a network that has
+            one.
+        held: The inputs, see :func:`held_inputs`.
+        prefix: Of the layer's names in ``state``, for example ``"capsules."``.
+
+    Returns:
+        The same, the layer's ``weight`` and ``logits`` with the rows of these inputs alone.
+    """
+    sliced = {prefix + name for name in _PER_INPUT}
+    return {name: value[held.start : held.stop] if name in sliced else value for name, value in state.items()}

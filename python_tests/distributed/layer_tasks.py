@@ -1,0 +1,110 @@
+"""What the tests of the layer let each rank do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from capsroute import distributed
+from capsroute.nn import CapsuleLayer
+
+from .tasks import Group
+
+
+def built(rank: int, group: Group, seed: int, sizes: tuple[int, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """The state of a layer made with a seed, the inputs it holds, what it prints, and the next random number."""
+    torch.manual_seed(seed)
+    layer = distributed.ShardedCapsuleLayer(*sizes, group=group, **options)
+    return {
+        "state": layer.state_dict(),
+        "held": (layer.held.start, layer.held.stop),
+        "text": repr(layer),
+        "next": torch.rand(()),
+    }
+
+
+class Network(nn.Module):
+    """Something before a capsule layer that every rank computes, the layer, and lengths after it."""
+
+    def __init__(self, group: Group, sharded: bool, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(6, 10 * 4)
+        self.capsules: nn.Module
+        self.split = (lambda x: distributed.split_inputs(x, group)) if sharded else (lambda x: x)
+        if sharded:
+            self.capsules = distributed.ShardedCapsuleLayer(10, 4, 3, 5, bias=True, group=group, **options)
+        else:
+            self.capsules = CapsuleLayer(10, 4, 3, 5, bias=True, **options)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``[B, 6]`` to lengths ``[B, 3]``."""
+        capsules: Tensor = self.capsules(self.split(self.encoder(images).unflatten(1, (10, 4)).tanh()))
+        return capsules.norm(dim=-1)
+
+
+def trained(rank: int, group: Group, sharded: bool, options: dict[str, Any]) -> dict[str, Any]:
+    """Losses of some steps of SGD, and the state at the end."""
+    torch.manual_seed(0)
+    network = Network(group, sharded, options).double()
+    images, target = torch.randn(7, 6, dtype=torch.float64), torch.rand(7, 3, dtype=torch.float64)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = (network(images) - target).square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    return {"losses": losses, "state": network.state_dict()}
+
+
+def split(rank: int, group: Group, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """This rank's slice of a tensor, and the gradient of the whole of the sum over the ranks of rank + 1 times it."""
+    x = torch.arange(torch.Size(shape).numel(), dtype=torch.float64).reshape(shape).requires_grad_()
+    part = distributed.split_inputs(x, group)
+    (gradient,) = torch.autograd.grad(part, x, torch.full_like(part, rank + 1.0))
+    return part.detach(), gradient
+
+
+def error_of(rank: int, group: Group, what: str) -> str:
+    """The text of an error."""
+    try:
+        if what == "more ranks than inputs":
+            distributed.ShardedCapsuleLayer(2, 4, 3, 5, group=group)
+        elif what == "an unknown option":
+            distributed.ShardedCapsuleLayer(8, 4, 3, 5, group=group, itertions=2)  # type: ignore[call-arg]
+        elif what == "logits of its own":
+            layer = distributed.ShardedCapsuleLayer(8, 4, 3, 5, group=group, learnable_logits=True)
+            layer(torch.ones(1, len(layer.held), 4), logits=torch.ones(len(layer.held), 3))
+        elif what == "one axis":
+            distributed.split_inputs(torch.ones(8), group)
+        elif what == "not in the group":
+            others = torch.distributed.new_group([0])
+            if rank > 0:
+                distributed.dynamic_routing(torch.ones(1, 3, 4), torch.ones(3, 5, 6, 4), group=others)
+        elif what == "the reference":
+            from capsroute import testing
+
+            with testing.backend("reference"):
+                distributed.dynamic_routing(torch.ones(1, 3, 4), torch.ones(3, 5, 6, 4), group=group)
+        elif what == "a second derivative":
+            x = torch.ones(1, 3, 4, requires_grad=True)
+            output = distributed.dynamic_routing(x, torch.ones(3, 5, 6, 4), group=group)
+            (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+            gradient.sum().backward()  # type: ignore[no-untyped-call]
+        else:
+            raise AssertionError(what)
+    except (TypeError, ValueError, RuntimeError) as error:
+        return str(error)
+    return ""
+
+
+def in_bfloat16(rank: int, group: Group) -> tuple[torch.dtype, torch.dtype, bool]:
+    """Dtypes of the output and of the gradient of x under autocast, and whether several output axes come back."""
+    x, weight = torch.randn(2, 3, 4, requires_grad=True), torch.randn(3, 5, 2, 6, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = distributed.dynamic_routing(x, weight, group=group)
+    (gradient,) = torch.autograd.grad(output.sum(), x)
+    return output.dtype, gradient.dtype, output.shape == (2, 5, 2, 6)

@@ -1,0 +1,134 @@
+"""What the tests let each rank do. Arguments are made on the rank, from the case."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from capsroute import distributed, testing
+
+from ..routing.cases import Case, Tensors, evaluate
+from .shards import bounds, slice_of, tensors_of
+
+Group = dist.ProcessGroup | None
+
+
+def own_slice(rank: int, group: Group, case: Case, entry: str, dtype: torch.dtype, uneven: bool) -> Tensors:
+    """The arguments of this rank."""
+    ends = bounds(case.sizes[1], dist.get_world_size(group), uneven)
+    return slice_of(tensors_of(case, entry, dtype), ends[rank], ends[rank + 1])
+
+
+def routed(
+    rank: int,
+    group: Group,
+    case: Case,
+    entry: str = "dynamic_routing",
+    dtype: torch.dtype = torch.float64,
+    uneven: bool = False,
+    backend: str | None = None,
+    poison: float | None = None,
+    without: int | None = None,
+) -> Tensors:
+    """Output and gradients of the sharded call.
+
+    Args:
+        rank: Of this process.
+        group: Of the ranks that take part.
+        case: The whole call.
+        entry: The public function.
+        dtype: Of the tensors.
+        uneven: One input for every rank but the last.
+        backend: Forced, or None.
+        poison: Stands in the absent inputs.
+        without: A rank whose inputs are all absent, or None.
+    """
+    tensors = own_slice(rank, group, case, entry, dtype, uneven)
+    if rank == without:
+        tensors["input_mask"] = torch.zeros_like(tensors["input_mask"])
+    if poison is not None:
+        first = "votes" if entry == "route_votes" else "x"
+        tensors[first] = tensors[first].clone()
+        tensors[first][~tensors["input_mask"]] = poison
+    with ExitStack() as stack:
+        if backend is not None:
+            stack.enter_context(testing.backend(backend))
+        options = {**case.options(), "group": group}
+        return evaluate(getattr(distributed, entry), tensors, options, case.output_gradient(dtype))
+
+
+def sent(rank: int, group: Group, case: Case) -> dict[str, list[Any]]:
+    """The operation and shape of each sum over the ranks, of forward and backward, and all else that is exchanged."""
+    tensors = own_slice(rank, group, case, "dynamic_routing", torch.float32, False)
+    log: list[Any] = []
+    plain = {name: getattr(dist, name) for name in ("all_reduce", "all_gather", "all_gather_object")}
+
+    def all_reduce(values: torch.Tensor, by: Any, **keywords: Any) -> Any:
+        log.append((str(by).rpartition(".")[2], tuple(values.shape), values.dtype))
+        return plain["all_reduce"](values, by, **keywords)
+
+    def all_gather(everyone: Any, own: torch.Tensor, **keywords: Any) -> Any:
+        log.append(("gather", own.numel() * own.element_size(), own.dtype))
+        return plain["all_gather"](everyone, own, **keywords)
+
+    def all_gather_object(*arguments: Any, **keywords: Any) -> Any:
+        log.append(("objects", (), None))
+        return plain["all_gather_object"](*arguments, **keywords)
+
+    dist.all_reduce, dist.all_gather, dist.all_gather_object = all_reduce, all_gather, all_gather_object
+    try:
+        x = tensors.pop("x").requires_grad_()
+        output = distributed.dynamic_routing(x, **tensors, **case.options(), group=group)
+        forward = list(log)
+        log.clear()
+        output.backward(case.output_gradient(torch.float32))
+        return {"forward": forward, "backward": list(log)}
+    finally:
+        for name, function in plain.items():
+            setattr(dist, name, function)
+
+
+def refused(rank: int, group: Group, each: list[dict[str, Any]]) -> tuple[str, str]:
+    """The kind and the text of the error of a call in which rank r has the arguments ``each[r]``; then a good one.
+
+    Tensors are given by their shapes, dtypes by name.
+    """
+    asked = dict(each[rank])
+    dtype = getattr(torch, asked.pop("dtype", "float32"))
+    learns = asked.pop("learns", False)
+    entry = getattr(distributed, asked.pop("entry", "dynamic_routing"))
+    arguments = {
+        name: torch.ones(value, dtype=torch.bool if name.endswith("mask") else dtype) if _is_shape(value) else value
+        for name, value in asked.items()
+    }
+    for tensor in arguments.values():
+        if learns and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+            tensor.requires_grad_()
+    try:
+        entry(**arguments, group=group)
+        answer = "", ""
+    except Exception as error:
+        answer = type(error).__name__, str(error)
+    ones = torch.ones(2, 3, 4)
+    after = distributed.dynamic_routing(ones, torch.ones(3, 5, 6, 4), group=group)
+    assert after.shape == (2, 5, 6)  # nobody is left waiting for anybody
+    return answer
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def in_turn(rank: int, group: Group, sizes: list[list[int]]) -> list[str]:
+    """The errors of calls one after the other; in call n rank r has a batch of ``sizes[n][r]``."""
+    errors = []
+    for batches in sizes:
+        try:
+            distributed.dynamic_routing(torch.ones(batches[rank], 3, 4), torch.ones(3, 5, 6, 4), group=group)
+            errors.append("")
+        except ValueError as error:
+            errors.append(str(error))
+    return errors

@@ -1,70 +1,240 @@
-// The passes of the op one by one on a CUDA device.
-#include "plain.h"
+// The passes of the op one by one on a CUDA device: the phases of the fused kernels, each a launch of its own, between
+// copies from natural layout to fragments and back. The light step that follows a forward pass adds its chunks up; the
+// rest of what it does nobody reads.
+#include "choice.h"
+#include "elements.cuh"
+#include "step.cuh"
 
 namespace capsroute {
 namespace cuda {
 namespace {
 
-int64_t workspace(const RoutingProblem& problem, bool backward, int index) {
-    Status status = check(problem);
-    Device device;
-    if (status == Status::ok) status = device_of(index, device);
-    PlainPlan plan;
-    return status == Status::ok ? plan_plain(problem, backward, nullptr, plan) : -int64_t(status);
+struct VectorParameters {
+    Plan plan;
+    const float* query;  // [iterations, B, J, D] or null, as the next three
+    const float* slope;
+    const float* mean;  // [iterations, B, J]
+    float* sum;         // [B, J, D]
+    int first;          // of the plan's vectors, the iteration that the first ones here are of; from 0
+    int64_t count;      // of elements
+};
+
+// Where component k of output j of a sample stands among the fragments [tiles, width] of an iteration.
+CAPSROUTE_DEVICE int64_t place_in_fragments(const Plan& plan, int64_t b, int64_t j, int64_t k) {
+    const int64_t row = b % kRows, column = k % kColumns;
+    const int64_t tile = b / kRows * plan.width + j * plan.output_tiles + k / kColumns;
+    return tile * kFragment + (row % 8 * 4 + column / 2) * 4 + row / 8 * 2 + column % 2;
 }
 
-// Finds the device and makes it current, checks the workspace, and runs.
-template <class Pass, class Run>
-Status run(const RoutingProblem& problem, const Pass& pass, bool backward, int index, void* memory,
-           int64_t memory_bytes, Run run) {
-    Status status = check(problem, pass);
-    Device device;
-    if (status == Status::ok) status = device_of(index, device);
+// Queries and slopes to fragments, zeros past the batch and past D. Element (iteration, sample of all tiles, j,
+// component of all column tiles).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
+load_vectors(CAPSROUTE_PARAMETER VectorParameters parameters) {
+    const Plan& plan = parameters.plan;
+    const RoutingProblem& p = plan.problem;
+    const int64_t padded = int64_t{plan.output_tiles} * kColumns, samples = int64_t{plan.tiles} * kRows;
+    for_each_element(parameters.count, [&](int64_t at) {
+        const int64_t k = at % padded, j = at / padded % p.outputs, b = at / padded / p.outputs % samples;
+        const int64_t n = at / padded / p.outputs / samples;
+        const bool there = b < p.batch && k < p.output_size;
+        const int64_t from = ((n * p.batch + b) * p.outputs + j) * p.output_size + k;
+        const int64_t to =
+            (parameters.first + n) * plan.tiles * plan.width * kFragment + place_in_fragments(plan, b, j, k);
+        if (parameters.query) plan.query[to] = there ? parameters.query[from] : 0.0f;
+        if (parameters.slope) plan.slope[to] = there ? parameters.slope[from] : 0.0f;
+    });
+}
+
+// Element (iteration, b, j).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
+load_means(CAPSROUTE_PARAMETER VectorParameters parameters) {
+    const Plan& plan = parameters.plan;
+    const RoutingProblem& p = plan.problem;
+    for_each_element(parameters.count, [&](int64_t at) {
+        const int64_t j = at % p.outputs, b = at / p.outputs % p.batch, n = at / p.outputs / p.batch;
+        const int t = parameters.first + int(n) + 1;
+        plan.mean[mean_index(plan, t, int(b / kRows), int(j), int(b % kRows))] = parameters.mean[at];
+    });
+}
+
+// The chunks of a backward pass, added up in their order; element (b, j, k).
+CAPSROUTE_KERNEL(kThreadsOfElements, 1)
+store_chunks(CAPSROUTE_PARAMETER VectorParameters parameters) {
+    const Plan& plan = parameters.plan;
+    const RoutingProblem& p = plan.problem;
+    const int64_t fragments = int64_t{plan.tiles} * plan.width * kFragment;
+    for_each_element(parameters.count, [&](int64_t at) {
+        const int64_t k = at % p.output_size, j = at / p.output_size % p.outputs, b = at / p.output_size / p.outputs;
+        const int64_t place = place_in_fragments(plan, b, j, k);
+        float sum = 0.0f;
+        for (int chunk = 0; chunk < plan.chunks; ++chunk) sum += plan.partial[chunk * fragments + place];
+        parameters.sum[at] = sum;
+    });
+}
+
+Status launch_elements(const Device& device, void (*kernel)(VectorParameters), const char* name, void* stream,
+                       VectorParameters parameters, int64_t count) {
+    if (count == 0) return Status::ok;
+    parameters.count = count;
+    const Shape shape{blocks_of_elements(count, device), kThreadsOfElements, 0};
+    return launch_on(device, kernel_of(kernel, name, kThreadsOfElements, 1), shape, stream, parameters);
+}
+
+// Vectors and means of so many iterations.
+Status load(const Device& device, void* stream, const VectorParameters& parameters, int64_t iterations) {
+    const Plan& plan = parameters.plan;
+    const RoutingProblem& p = plan.problem;
+    const int64_t vectors = iterations * plan.tiles * kRows * plan.width * kColumns;
+    const Status status = launch_elements(device, load_vectors, "load_vectors", stream, parameters, vectors);
+    if (status != Status::ok || !plan.mean) return status;
+    return launch_elements(device, load_means, "load_means", stream, parameters, iterations * p.batch * p.outputs);
+}
+
+// The kernels find what is saved of iteration t behind that of those before; a pass has iteration t alone.
+float* as_if_before(void* of_iteration, int64_t iteration, int64_t per_iteration) {
+    if (!of_iteration) return nullptr;
+    return reinterpret_cast<float*>(reinterpret_cast<uintptr_t>(of_iteration) -
+                                    sizeof(float) * uintptr_t((iteration - 1) * per_iteration));
+}
+
+Status fused_forward_pass(const Plan& plan, const RoutingForwardPass& pass, const Device& device, void* stream) {
+    const RoutingProblem& p = plan.problem;
+    const int t = int(pass.iteration);
+    RoutingForward buffers{};
+    buffers.pre_squash = as_if_before(pass.sum, t, p.batch * p.outputs * p.output_size);
+    if (p.softmax_over_inputs) buffers.normaliser = as_if_before(pass.normaliser, t, p.batch * 2 * p.outputs);
+    Status status = Status::ok;
+    if (t > 1) {
+        const auto* query = static_cast<const float*>(pass.query);
+        status = load(device, stream, {plan, query, nullptr, nullptr, nullptr, 0, 0}, 1);
+    }
+    for (int phase : {kSweep, kPass, kStep}) {
+        if (status != Status::ok || !forward_phase_exists(plan, t, phase)) continue;
+        status = launch_phase(device, forward_kernel_for(plan), stream, ForwardParameters{plan, buffers, 0, 0},
+                              3 * (t - 1) + phase);
+    }
+    return status;
+}
+
+// A sweep or a pass of backward.
+Status launch_backward_phase(const Plan& plan, int t, int phase, const Device& device, void* stream) {
+    if (!backward_phase_exists(plan, t, phase)) return Status::ok;
+    return launch_phase(device, backward_kernel_for(plan), stream, BackwardParameters{plan, {}, 0, 0},
+                        1 + 3 * (int(plan.problem.iterations) - t) + phase);
+}
+
+Status fused_backward_pass(Plan plan, const RoutingBackwardPass& pass, const Device& device, void* stream) {
+    const RoutingProblem& p = plan.problem;
+    const int t = int(pass.iteration);
+    plan.normaliser = as_if_before(const_cast<void*>(pass.normaliser), t, p.batch * 2 * p.outputs);
+    const VectorParameters vectors{plan,
+                                   static_cast<const float*>(pass.query),
+                                   static_cast<const float*>(pass.slope),
+                                   static_cast<const float*>(pass.mean),
+                                   static_cast<float*>(pass.sum),
+                                   t - 1,
+                                   0};
+    Status status = load(device, stream, vectors, 1);
+    for (int phase : {kSweep, kPass}) {
+        if (status == Status::ok) status = launch_backward_phase(plan, t, phase, device, stream);
+    }
     if (status != Status::ok) return status;
-    PlainPlan plan;
-    const int64_t bytes = plan_plain(problem, backward, memory, plan);
-    if (bytes < 0) return Status(-bytes);
-    if (bytes > memory_bytes) return Status::small_workspace;
-    const DeviceGuard guard(index);
-    return guard.status() == Status::ok ? run(plan, device) : guard.status();
+    return launch_elements(device, store_chunks, "store_chunks", stream, vectors, p.batch * p.outputs * p.output_size);
+}
+
+Status fused_last_pass(Plan plan, const RoutingLastPass& pass, const Device& device, void* stream) {
+    const RoutingProblem& p = plan.problem;
+    plan.normaliser = static_cast<const float*>(pass.normaliser);
+    plan.last_alone = true;
+    const VectorParameters vectors{plan,
+                                   plan.query ? static_cast<const float*>(pass.query) : nullptr,
+                                   static_cast<const float*>(pass.slope),
+                                   static_cast<const float*>(pass.mean),
+                                   nullptr,
+                                   0,
+                                   0};
+    Status status = load(device, stream, vectors, p.iterations);
+    for (int t = int(first_iteration(p)); t <= p.iterations && status == Status::ok; ++t) {
+        status = launch_backward_phase(plan, t, kSweep, device, stream);
+    }
+    return status == Status::ok ? end_backward(plan, pass.gradients, device, stream) : status;
+}
+
+// The problems that are planned for passes. A forward pass is never the last one, whose step would squash and store.
+RoutingProblem in_launches(RoutingProblem problem) {
+    problem.cuda_fusion = CudaFusion::launches;
+    return problem;
+}
+RoutingProblem for_forward_pass(RoutingProblem problem) {
+    ++problem.iterations;
+    return in_launches(problem);
+}
+RoutingProblem for_backward_pass(RoutingProblem problem) {
+    problem.gradient = Gradient::all;  // which of its gradients anybody wants does not change a pass
+    return in_launches(problem);
+}
+
+int64_t workspace(const RoutingProblem& problem, const RoutingProblem& planned, Direction direction, Wanted wanted,
+                  int device) {
+    const Status status = check(problem);
+    return status == Status::ok ? chosen_workspace(planned, direction, wanted, device) : -int64_t(status);
 }
 
 }  // namespace
 }  // namespace cuda
 
 int64_t routing_forward_pass_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, false, device);
+    return cuda::workspace(problem, cuda::for_forward_pass(problem), cuda::Direction::forward, {}, device);
 }
 
 int64_t routing_backward_pass_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, true, device);
+    return cuda::workspace(problem, cuda::for_backward_pass(problem), cuda::Direction::backward, {}, device);
 }
 
-int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass&, int device) {
-    return cuda::workspace(problem, true, device);
+int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass& pass, int device) {
+    return cuda::workspace(problem, cuda::in_launches(problem), cuda::Direction::backward,
+                           cuda::wanted_of(pass.gradients), device);
 }
 
 Status routing_forward_pass_cuda(const RoutingProblem& problem, const RoutingForwardPass& pass, int device,
                                  void* stream) {
-    return cuda::run(problem, pass, false, device, pass.workspace, pass.workspace_bytes,
-                     [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-                         return cuda::plain_forward_pass(plan, pass, on, stream);
-                     });
+    const Status status = check(problem, pass);
+    if (status != Status::ok) return status;
+    return cuda::run_chosen(
+        cuda::for_forward_pass(problem), {pass.workspace, pass.workspace_bytes}, cuda::Direction::forward, {}, device,
+        [&](const cuda::Plan& plan, const cuda::Device& on) {
+            return cuda::fused_forward_pass(plan, pass, on, stream);
+        },
+        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
+            return cuda::plain_forward_pass(plan, pass, on, stream);
+        });
 }
 
 Status routing_backward_pass_cuda(const RoutingProblem& problem, const RoutingBackwardPass& pass, int device,
                                   void* stream) {
-    return cuda::run(problem, pass, true, device, pass.workspace, pass.workspace_bytes,
-                     [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-                         return cuda::plain_backward_pass(plan, pass, on, stream);
-                     });
+    const Status status = check(problem, pass);
+    if (status != Status::ok) return status;
+    return cuda::run_chosen(
+        cuda::for_backward_pass(problem), {pass.workspace, pass.workspace_bytes}, cuda::Direction::backward, {}, device,
+        [&](const cuda::Plan& plan, const cuda::Device& on) {
+            return cuda::fused_backward_pass(plan, pass, on, stream);
+        },
+        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
+            return cuda::plain_backward_pass(plan, pass, on, stream);
+        });
 }
 
 Status routing_last_pass_cuda(const RoutingProblem& problem, const RoutingLastPass& pass, int device, void* stream) {
-    return cuda::run(problem, pass, true, device, pass.gradients.workspace, pass.gradients.workspace_bytes,
-                     [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-                         return cuda::plain_last_pass(plan, pass, on, stream);
-                     });
+    const Status status = check(problem, pass);
+    if (status != Status::ok) return status;
+    const RoutingBackward& gradients = pass.gradients;
+    return cuda::run_chosen(
+        cuda::in_launches(problem), {gradients.workspace, gradients.workspace_bytes}, cuda::Direction::backward,
+        cuda::wanted_of(gradients), device,
+        [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_last_pass(plan, pass, on, stream); },
+        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
+            return cuda::plain_last_pass(plan, pass, on, stream);
+        });
 }
 
 }  // namespace capsroute

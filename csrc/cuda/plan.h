@@ -122,6 +122,7 @@ struct Plan {
     int last_warps;    // of a block
     int last_blocks;
     int last_shared_bytes;
+    bool last_alone;           // no pass came before that left shares behind
     float* part_weight;        // [repeat_parts * tile_parts, I_w, J, D, d]; null with one part
     float* part_logits;        // [tile_parts, I, J]; only for logits [I, J]
     float* part_x;             // [B, I, d]; sums over blocks of outputs; null where grad_x serves
@@ -187,7 +188,8 @@ CAPSROUTE_BOTH inline bool backward_phase_exists(const Plan& plan, int t, int ph
     const bool has_pass = p.gradient != Gradient::last && t >= 2;
     if (phase != kSweep) return has_pass;
     if (!has_shares(p) || is_uniform(p, t)) return false;
-    return has_pass ? plan.column_blocks > 1 : p.gradient != Gradient::last || t == int(p.iterations);
+    return has_pass ? plan.column_blocks > 1 || plan.last_alone
+                    : p.gradient != Gradient::last || t == int(p.iterations);
 }
 
 }  // namespace capsroute::cuda

@@ -1,20 +1,10 @@
 // The ops on a CUDA device: which kernels a problem takes, in which launches.
 #include <stdio.h>
 
-#include "kernels.h"
-#include "plain.h"
+#include "choice.h"
 
 namespace capsroute {
 namespace cuda {
-namespace {
-
-// Either plan; bytes is the workspace, or a negative Status.
-struct Choice {
-    bool fused = false;
-    int64_t bytes = 0;
-    Plan plan;
-    PlainPlan plain;
-};
 
 // The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for.
 Choice choose(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
@@ -30,33 +20,27 @@ Choice choose(const RoutingProblem& problem, const Device& device, Direction dir
     return choice;
 }
 
-template <class Parameters>
-Status launch_on(const Device& device, const Kernel& kernel, const Shape& shape, void* stream,
-                 const Parameters& parameters) {
-    int resident = 0;
-    const Status status = resident_blocks(device, kernel, shape, resident);
-    if (status != Status::ok) return status;
-    if (resident < 1) return Status::no_kernel;
-    return launch(device, kernel, shape, stream, &parameters, sizeof parameters);
+int64_t chosen_workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index) {
+    Device device;
+    const Status status = device_of(index, device);
+    return status == Status::ok ? choose(problem, device, direction, wanted, nullptr).bytes : -int64_t(status);
 }
+
+namespace {
 
 // All phases in one launch, or each that exists in a launch of its own.
 template <class Parameters, class Exists>
 Status launch_phases(const Device& device, const Kernel& kernel, void* stream, Parameters parameters, int phases,
                      Exists exists) {
     const Plan& plan = parameters.plan;
-    const bool grid = plan.fusion == CudaFusion::grid;
-    const Shape shape{plan.blocks, plan.tile_warps * plan.input_warps * kWarp, plan.shared_bytes, grid, plan.cluster};
     if (plan.fusion != CudaFusion::launches) {
         parameters.first_phase = 0;
         parameters.end_phase = phases;
-        return launch_on(device, kernel, shape, stream, parameters);
+        return launch_on(device, kernel, shape_of_passes(plan), stream, parameters);
     }
     for (int phase = 0; phase < phases; ++phase) {
         if (!exists(phase)) continue;
-        parameters.first_phase = phase;
-        parameters.end_phase = phase + 1;
-        const Status status = launch_on(device, kernel, shape, stream, parameters);
+        const Status status = launch_phase(device, kernel, stream, parameters, phase);
         if (status != Status::ok) return status;
     }
     return Status::ok;
@@ -68,17 +52,13 @@ Status fused_forward(const Plan& plan, const RoutingForward& buffers, const Devi
                          [&](int phase) { return forward_phase_exists(plan, phase / 3 + 1, phase % 3); });
 }
 
-Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& device, void* stream) {
-    plan.normaliser = static_cast<const float*>(buffers.normaliser);
-    const int iterations = int(plan.problem.iterations);
-    const auto exists = [&](int phase) {
-        return phase == 0 || backward_phase_exists(plan, iterations - (phase - 1) / 3, (phase - 1) % 3);
-    };
-    Status status = launch_phases(device, backward_kernel_for(plan), stream, BackwardParameters{plan, buffers, 0, 0},
-                                  1 + 3 * iterations, exists);
+}  // namespace
+
+Status end_backward(const Plan& plan, const RoutingBackward& buffers, const Device& device, void* stream) {
     const LastParameters parameters{plan, buffers};
-    if (status == Status::ok && (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits ||
-                                 buffers.grad_input_weight)) {
+    Status status = Status::ok;
+    if (buffers.grad_x || buffers.grad_weight || buffers.grad_votes || buffers.grad_logits ||
+        buffers.grad_input_weight) {
         const Shape shape{plan.last_blocks, plan.last_warps * kWarp, plan.last_shared_bytes};
         status = launch_on(device, last_kernel_for(plan), shape, stream, parameters);
     }
@@ -88,27 +68,22 @@ Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& d
     return status;
 }
 
-// Finds the device and makes it current, checks the workspace, and runs.
-template <class Buffers, class Fused, class Plain>
-Status run(const RoutingProblem& problem, const Buffers& buffers, Direction direction, Wanted wanted, int index,
-           Fused fused, Plain plain) {
-    Status status = check(problem, buffers);
-    Device device;
-    if (status == Status::ok) status = device_of(index, device);
-    if (status != Status::ok) return status;
-    const Choice choice = choose(problem, device, direction, wanted, buffers.workspace);
-    if (choice.bytes < 0) return Status(-choice.bytes);
-    if (choice.bytes > buffers.workspace_bytes) return Status::small_workspace;
-    const DeviceGuard guard(index);
-    if (guard.status() != Status::ok) return guard.status();
-    return choice.fused ? fused(choice.plan, device) : plain(choice.plain, device);
+namespace {
+
+Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& device, void* stream) {
+    plan.normaliser = static_cast<const float*>(buffers.normaliser);
+    const int iterations = int(plan.problem.iterations);
+    const auto exists = [&](int phase) {
+        return phase == 0 || backward_phase_exists(plan, iterations - (phase - 1) / 3, (phase - 1) % 3);
+    };
+    const Status status = launch_phases(device, backward_kernel_for(plan), stream,
+                                        BackwardParameters{plan, buffers, 0, 0}, 1 + 3 * iterations, exists);
+    return status == Status::ok ? end_backward(plan, buffers, device, stream) : status;
 }
 
 int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index) {
-    Status status = check(problem);
-    Device device;
-    if (status == Status::ok) status = device_of(index, device);
-    return status == Status::ok ? choose(problem, device, direction, wanted, nullptr).bytes : -int64_t(status);
+    const Status status = check(problem);
+    return status == Status::ok ? chosen_workspace(problem, direction, wanted, index) : -int64_t(status);
 }
 
 const char* fusion_text(const Plan& plan) {
@@ -132,8 +107,10 @@ int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const Rou
 }
 
 Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream) {
-    return cuda::run(
-        problem, buffers, cuda::Direction::forward, {}, device,
+    const Status status = check(problem, buffers);
+    if (status != Status::ok) return status;
+    return cuda::run_chosen(
+        problem, {buffers.workspace, buffers.workspace_bytes}, cuda::Direction::forward, {}, device,
         [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_forward(plan, buffers, on, stream); },
         [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
             return cuda::plain_forward(plan, buffers, on, stream);
@@ -141,8 +118,11 @@ Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward&
 }
 
 Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream) {
-    return cuda::run(
-        problem, buffers, cuda::Direction::backward, cuda::wanted_of(buffers), device,
+    const Status status = check(problem, buffers);
+    if (status != Status::ok) return status;
+    return cuda::run_chosen(
+        problem, {buffers.workspace, buffers.workspace_bytes}, cuda::Direction::backward, cuda::wanted_of(buffers),
+        device,
         [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_backward(plan, buffers, on, stream); },
         [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
             return cuda::plain_backward(plan, buffers, on, stream);

@@ -43,10 +43,31 @@ def test_route_votes(case: Case, dtype: torch.dtype, ranks: Ranks) -> None:
     _assert_matches(ranks, 2, case, "route_votes", dtype, uneven=False)
 
 
-@pytest.mark.skipif("cuda_emulated" not in cuda_backends(), reason="needs the emulation (CAPSROUTE_EMULATION=1)")
-@pytest.mark.parametrize("case", [c for c in ALL if c.votes() < 1000], ids=str)
-def test_emulated_cuda_kernels(case: Case, ranks: Ranks) -> None:
+EMULATED = pytest.mark.skipif(
+    "cuda_emulated" not in cuda_backends(), reason="needs the emulation (CAPSROUTE_EMULATION=1)"
+)
+
+
+@EMULATED
+@pytest.mark.parametrize("case", [c for c in ALL if c.votes() < 1000][::3], ids=str)
+def test_plain_cuda_kernels(case: Case, ranks: Ranks) -> None:
     _assert_matches(ranks, 2, case, "dynamic_routing", torch.float64, True, "cuda_emulated")
+
+
+@EMULATED
+@pytest.mark.parametrize("case", [c for c in ALL if c.votes() < 1000], ids=str)
+def test_fused_cuda_kernels(case: Case, ranks: Ranks) -> None:
+    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float32, True, "cuda_emulated")
+
+
+@EMULATED
+@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
+@pytest.mark.parametrize("logits", ["none", "shared"])
+def test_fused_cuda_kernels_with_outputs_of_several_blocks(softmax: str, logits: str, ranks: Ranks) -> None:
+    """More outputs than a warp holds, two tiles of samples, and more components than one column tile."""
+    case = Case((18, 5, 3, 11, 9), softmax=softmax, logits=logits, bias=True)
+    _assert_matches(ranks, 2, case, "route_votes", torch.float32, False, "cuda_emulated")
+    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float32, False, "cuda_emulated")
 
 
 @pytest.mark.parametrize("case", [c for c in ALL if c.input_mask][::3], ids=str)

@@ -40,15 +40,18 @@ def row(shape: shapes.Shape, softmax_over: str) -> str:
     """Both calls, taking turns; how many times longer the sharded one takes."""
     x, weight, grad = shape.arguments(torch.float32, torch.device("cpu"))
     leaves = x.requires_grad_(), weight.requires_grad_()
+    routings: dict[str, Callable[..., Tensor]] = {
+        "whole": capsroute.dynamic_routing,
+        "sharded": distributed.dynamic_routing,
+    }
+    functions = {
+        name: functools.partial(routing, iterations=shape.iterations, softmax_over=softmax_over)
+        for name, routing in routings.items()
+    }
+    works: tuple[Callable[..., None], ...] = (forward, functools.partial(both, grad=grad))
     cells = [shape.name, softmax_over]
-    functions = {"whole": capsroute.dynamic_routing, "sharded": distributed.dynamic_routing}
-    for work in (forward, functools.partial(both, grad=grad)):
-        contenders = {
-            name: functools.partial(
-                work, functools.partial(function, iterations=shape.iterations, softmax_over=softmax_over), leaves
-            )
-            for name, function in functions.items()
-        }
+    for work in works:
+        contenders = {name: functools.partial(work, function, leaves) for name, function in functions.items()}
         medians = {name: 1e3 * found.median for name, found in timing.interleaved(contenders).items()}
         cells += [f"{medians[name]:.3g}" for name in functions]
         cells.append(f"{medians['sharded'] / medians['whole']:.2f}")
@@ -63,8 +66,8 @@ def main() -> None:
     parser.add_argument("--votes", default="automatic", help="how the whole op gets at its votes")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    with tempfile.NamedTemporaryFile() as store, testing.cpu_votes(given.votes):
-        dist.init_process_group("gloo", init_method=f"file://{store.name}", rank=0, world_size=1)
+    with tempfile.TemporaryDirectory() as folder, testing.cpu_votes(given.votes):
+        dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
         for shape in shapes.by_names(given.shapes.split(",")):
             for softmax_over in ("outputs", "inputs"):
                 print(row(shape, softmax_over), flush=True)

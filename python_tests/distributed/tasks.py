@@ -30,6 +30,7 @@ def routed(
     dtype: torch.dtype = torch.float64,
     uneven: bool = False,
     backend: str | None = None,
+    kernel: str = "automatic",
     poison: float | None = None,
     without: int | None = None,
 ) -> Tensors:
@@ -43,6 +44,7 @@ def routed(
         dtype: Of the tensors.
         uneven: One input for every rank but the last.
         backend: Forced, or None.
+        kernel: The CUDA kernel.
         poison: Stands in the absent inputs.
         without: A rank whose inputs are all absent, or None.
     """
@@ -56,6 +58,7 @@ def routed(
     with ExitStack() as stack:
         if backend is not None:
             stack.enter_context(testing.backend(backend))
+            stack.enter_context(testing.cuda_kernel(kernel))
         options = {**case.options(), "group": group}
         return evaluate(getattr(distributed, entry), tensors, options, case.output_gradient(dtype))
 

@@ -18,10 +18,10 @@ ALL = [*option_cases(), *coupling_cases()]
 
 
 def _assert_matches(
-    ranks: Ranks, number: int, case: Case, entry: str, dtype: torch.dtype, uneven: bool, backend: str | None = None
+    ranks: Ranks, number: int, case: Case, entry: str, dtype: torch.dtype, uneven: bool, *kernel: str
 ) -> None:
     whole = tensors_of(case, entry, dtype)
-    parts = ranks.run(routed, case, entry, dtype, uneven, backend, ranks=number)
+    parts = ranks.run(routed, case, entry, dtype, uneven, *kernel, ranks=number)
     actual = together(parts, whole)
     assert_matches_reference(whole, case.options(), case.output_gradient(dtype), actual=actual)
 
@@ -51,13 +51,13 @@ EMULATED = pytest.mark.skipif(
 @EMULATED
 @pytest.mark.parametrize("case", [c for c in ALL if c.votes() < 1000][::3], ids=str)
 def test_plain_cuda_kernels(case: Case, ranks: Ranks) -> None:
-    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float64, True, "cuda_emulated")
+    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float64, True, "cuda_emulated", "plain")
 
 
 @EMULATED
 @pytest.mark.parametrize("case", [c for c in ALL if c.votes() < 1000], ids=str)
 def test_fused_cuda_kernels(case: Case, ranks: Ranks) -> None:
-    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float32, True, "cuda_emulated")
+    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float32, True, "cuda_emulated", "fused")
 
 
 @EMULATED
@@ -66,15 +66,15 @@ def test_fused_cuda_kernels(case: Case, ranks: Ranks) -> None:
 def test_fused_cuda_kernels_with_outputs_of_several_blocks(softmax: str, logits: str, ranks: Ranks) -> None:
     """More outputs than a warp holds, two tiles of samples, and more components than one column tile."""
     case = Case((18, 5, 3, 11, 9), softmax=softmax, logits=logits, bias=True)
-    _assert_matches(ranks, 2, case, "route_votes", torch.float32, False, "cuda_emulated")
-    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float32, False, "cuda_emulated")
+    _assert_matches(ranks, 2, case, "route_votes", torch.float32, False, "cuda_emulated", "fused")
+    _assert_matches(ranks, 2, case, "dynamic_routing", torch.float32, False, "cuda_emulated", "fused")
 
 
 @pytest.mark.parametrize("case", [c for c in ALL if c.input_mask][::3], ids=str)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 def test_absent_inputs_are_never_used(case: Case, entry: str, ranks: Ranks) -> None:
-    clean = ranks.run(routed, case, entry, torch.float32, False, None, None, ranks=2)
-    poisoned = ranks.run(routed, case, entry, torch.float32, False, None, float("nan"), ranks=2)
+    clean = ranks.run(routed, case, entry, torch.float32, ranks=2)
+    poisoned = ranks.run(routed, case, entry, torch.float32, False, None, "automatic", float("nan"), ranks=2)
     for one, other in zip(clean, poisoned, strict=True):
         assert_bitwise_equal(other, one)
 
@@ -88,7 +88,9 @@ def test_a_rank_without_any_input_that_is_there(softmax: str, logits: str, witho
     ends = bounds(7, 2, uneven=False)
     whole["input_mask"][:, ends[without] : ends[without + 1]] = False
     assert whole["input_mask"].any(), "the other rank has no input either"
-    parts = ranks.run(routed, case, "dynamic_routing", torch.float64, False, None, float("nan"), without, ranks=2)
+    parts = ranks.run(
+        routed, case, "dynamic_routing", torch.float64, False, None, "automatic", float("nan"), without, ranks=2
+    )
     assert_matches_reference(whole, case.options(), case.output_gradient(), actual=together(parts, whole))
 
 

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from capsroute import calls, checks, ops
+from capsroute.options import AllKeywords
 
 from .consensus import Exchange, Facts, refusals_shared
 from .groups import members
 from .routing import ShardedCall, route
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
     from typing_extensions import Unpack
-
-    from capsroute.options import AllKeywords
 
 _TENSORS = ("logits", "input_weight", "input_mask", "output_mask", "coupling")
 
@@ -28,7 +27,7 @@ def dynamic_routing(
     weight: Tensor,
     bias: Tensor | None = None,
     *,
-    group: ProcessGroup | None = None,
+    group: dist.ProcessGroup | None = None,
     **keywords: Unpack[AllKeywords],
 ) -> Tensor:
     """Routing by agreement of input capsules that are divided among the ranks of a process group.
@@ -74,7 +73,7 @@ def route_votes(
     votes: Tensor,
     bias: Tensor | None = None,
     *,
-    group: ProcessGroup | None = None,
+    group: dist.ProcessGroup | None = None,
     **keywords: Unpack[AllKeywords],
 ) -> Tensor:
     """Routing by agreement of votes that are divided among the ranks of a process group by their inputs.
@@ -98,7 +97,7 @@ def _routed(
     name: str,
     sources: Sequence[Tensor],
     bias: Tensor | None,
-    group: ProcessGroup | None,
+    group: dist.ProcessGroup | None,
     keywords: dict[str, Any],
 ) -> Tensor:
     ranks = members(group)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
-
 
 class Members(NamedTuple):
     """A process group, and this process in it."""
 
-    group: ProcessGroup | None  # None: the default group
+    group: dist.ProcessGroup | None  # None: the default group
     rank: int
     ranks: int
 
@@ -33,7 +30,7 @@ class Members(NamedTuple):
         return values
 
 
-def members(group: ProcessGroup | None) -> Members:
+def members(group: dist.ProcessGroup | None) -> Members:
     """The ranks of a group.
 
     Raises:
@@ -53,6 +50,6 @@ def members(group: ProcessGroup | None) -> Members:
     return Members(group, rank, dist.get_world_size(group))
 
 
-def device_for_numbers(group: ProcessGroup | None, device: torch.device) -> torch.device:
+def device_for_numbers(group: dist.ProcessGroup | None, device: torch.device) -> torch.device:
     """Where a few numbers are exchanged: on the CPU if the group can, so that no device is waited for."""
     return torch.device("cpu") if "cpu:" in str(dist.get_backend_config(group)) else device

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from capsroute import checks
@@ -14,7 +15,6 @@ from .functional import dynamic_routing
 from .slices import held_inputs
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
     from typing_extensions import Unpack
 
     from capsroute.options import RoutingKeywords
@@ -68,7 +68,7 @@ class ShardedCapsuleLayer(nn.Module):
         out_size: int,
         bias: bool = False,
         *,
-        group: ProcessGroup | None = None,
+        group: dist.ProcessGroup | None = None,
         learnable_logits: bool = False,
         init_std: float | None = None,
         device: torch.device | str | None = None,

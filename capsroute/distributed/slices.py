@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import Function
 
 from .groups import Members, members
 
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
-
 _PER_INPUT = ("weight", "logits")  # parameters of a capsule layer that have a row per input
 
 
-def held_inputs(inputs: int, group: ProcessGroup | None = None) -> range:
+def held_inputs(inputs: int, group: dist.ProcessGroup | None = None) -> range:
     """The inputs that this rank holds: consecutive ones, as many as the others hold, or one more or less.
 
     Args:
@@ -46,7 +44,7 @@ class _Split(Function):
         return ctx.ranks.add_up(whole), None, None
 
 
-def split_inputs(x: Tensor, group: ProcessGroup | None = None) -> Tensor:
+def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     """This rank's slice of input capsules that every rank has computed.
 
     The gradient of ``x`` is put together from those of all ranks, so that what computed it, for example convolutions

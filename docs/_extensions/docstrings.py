@@ -11,7 +11,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import Unpack
 
-from capsroute.options import RoutingKeywords
+from capsroute.options import AllKeywords, RoutingKeywords
 
 _BEFORE_NAPOLEON = 400  # whose listener has the default priority, 500
 
@@ -27,8 +27,8 @@ def _name_types() -> None:
     """One name that cannot be resolved leaves a whole signature unlinked; modules import these for type checkers."""
     for name, module in list(sys.modules.items()):
         if name.startswith("capsroute."):
-            vars(module).setdefault("RoutingKeywords", RoutingKeywords)
-            vars(module).setdefault("Unpack", Unpack)
+            for imported in (AllKeywords, RoutingKeywords, Unpack):
+                vars(module).setdefault(imported.__name__, imported)
 
 
 def _as_prose(_app: Sphinx, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:

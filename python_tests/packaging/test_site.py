@@ -12,7 +12,7 @@ from sphinx.util.inventory import InventoryFile
 
 from .tree import ROOT
 
-PUBLIC_MODULES = ["", "inference", "layouts", "models", "nn", "testing", "training", "training.datasets"]
+PUBLIC_MODULES = ["", "distributed", "inference", "layouts", "models", "nn", "testing", "training", "training.datasets"]
 CONFIGURATION = ROOT / "docs"
 
 

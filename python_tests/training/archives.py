@@ -78,6 +78,15 @@ def image_file(file_format="PNG", size=(32, 32), mode="RGB", seed=0):
     return file.getvalue()
 
 
+def pixels_of(contents):
+    """What pillow sees in an image file, ``[channels, H, W]``."""
+    import numpy
+    from PIL import Image
+
+    values = torch.from_numpy(numpy.asarray(Image.open(io.BytesIO(contents))).copy())
+    return values.unsqueeze(0) if values.dim() == 2 else values.permute(2, 0, 1)
+
+
 def class_folders(count=2, classes=CLASSES, file_format="PNG"):
     """Members of a zip file with a folder per class, as paths and contents."""
     suffix = {"PNG": "png", "JPEG": "jpg"}[file_format]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zipfile
 import zlib
@@ -12,18 +11,9 @@ import torch
 
 from capsroute.training import TrainingError
 from capsroute.training.datasets.image_folders import read_image_folders
-from python_tests.training.archives import class_folders, image_file, write_zip
+from python_tests.training.archives import class_folders, image_file, pixels_of, write_zip
 
 COLOUR = (3, 32, 32)
-
-
-def pixels(contents):
-    """What pillow sees in an image file, ``[channels, H, W]``."""
-    import numpy
-    from PIL import Image
-
-    values = torch.from_numpy(numpy.asarray(Image.open(io.BytesIO(contents))).copy())
-    return values.unsqueeze(0) if values.dim() == 2 else values.permute(2, 0, 1)
 
 
 def test_classes_and_images_are_sorted_by_name(tmp_path):
@@ -39,14 +29,14 @@ def test_classes_and_images_are_sorted_by_name(tmp_path):
     assert read.formats == ("JPEG", "PNG")
     assert read.images.labels.tolist() == [0, 0, 1, 1]
     for image, name in zip(read.images.images, ("cat/1.jpeg", "cat/2.jpg", "dog/a.PNG", "dog/b.png"), strict=True):
-        assert torch.equal(image, pixels(members[name]))
+        assert torch.equal(image, pixels_of(members[name]))
 
 
 def test_grey_images_of_any_size(tmp_path):
     members = {"a/0.png": image_file(size=(5, 7), mode="L"), "b/0.png": image_file(size=(5, 7), mode="L", seed=1)}
     write_zip(tmp_path / "z.zip", members)
     read = read_image_folders(tmp_path / "z.zip", (1, 7, 5))
-    assert torch.equal(read.images.images, torch.stack([pixels(contents) for contents in members.values()]))
+    assert torch.equal(read.images.images, torch.stack([pixels_of(contents) for contents in members.values()]))
     assert read.formats == ("PNG",)
 
 

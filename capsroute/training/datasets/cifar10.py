@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from capsroute.training.datasets.cifar10_archive import read_cifar10_archive
 from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.image_folders import read_image_folders
-from capsroute.training.datasets.imageset import Dataset
+from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
 
 __all__ = ["CIFAR10_CLASSES", "Cifar10", "load_cifar10"]
@@ -26,11 +28,14 @@ class Cifar10:
     """CIFAR-10, or a copy of it.
 
     Args:
-        data: Training set and test set.
-        title: What these images are to be called beside a figure, such as ``"CIFAR-10"``.
+        train: Training images.
+        test: Test images.
+        title: What these images are to be called beside a figure: ``"CIFAR-10"``, or ``"CIFAR-10, JPEG copy"`` and the
+            like, as images from zip files may be other pixels.
     """
 
-    data: Dataset
+    train: ImageSet
+    test: ImageSet
     title: str
 
 
@@ -42,8 +47,7 @@ def load_cifar10(data_dir: Path | None = None) -> Cifar10:
             ``test.zip``, which hold JPEG or PNG images in one folder per class. None for the user's cache.
 
     Returns:
-        The images; those of zip files are called a copy, with the number of training images, as they may be other bytes
-        and fewer.
+        The images; those of zip files in an order without a pattern, which is the same at any time.
 
     Raises:
         TrainingError: Nothing is there and nothing can be fetched, or a file is broken or foreign.
@@ -55,7 +59,7 @@ def load_cifar10(data_dir: Path | None = None) -> Cifar10:
     if not archive.is_file():
         advice = f"put it, or {' and '.join(_ZIPS)} with a folder of images per class, into a folder and name it with "
         archive = fetch(folder, _ARCHIVE, _MD5, _MIRRORS, advice + "--data-dir")
-    return Cifar10(read_cifar10_archive(archive), "CIFAR-10")
+    return Cifar10(*read_cifar10_archive(archive), "CIFAR-10")
 
 
 def _read_zips(train_zip: Path, test_zip: Path) -> Cifar10:
@@ -65,5 +69,10 @@ def _read_zips(train_zip: Path, test_zip: Path) -> Cifar10:
             differing = sorted(set(part.classes) ^ set(CIFAR10_CLASSES))
             raise TrainingError(f"{path} has other classes than CIFAR-10: {', '.join(differing)}")
     formats = " and ".join(sorted({*train.formats, *test.formats}))
-    title = f"CIFAR-10, {formats} copy, {len(train.images):,} training images"
-    return Cifar10(Dataset(train.images, test.images), title)
+    return Cifar10(_mixed(train.images), _mixed(test.images), f"CIFAR-10, {formats} copy")
+
+
+def _mixed(images: ImageSet) -> ImageSet:
+    """The images in another order than by class, so that the first ones are of all classes."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    return ImageSet(images.images[order], images.labels[order])

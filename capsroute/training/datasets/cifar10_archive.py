@@ -14,7 +14,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from capsroute.training.datasets.imageset import Dataset, ImageSet
+from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
 
 __all__ = ["read_cifar10_archive"]
@@ -29,11 +29,14 @@ _CLASSES = 10
 _LARGEST = 2**26
 
 
-def read_cifar10_archive(path: Path) -> Dataset:
+def read_cifar10_archive(path: Path) -> tuple[ImageSet, ImageSet]:
     """Reads ``cifar-10-python.tar.gz``; nothing is unpacked to the disk.
 
     Args:
         path: The archive.
+
+    Returns:
+        Training images and test images.
 
     Raises:
         TrainingError: The file cannot be read, is damaged, or lacks a batch, or a batch is not what it should be.
@@ -48,7 +51,7 @@ def read_cifar10_archive(path: Path) -> Dataset:
     train, test = (
         ImageSet(torch.cat([images for images, _ in part]), torch.cat([labels for _, labels in part])) for part in parts
     )
-    return Dataset(train, test)
+    return train, test
 
 
 def _read_members(path: Path) -> dict[str, bytes]:

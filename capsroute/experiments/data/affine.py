@@ -30,11 +30,12 @@ def affine(
     degrees: float = 20.0,
     shear: float = 0.2,
     scale: tuple[float, float] = (0.8, 1.2),
+    reach: float | None = None,
 ) -> ImageSet:
     """Each image under its own affine map, at a random place of a black canvas with all its ink inside.
 
     The map scales along both axes, shears along the rows, then rotates, each factor uniform in its range; the place is
-    uniform too. Pixels are interpolated bilinearly.
+    uniform too. Pixels are interpolated bilinearly. The same seed gives the same draws in whatever range.
 
     Args:
         data: Images, whose background is 0.
@@ -43,6 +44,8 @@ def affine(
         degrees: Largest rotation to either side.
         shear: Largest shear to either side: columns moved per row, in pixels.
         scale: Least and largest scale, above 0, drawn for each axis.
+        reach: Pixels by which the middle of an image may lie beside that of the canvas, along each axis, unless its
+            ink has to move further inside; None for anywhere, as in affNIST.
 
     Returns:
         Images ``[N, channels, side, side]``, with the labels of ``data``.
@@ -57,7 +60,7 @@ def affine(
     matrix = _matrix(angle, skew, sizes)
     images = torch.empty(count, channels, side, side, dtype=torch.uint8)
     for part in _chunks(count):
-        images[part] = _mapped(data.images[part], matrix[part], place[part], side)
+        images[part] = _mapped(data.images[part], matrix[part], place[part], side, reach)
     return ImageSet(images, data.labels, data.white)
 
 
@@ -74,14 +77,18 @@ def _matrix(angle: Tensor, skew: Tensor, sizes: Tensor) -> Tensor:
     return rotation @ shearing @ torch.diag_embed(sizes)
 
 
-def _mapped(images: Tensor, matrix: Tensor, place: Tensor, side: int) -> Tensor:
-    """Images ``[N, channels, side, side]``, uint8, their ink at ``place`` ``[N, 2]`` of its room on the canvas."""
+def _mapped(images: Tensor, matrix: Tensor, place: Tensor, side: int, reach: float | None) -> Tensor:
+    """Images ``[N, channels, side, side]``, uint8; ``place`` ``[N, 2]`` goes from 0 to 1 over the room of each."""
     height, width = images.shape[-2:]
     corners = _ink_corners(images) @ matrix.mT  # [N, 4, 2]
     low, high = corners.amin(dim=1), corners.amax(dim=1)
     # What the box around the ink leaves free; a box larger than the canvas is centred.
     room = (side - (high - low)).clamp_min(0)
-    translation = room * (place - 0.5) - (low + high) / 2
+    middle = (low + high) / 2
+    if reach is None:
+        translation = room * (place - 0.5) - middle
+    else:
+        translation = torch.clamp(reach * (2 * place - 1), -room / 2 - middle, room / 2 - middle)
 
     # grid_sample goes from the canvas back to the image, with coordinates from -1 to 1 over either.
     inverse = torch.linalg.inv(matrix)

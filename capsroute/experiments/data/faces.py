@@ -34,6 +34,7 @@ _RIGHT = torch.arange(4)
 # Small enough for the memory of a chunk to stay in the cache.
 _CHUNK = 128
 _LINES, _BLOBS = 4, 3
+_GAP = 0.25  # least difference between the tones of a part and of what it lies on
 
 
 @dataclass(frozen=True)
@@ -183,16 +184,17 @@ def _sample(count: int, generator: torch.Generator) -> _Scenes:
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *shape, generator=generator)
 
-    turn = uniform(-0.45, 0.45)
-    width = uniform(7.8, 10.5)
-    axes = torch.stack([width, width * uniform(1.1, 1.35)], dim=1)
+    turn = uniform(-0.35, 0.35)
+    width = uniform(8.5, 11.0)
+    axes = torch.stack([width, width * uniform(1.1, 1.3)], dim=1)
     # Half the sides of the box around the turned head, which stays inside the image.
     cosine, sine = turn.cos(), turn.sin()
     turned = torch.stack([torch.stack([cosine, sine], dim=1), torch.stack([sine, cosine], dim=1)], dim=1)  # [N, 2, 2]
     reach = (turned * axes[:, None]).square().sum(dim=2).sqrt()
     centre = uniform(-1, 1, 2) * (SIDE / 2 - reach).clamp_min(0)
-    head_tone = uniform(0.25, 0.75)
-    part_tone = _contrasting(head_tone[:, None], uniform(0, 1, 3))[:, [0, 0, 1, 2]]
+    head_tone = uniform(0.4, 0.9)
+    # Parts are darker than the head, as they mostly are, and pupils are either way.
+    part_tone = ((head_tone[:, None] - _GAP) * uniform(0, 1, 3))[:, [0, 0, 1, 2]]
     return _Scenes(
         centre=centre,
         turn=turn,
@@ -210,11 +212,11 @@ def _sample(count: int, generator: torch.Generator) -> _Scenes:
     )
 
 
-def _contrasting(tone: Tensor, draw: Tensor, gap: float = 0.25) -> Tensor:
-    """Tones in [0, 1], uniform over what is at least ``gap`` away from ``tone``; ``draw`` is uniform in [0, 1]."""
-    below, above = (tone - gap).clamp_min(0), (1 - gap - tone).clamp_min(0)
+def _contrasting(tone: Tensor, draw: Tensor) -> Tensor:
+    """Tones in [0, 1], uniform over what is at least the gap away from ``tone``; ``draw`` is uniform in [0, 1]."""
+    below, above = (tone - _GAP).clamp_min(0), (1 - _GAP - tone).clamp_min(0)
     chosen = draw * (below + above)
-    return torch.where(chosen < below, chosen, chosen - below + tone + gap)
+    return torch.where(chosen < below, chosen, chosen - below + tone + _GAP)
 
 
 def _backdrop(tone: Tensor, generator: torch.Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from capsroute.experiments.data.affine import affine
@@ -83,6 +84,17 @@ def test_all_ink_stays_inside():
     assert mass.min() > 400 * 0.64 * 0.99
     alone = moments(affine(ImageSet(images, torch.zeros(500, dtype=torch.int64)), 0, side=100).images)[0]
     assert torch.allclose(mass, alone, rtol=0.01)
+
+
+def test_a_place_within_reach():
+    """The middle stays within reach of the canvas's middle, but ink that would be cut off is moved inside."""
+    near = moments(affine(bars(300), 0, **NOTHING, reach=6).images)[1] - moments(bars(300).images)[1]
+    assert 5.8 < near.abs().max() <= 6.01
+    far = moments(affine(bars(300), 0, **NOTHING, reach=30).images)
+    assert torch.allclose(far[0], torch.tensor(42.0).double(), rtol=0.02)
+    assert far[1].abs().amax(dim=0).tolist() == pytest.approx([18.5, 13], abs=0.05)
+    same = moments(affine(bars(300), 0, degrees=20, reach=6).images)[2]
+    assert torch.allclose(lean(same), lean(moments(affine(bars(300), 0, degrees=20).images)[2]), atol=1.0)
 
 
 def test_labels_dtype_and_seed():

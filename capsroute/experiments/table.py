@@ -18,6 +18,10 @@ EXPERIMENTS = {
     "little-data": "how many images of each class does a network need?",
     "reconstruct": "can an image be made again from one capsule, and can the capsule be read?",
     "routing": "does routing send parts to their whole, and what do its iterations cost and bring?",
+    "scramble": "is a face known from the same parts in a wrong arrangement?",
+    "overlap": "are two digits on top of each other both recognised, and can each be drawn alone?",
+    "affine": "are digits seen in many places known when they are turned, sheared and scaled?",
+    "cifar10": "does a capsule network hold its own on photographs?",
 }
 
 

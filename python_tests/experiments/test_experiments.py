@@ -9,6 +9,7 @@ import pytest
 from capsroute.cli import main
 from capsroute.experiments import EXPERIMENTS, load
 from capsroute.experiments.record import Record
+from python_tests.training.archives import cifar10_members, write_tar
 from python_tests.training.doubles import write_mnist
 
 # Sizes at which an experiment runs in a few seconds, where these are not enough.
@@ -17,8 +18,9 @@ ARGUMENTS = ["--images", "40", "--test-images", "20", "--epochs", "1", "--seeds"
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mnist")
+    folder = tmp_path_factory.mktemp("data")
     write_mnist(folder)
+    write_tar(folder / "cifar-10-python.tar.gz", cifar10_members(8, 20))
     return folder
 
 

@@ -1,0 +1,205 @@
+"""Two digits on top of each other: are both recognised, and can each be drawn alone?
+
+As in Sabour et al. 2017, section 6: a capsule network learns from pairs which two digits are there, and to reconstruct
+each of them from its capsule alone. The network with pooling learns the two labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from capsroute.bench.texts import markdown_table
+from capsroute.experiments.context import NETWORKS, Context
+from capsroute.experiments.data.overlap import CANVAS, OverlappingPairs
+from capsroute.experiments.experiment import Experiment, Outcome
+from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.record import Record
+from capsroute.experiments.scale import Scale
+from capsroute.nn import margin_loss
+from capsroute.training.figures import new_figure
+from capsroute.training.trainer import Trainer
+
+__all__ = ["EXPERIMENT"]
+
+_CLASSES = 10
+_BATCH = 250
+_TEST_SEED = 2**32  # far from the seeds of the training pairs
+_SHOWN = 10
+_RECONSTRUCTION_WEIGHT = 0.0005  # of the squared error, summed over the pixels of both digits
+
+
+@dataclass(frozen=True)
+class _WithSingles:
+    """Pairs with what they are made of, in three channels: the pair, then each digit alone."""
+
+    pairs: OverlappingPairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        _, height, width = self.pairs.image_shape
+        return 3, height, width
+
+    def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Images ``[B, 3, H, W]`` and the classes of the two digits, ``[B, 2]``, int64."""
+        singles, classes = self.pairs.singles(indices)
+        pair = singles.sum(dim=1).clamp_(max=1)
+        return torch.cat([pair, singles.flatten(1, 2)], dim=1), classes
+
+
+def _capsule_objective(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Margin loss of both classes, and the error of each digit reconstructed from its capsule."""
+    output = model(images[:, :1], reconstruct=False)
+    error = (_decoded(model, output.capsules, labels).float() - images[:, 1:]).square().sum() / len(images)
+    loss = margin_loss(output.scores.float(), _presence(labels)) + _RECONSTRUCTION_WEIGHT * error
+    return loss, _found(output.scores, labels).all(dim=1)
+
+
+def _pooling_objective(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy of the classes, summed over them."""
+    scores = model(images[:, :1], reconstruct=False).scores
+    loss = nn.functional.binary_cross_entropy_with_logits(scores.float(), _presence(labels)) * scores.shape[1]
+    return loss, _found(scores, labels).all(dim=1)
+
+
+_OBJECTIVES = {"capsnet": _capsule_objective, "pooling-cnn": _pooling_objective}
+
+
+def _presence(labels: Tensor) -> Tensor:
+    return torch.zeros(len(labels), _CLASSES, device=labels.device).scatter_(1, labels, 1.0)
+
+
+def _found(scores: Tensor, labels: Tensor) -> Tensor:
+    """Whether each of the two digits is among the two classes with the largest scores, ``[B, 2]``."""
+    said = scores.topk(2, dim=1).indices
+    return (labels[:, :, None] == said[:, None, :]).any(dim=2)
+
+
+def _decoded(model: Any, capsules: Tensor, labels: Tensor) -> Tensor:
+    """What the decoder makes of the capsules of two classes, ``[B, 2, H, W]``, each by itself."""
+    return torch.cat([model.decoder(capsules, labels[:, place].contiguous()) for place in (0, 1)], dim=1)
+
+
+def _steps(context: Context) -> int:
+    train, _ = context.mnist()
+    return len(NETWORKS) * context.steps(len(train))
+
+
+def _run(context: Context, seed: int) -> Outcome:
+    train, test = context.mnist()
+    # Test pairs are of test digits alone, and the same for all seeds.
+    test_pairs = _WithSingles(OverlappingPairs(test, len(test), _TEST_SEED, classes=_CLASSES))
+    # Every epoch has new pairs.
+    epochs = context.scale.epochs
+    train_pairs = _WithSingles(OverlappingPairs(train, epochs * len(train), seed, classes=_CLASSES))
+    numbers: dict[str, Any] = {}
+    pictures: dict[str, Tensor] = {}
+    for network, objective in _OBJECTIVES.items():
+        reconstruction = network == "capsnet"
+        decay = context.scale.lr_decay**epochs
+        config = context.config(
+            seed, network, epochs=1, lr=learning_rate(context.scale), lr_decay=decay, reconstruction=reconstruction
+        )
+        trainer = context.fit(train_pairs, test_pairs, config, {"image_size": CANVAS}, objective=objective)
+        numbers[network], drawn = _judge(trainer, test_pairs)
+        if reconstruction:
+            pictures = drawn
+    return Outcome(numbers, pictures)
+
+
+def _judge(trainer: Trainer, pairs: _WithSingles) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Shares of labels found, errors of reconstruction per pixel, and the first pairs as a figure shows them."""
+    found: list[Tensor] = []
+    right: list[Tensor] = []
+    other: list[Tensor] = []
+    shown: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for start in range(0, len(pairs), _BATCH):
+            images, labels = (part.to(trainer.device) for part in pairs.batch(slice(start, start + _BATCH)))
+            output = trainer.model(images[:, :1], reconstruct=False)
+            found.append(_found(output.scores, labels).cpu())
+            if trainer.config.network != "capsnet":
+                continue
+            decoded = _decoded(trainer.model, output.capsules, labels)
+            right.append((decoded - images[:, 1:]).square().mean(dim=(2, 3)).cpu())
+            other.append((decoded - images[:, 1:].flip(1)).square().mean(dim=(2, 3)).cpu())
+            if not shown:
+                said = output.scores.topk(2, dim=1).indices
+                shown = _shown(images, labels, said, _decoded(trainer.model, output.capsules, said))
+    marks = torch.cat(found).double()
+    numbers = {"both": marks.prod(dim=1).mean().item(), "each": marks.mean().item()}
+    if right:
+        numbers["error"] = torch.cat(right).double().mean().item()
+        numbers["error_to_other"] = torch.cat(other).double().mean().item()
+    return numbers, shown
+
+
+def _shown(images: Tensor, labels: Tensor, said: Tensor, decoded: Tensor) -> dict[str, Tensor]:
+    """The first pairs, with what was said and drawn of them; what was said in the order of the digits it fits."""
+    images, labels, said, decoded = (part[:_SHOWN].cpu() for part in (images, labels, said, decoded))
+    swapped = (said[:, 0] == labels[:, 1]) | (said[:, 1] == labels[:, 0])
+    said = torch.where(swapped[:, None], said.flip(1), said)
+    decoded = torch.where(swapped[:, None, None, None], decoded.flip(1), decoded)
+    return {"images": images, "labels": labels, "said": said, "decoded": decoded}
+
+
+def _report(record: Record) -> list[str]:
+    head = ["", "both digits right, %", "each digit right, %", "error of a digit drawn", "its distance to the other"]
+    rows = []
+    for network, title in NETWORKS.items():
+        cells = [record.over_seeds(network, name).percent(1) for name in ("both", "each")]
+        drawn = ("error", "error_to_other") if "error" in record.seeds[0][network] else ()
+        cells += [record.over_seeds(network, name).text(4) for name in drawn]
+        rows.append([title, *cells, *["-"] * (4 - len(cells))])
+    return markdown_table(head, rows)
+
+
+def _in_two_colours(first: Tensor, second: Tensor) -> Tensor:
+    """One digit in orange and one in blue; white where both are. ``[H, W]`` each to ``[H, W, 3]``."""
+    orange, blue = torch.tensor([1.0, 0.55, 0.1]), torch.tensor([0.1, 0.55, 1.0])
+    return (first[:, :, None] * orange + second[:, :, None] * blue).clamp(0, 1)
+
+
+def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+    images, labels, said, decoded = (pictures[name] for name in ("images", "labels", "said", "decoded"))
+    count = len(images)
+    figure = new_figure(1.0 * count + 0.6, 3.9)
+    axes = figure.subplots(3, count, squeeze=False)
+    for column in range(count):
+        rows = (
+            images[column, 0][:, :, None].expand(-1, -1, 3),
+            _in_two_colours(images[column, 1], images[column, 2]),
+            _in_two_colours(decoded[column, 0], decoded[column, 1]),
+        )
+        for row, picture in enumerate(rows):
+            axes[row, column].imshow(picture.numpy())
+            axes[row, column].set_xticks([])
+            axes[row, column].set_yticks([])
+        right = set(said[column].tolist()) == set(labels[column].tolist())
+        axes[0, column].set_title(" + ".join(str(digit) for digit in labels[column].tolist()), fontsize=10)
+        axes[2, column].set_xlabel(
+            " + ".join(str(digit) for digit in said[column].tolist()), fontsize=10, color="black" if right else "red"
+        )
+    for row, label in enumerate(("input", "its digits", "drawn from\ntwo capsules")):
+        axes[row, 0].set_ylabel(label, fontsize=9)
+    figure.savefig(path, dpi=120)
+
+
+EXPERIMENT = Experiment(
+    "overlap",
+    "Two digits in one place",
+    quick=Scale(preset="translated", images=20_000, test_images=2_000, epochs=2, batch_size=32, lr_decay=0.4),
+    full=Scale(preset="mnist", epochs=20, batch_size=128, lr_decay=0.9),
+    steps=_steps,
+    run=_run,
+    report=_report,
+    draw=_draw,
+)

@@ -18,7 +18,7 @@ from capsroute.bench.texts import markdown_table
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import band
-from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, Spread, spread
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
@@ -86,7 +86,9 @@ def _run(context: Context, seed: int) -> Outcome:
     for size in sizes:
         few = _Repeated(_first_of_each_class(train, size, seed), _seen(context, train))
         for network in NETWORKS:
-            trainer = context.fit(few, test, context.config(seed, network, epochs=1, lr=learning_rate(context.scale)))
+            trainer = context.fit(
+                few, test, context.config(seed, network, epochs=1, lr=learning_rate(context.scale), warmup=WARMUP)
+            )
             numbers[network].append(trainer.test_accuracy)
     return Outcome(numbers, {})
 
@@ -130,7 +132,7 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
 EXPERIMENT = Experiment(
     "little-data",
     "From few images",
-    quick=Scale(preset="quick", images=6_000, test_images=2_000, epochs=2, batch_size=32, lr_decay=0.3),
+    quick=Scale(preset="quick", images=6_000, test_images=2_000, epochs=1, batch_size=16, lr_decay=0.3),
     full=Scale(preset="mnist", epochs=5, batch_size=128, lr_decay=0.1),
     steps=_steps,
     run=_run,

@@ -21,7 +21,7 @@ from capsroute.experiments.data.shifts import CANVAS, shifted
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import band
 from capsroute.experiments.probe import r2, read
-from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, Spread
 from capsroute.experiments.scale import Scale
 from capsroute.experiments.tiles import show_tiles
@@ -51,7 +51,7 @@ def _run(context: Context, seed: int) -> Outcome:
         trainer = context.fit(
             centred(train, CANVAS),
             centred(test, CANVAS),
-            context.config(seed, network, lr=learning_rate(context.scale)),
+            context.config(seed, network, lr=learning_rate(context.scale), warmup=WARMUP),
             {"image_size": CANVAS},
         )
         known = [_knowledge(trainer, shifted(test, pixels)) for pixels in _SHIFTS]
@@ -155,7 +155,7 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
 EXPERIMENT = Experiment(
     "translation",
     "Away from where it was seen",
-    quick=Scale(preset="translated", images=10_000, test_images=2_000, epochs=2, batch_size=32, lr_decay=0.4),
+    quick=Scale(preset="translated", images=10_000, test_images=2_000, epochs=1, batch_size=16, lr_decay=0.3),
     full=Scale(preset="mnist", epochs=10, batch_size=128, lr_decay=0.75),
     steps=_steps,
     run=_run,

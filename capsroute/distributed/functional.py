@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import Unpack
 
 from capsroute import calls, checks, ops
 from capsroute.options import AllKeywords
@@ -15,9 +16,6 @@ from capsroute.options import AllKeywords
 from .consensus import Exchange, Facts, refusals_shared
 from .groups import members
 from .routing import ShardedCall, route
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _TENSORS = ("logits", "input_weight", "input_mask", "output_mask", "coupling")
 

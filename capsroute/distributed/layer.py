@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
 from capsroute import checks
 from capsroute.nn.routing import initial_std
+from capsroute.options import RoutingKeywords
 
 from .functional import dynamic_routing
 from .slices import held_inputs
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from capsroute.options import RoutingKeywords
 
 _AT_ONCE = 1 << 20  # numbers of the weight that are drawn together
 

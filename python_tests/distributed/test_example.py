@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from ..packaging.documents import blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "distributed.md"
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (program,) = (block.source for block in blocks("docs/distributed.md"))
     assert "torchrun --nproc-per-node 2 sharded.py" in PAGE.read_text()
     (tmp_path / "sharded.py").write_text(program)
     result = subprocess.run(

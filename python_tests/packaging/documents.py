@@ -1,7 +1,8 @@
 """The blocks of Python in the documents, and what they define.
 
 A block whose fence says ``python`` runs, in order and in one namespace for each document. One that says ``python gpu``
-or ``python download`` needs what a test machine may lack, and is only compiled.
+or ``python download`` needs what a test machine may lack, and is only compiled. One that says ``python ranks`` needs
+several processes; python_tests/distributed runs it under torchrun.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 from .tree import ROOT
 
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md")))]
-NEEDS = ("gpu", "download")
+NEEDS = ("gpu", "download", "ranks")
 
 _FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 

@@ -27,7 +27,9 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
     return [NUMBER.sub("#", "".join(output.get("text", "") for output in cell.outputs)) for cell in cells]
 
 
-def test_every_cell_runs(committed: nbformat.NotebookNode) -> None:
+def test_every_cell_runs(committed: nbformat.NotebookNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Other tests run beside this one, and threads that wait for each other would wait for those too.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = copy.deepcopy(committed)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT / "docs")}}).execute()
     first, *others = printed(notebook)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute.bench.texts import markdown_table
+from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.data.canvas import centred, centred_shifted
 from capsroute.experiments.data.shifts import CANVAS, shifted
@@ -126,7 +126,9 @@ def _report(record: Record) -> list[str]:
     return [
         *markdown_table(head, [*accuracy, *moved, length]),
         "",
-        f"Moves and lengths are relative to the digit in the middle. R² of the probe: {' and '.join(readings)}.",
+        *paragraph(
+            f"Moves and lengths are relative to the digit in the middle. R² of the probe: {' and '.join(readings)}."
+        ),
     ]
 
 

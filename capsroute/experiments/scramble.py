@@ -66,7 +66,7 @@ def _run(context: Context, seed: int) -> Outcome:
 
 
 def _rate(context: Context, network: str) -> float:
-    """The learning rate; at a higher one the network with pooling does not learn the first protocol with every seed."""
+    """The learning rate; lower for the network with pooling, which stayed at chance in a trial at the other one."""
     rate = learning_rate(context.scale)
     return min(rate, 1e-3) if network == "pooling-cnn" else rate
 

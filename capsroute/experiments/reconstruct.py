@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import Context
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, spread
 from capsroute.experiments.scale import Scale
 from capsroute.experiments.shape import PROPERTIES, properties
@@ -83,7 +83,9 @@ def _trained(context: Context, train: Images, test: Images, name: str, seed: int
     if name == "few-features":
         torch.manual_seed(seed)
         model = PoolingCNN.matching(context.network_options(), features=_SIZE).to(context.device)
-    config = context.config(seed, network, lr=learning_rate(context.scale), reconstruction_weight=_WEIGHT)
+    config = context.config(
+        seed, network, lr=learning_rate(context.scale), warmup=WARMUP, reconstruction_weight=_WEIGHT
+    )
     return context.fit(train, test, config, model=model)
 
 

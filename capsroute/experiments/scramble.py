@@ -19,7 +19,7 @@ from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.data.faces import FACE, OTHER, SIDE, faces_and_others, faces_and_scrambled
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, spread
 from capsroute.experiments.scale import Scale
 from capsroute.experiments.tiles import show_tiles
@@ -59,7 +59,7 @@ def _run(context: Context, seed: int) -> Outcome:
         numbers[learned] = {}
         for network in NETWORKS:
             # Without a decoder: half of what these images show is clutter, and the claim is about recognition.
-            config = context.config(seed, network, reconstruction=False, lr=_rate(context, network))
+            config = context.config(seed, network, reconstruction=False, lr=_rate(context, network), warmup=WARMUP)
             trainer = context.fit(train, tests[learned], config, _OPTIONS)
             numbers[learned][network] = {name: _judge(trainer, tests[name]) for name in _TESTED[learned]}
     return Outcome(numbers, {"images": _examples(tests)})

@@ -38,7 +38,7 @@ class _DifferentiableOnce(Function):
         )
 
 
-def _refusing_a_second_derivative(
+def refusing_a_second_derivative(
     gradients: Sequence[Tensor | None], tensors: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients, whose own backward is an error and which depend on ``tensors``."""
@@ -66,7 +66,7 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
         with torch.no_grad():  # create_graph=True
             gradients = computed(ctx, grad_output, saved)
         if not torch.compiler.is_compiling():
-            gradients = _refusing_a_second_derivative(gradients, (grad_output, *saved[:-2]))
+            gradients = refusing_a_second_derivative(gradients, (grad_output, *saved[:-2]))
         return None, *gradients, None, None
 
     class Routing(Function):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 from capsroute import ops, passes
-from capsroute.autograd import _refusing_a_second_derivative
+from capsroute.autograd import refusing_a_second_derivative
 from capsroute.options import RoutingOptions
 
 from .groups import Members
@@ -103,7 +103,7 @@ class _Sharded(Function):
         with torch.no_grad():
             gradients = _backward(ctx.call, grad_output, tensors, saved, needed)
         if torch.is_grad_enabled():  # create_graph=True
-            gradients = _refusing_a_second_derivative(gradients, (grad_output, *tensors))
+            gradients = refusing_a_second_derivative(gradients, (grad_output, *tensors))
         return None, *gradients, None, None
 
 

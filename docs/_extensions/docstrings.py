@@ -23,12 +23,19 @@ def _leave_out_overloads() -> None:
     analyzer.overloads.clear()
 
 
+_IMPORTED_FOR_TYPES: dict[str, Any] = {
+    "AllKeywords": AllKeywords,
+    "RoutingKeywords": RoutingKeywords,
+    "Unpack": Unpack,
+}
+
+
 def _name_types() -> None:
     """One name that cannot be resolved leaves a whole signature unlinked; modules import these for type checkers."""
     for name, module in list(sys.modules.items()):
         if name.startswith("capsroute."):
-            for imported in (AllKeywords, RoutingKeywords, Unpack):
-                vars(module).setdefault(imported.__name__, imported)
+            for imported, meaning in _IMPORTED_FOR_TYPES.items():
+                vars(module).setdefault(imported, meaning)
 
 
 def _as_prose(_app: Sphinx, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:

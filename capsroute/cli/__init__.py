@@ -30,11 +30,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="capsroute",
-        description="Fast routing for capsule networks.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=20),  # beside the longest command
-    )
+    parser = _Parser(prog="capsroute", description="Fast routing for capsule networks.")
     parser.add_argument("--version", action="version", version=f"capsroute {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:

@@ -96,9 +96,9 @@ def _kind(group: Sequence[dict[str, Any]]) -> tuple[int, bool]:
     return config["iterations"], config["reconstruction"]
 
 
-def _error(group: Sequence[dict[str, Any]]) -> Spread:
-    """Of the last epoch, in percent."""
-    return spread(100 * (1 - run["epochs"][-1]["test_accuracy"]) for run in group)
+def _error(group: Sequence[dict[str, Any]], epoch: int = 0) -> Spread:
+    """After an epoch, counted from 1, or after the last; in percent."""
+    return spread(100 * (1 - run["epochs"][epoch - 1]["test_accuracy"]) for run in group)
 
 
 def command(group: Sequence[dict[str, Any]]) -> str:
@@ -170,10 +170,13 @@ def _beside(runs: Sequence[dict[str, Any]]) -> list[str]:
         ours.setdefault(_kind(group), group)
     kinds = sorted(ours, key=lambda kind: (-kind[0], not kind[1]))
     head = ["test error / %", *(_name(ours[kind]) for kind in kinds)]
-    rows = [
-        [f"capsroute, {'/'.join(dict.fromkeys(str(len(ours[k][0]['epochs'])) for k in kinds))} epochs"]
-        + [_error(ours[kind]).text() for kind in kinds]
-    ]
+    lengths = [len(ours[kind][0]["epochs"]) for kind in kinds]
+    words = "/".join(dict.fromkeys(map(str, lengths)))
+    rows = [[f"capsroute, {words} epochs", *(_error(ours[kind]).text() for kind in kinds)]]
+    # The first epochs of a run do not depend on how many follow, unless the schedule looks at the end.
+    if len(set(lengths)) > 1 and all(ours[kind][0]["config"]["schedule"] == "exponential" for kind in kinds):
+        equal = [_error(ours[kind], min(lengths)).text() for kind in kinds]
+        rows.append([f"capsroute, the first {min(lengths)} epochs", *equal])
     for name, table in PUBLISHED.items():
         cells = (f"{table[k].mean:.2f} ± {table[k].deviation:.3f}" if k in table else "-" for k in kinds)
         rows.append([name, *cells])

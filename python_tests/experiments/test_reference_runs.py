@@ -50,6 +50,7 @@ def test_page_and_figure(folders, tmp_path):
     assert with_decoder in page
     assert "| T = 3, without reconstruction | 2 | 1 | 0.70 ± 0.00 | 0.70 | 99.30 | 5.0 | 2.13.0 |" in page
     assert "| capsroute, 2 epochs | 0.40 ± 0.14 | 0.70 ± 0.00 |" in page
+    assert "the first" not in page
     assert "| Sabour et al. 2017 | 0.25 ± 0.005 | 0.35 ± 0.036 |" in page
     assert "| XifengGuo/CapsNet-Pytorch | 0.34 ± 0.029 | - |" in page
     assert "capsroute train --dataset mnist --epochs 2 --amp\n" in page
@@ -58,6 +59,16 @@ def test_page_and_figure(folders, tmp_path):
     (out / "README.md").unlink()
     reference_runs.write_page(out)  # from runs.json alone
     assert (out / "README.md").read_text() == page
+
+
+def test_kinds_of_different_lengths_are_compared_after_the_same_epoch(folders, tmp_path):
+    longer = write_run(tmp_path / "d", [0.98, 0.99, 0.995], seed=0, amp=True)
+    page = reference_runs.document(reference_runs.collect([longer, folders[2]]))
+    assert "| capsroute, 3/2 epochs | 0.50 ± 0.00 | 0.70 ± 0.00 |" in page
+    assert "| capsroute, the first 2 epochs | 1.00 ± 0.00 | 0.70 ± 0.00 |" in page
+    # A cosine falls faster in a shorter run, whose epochs are then not those of the longer one.
+    cosine = write_run(tmp_path / "e", [0.98, 0.99, 0.995], seed=0, schedule="cosine")
+    assert "the first" not in reference_runs.document(reference_runs.collect([cosine, folders[2]]))
 
 
 def test_runs_that_are_no_result(tmp_path, folders, capsys):

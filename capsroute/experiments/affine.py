@@ -31,7 +31,7 @@ __all__ = ["EXPERIMENT"]
 
 # Times the ranges of affNIST, which are those at 1; at 0 a digit is only moved.
 _STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
-_TEST_SEED = 2**32
+_TEST_SEED = 0  # a training may have the same one: its digits are others
 _SHOWN = 10
 
 

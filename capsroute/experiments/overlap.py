@@ -29,7 +29,7 @@ __all__ = ["EXPERIMENT"]
 
 _CLASSES = 10
 _BATCH = 250
-_TEST_SEED = 2**32  # far from the seeds of the training pairs
+_TEST_SEED = 0  # a training may have the same one: its pairs are of other digits
 _SHOWN = 10
 _RECONSTRUCTION_WEIGHT = 0.0005  # of the squared error, summed over the pixels of both digits
 

@@ -20,6 +20,14 @@ def test_examples_stand_above_each_other():
     assert torch.equal(examples[2], others[0 : 2 * scramble._SHOWN : 2])
 
 
+@pytest.mark.parametrize("learned", scramble._TRAINED)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_image_is_learned_and_tested(learned, seed):
+    trained = {image.numpy().tobytes() for image in scramble._TRAINED[learned](256, seed).images}
+    for tested in scramble._tests(256).values():
+        assert not trained & {image.numpy().tobytes() for image in tested.images}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

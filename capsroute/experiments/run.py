@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from time import perf_counter
 
@@ -10,7 +11,7 @@ import torch
 from capsroute.bench import environment
 from capsroute.bench.files import check_writable
 from capsroute.experiments.context import Context
-from capsroute.experiments.experiment import Experiment
+from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.progress import Progress
 from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
@@ -25,6 +26,9 @@ def run_experiment(
 ) -> Record:
     """Runs an experiment with seeds 0, 1, … and writes ``NAME.json`` and ``NAME.png``.
 
+    Until both are there, what each seed gave is in ``NAME.unfinished.json`` as soon as it has run. It stays there where
+    the run does not come to its end.
+
     Args:
         experiment: What to run.
         scale: Its sizes.
@@ -34,7 +38,7 @@ def run_experiment(
         out: Folder for the two files, made where it is absent. Older ones of the same names are replaced at the end.
 
     Raises:
-        TrainingError: Something that the user can mend; no file was changed.
+        TrainingError: Something that the user can mend; the two files are as they were.
     """
     require("matplotlib", "drawing figures")  # before the training rather than after it
     json_file, figure = out / f"{experiment.name}.json", out / f"{experiment.name}.png"
@@ -51,18 +55,27 @@ def run_experiment(
     context = Context(scale, device, data_dir, progress)
     progress.total = experiment.steps(context) * scale.seeds
     began = perf_counter()
-    outcomes = []
-    with progress:
-        for seed in range(scale.seeds):
-            progress.begin(f"seed {seed + 1} of {scale.seeds}")
-            outcomes.append(experiment.run(context, seed))
-    record = Record(
-        experiment.name,
-        {**scale.as_dict(), "full": full},
-        environment.describe(),
-        perf_counter() - began,
-        [outcome.numbers for outcome in outcomes],
-    )
-    experiment.draw(figure, record, outcomes[0].pictures)
-    record.write(json_file)
-    return record
+    outcomes: list[Outcome] = []
+
+    def record() -> Record:
+        seconds = perf_counter() - began
+        numbers = [outcome.numbers for outcome in outcomes]
+        return Record(experiment.name, {**scale.as_dict(), "full": full}, environment.describe(), seconds, numbers)
+
+    unfinished, drawn = (out / f"{experiment.name}.unfinished.{kind}" for kind in ("json", "png"))
+    try:
+        with progress:
+            for seed in range(scale.seeds):
+                progress.begin(f"seed {seed + 1} of {scale.seeds}")
+                outcomes.append(experiment.run(context, seed))
+                record().write(unfinished)
+        whole = record()
+        experiment.draw(drawn, whole, outcomes[0].pictures)
+    except (KeyboardInterrupt, TrainingError):
+        if outcomes:
+            print(f"what {len(outcomes)} of {scale.seeds} seeds gave is in {unfinished}")
+        raise
+    whole.write(json_file)
+    os.replace(drawn, figure)
+    unfinished.unlink()
+    return whole

@@ -81,6 +81,38 @@ def test_results_stay_where_a_run_fails(tmp_path):
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_an_interrupted_run_keeps_the_seeds_that_have_run(tmp_path, capsys):
+    whole = run_digits(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def interrupted(context, seed):
+        if seed == 1:
+            raise KeyboardInterrupt
+        return train_digits(context, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_digits(tmp_path, replace(DIGITS, run=interrupted))
+    unfinished = tmp_path / "digits.unfinished.json"
+    assert Record.read(unfinished).seeds == whole.seeds[:1]
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file != unfinished} == before
+    assert f"what 1 of 2 seeds gave is in {unfinished}" in capsys.readouterr().out
+    run_digits(tmp_path)
+    assert set(tmp_path.iterdir()) == set(before)
+
+
+def test_a_figure_that_fails_loses_no_numbers_and_no_figure(tmp_path):
+    whole = run_digits(tmp_path)
+
+    def fail(path, record, pictures):
+        path.write_bytes(b"half a figure")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run_digits(tmp_path, replace(DIGITS, draw=fail))
+    assert Record.read(tmp_path / "digits.unfinished.json").seeds == whole.seeds
+    assert (tmp_path / "digits.png").read_text() == "digits ['images']"
+
+
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="cannot write into the folder"):

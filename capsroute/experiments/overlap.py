@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from capsroute.bench.texts import markdown_table
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.data.overlap import CANVAS, OverlappingPairs
+from capsroute.experiments.enough import require_classes
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.rates import learning_rate
 from capsroute.experiments.record import Record
@@ -89,7 +90,9 @@ def _decoded(model: Any, capsules: Tensor, labels: Tensor) -> Tensor:
 
 
 def _steps(context: Context) -> int:
-    train, _ = context.mnist()
+    train, test = context.mnist()
+    require_classes(train, 2, "--images")
+    require_classes(test, 2, "--test-images")
     return len(NETWORKS) * context.steps(len(train))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import Context
+from capsroute.experiments.enough import require_classes
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, spread
@@ -30,6 +31,7 @@ from capsroute.training.trainer import Trainer
 
 __all__ = ["EXPERIMENT"]
 
+_CLASSES = 10
 _SIZE = 16  # components of a class capsule
 _CODES = {
     "capsnet": "CapsNet, one capsule",
@@ -48,6 +50,7 @@ _BATCH = 250
 
 def _steps(context: Context) -> int:
     train, _ = context.mnist()
+    require_classes(train, _CLASSES, "--images")  # each has a mean
     return len(_NETWORKS) * context.steps(len(train))
 
 

@@ -44,3 +44,27 @@ def test_names(name):
     experiment = load(name)
     assert experiment.name == name
     assert importlib.import_module(f"capsroute.experiments.{name.replace('-', '_')}").EXPERIMENT is experiment
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "message"),
+    [
+        (
+            "reconstruct",
+            ("5", "20"),
+            "the first 5 images are of 5 of the classes, and at least 10 are needed: raise --images",
+        ),
+        (
+            "overlap",
+            ("1", "20"),
+            "the first 1 images are of 1 of the classes, and at least 2 are needed: raise --images",
+        ),
+        ("overlap", ("20", "1"), "of 1 of the classes, and at least 2 are needed: raise --test-images"),
+    ],
+)
+def test_images_of_too_few_classes(name, sizes, message, data_dir, tmp_path, capsys):
+    images, test_images = sizes
+    arguments = ["--images", images, "--test-images", test_images, "--data-dir", str(data_dir), "--out", str(tmp_path)]
+    assert main(["experiment", name, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -234,8 +234,10 @@ class Trainer:
 
     def _agree_to_stop(self) -> bool:
         """Whether any rank was asked to stop; then all of them are."""
-        self.stop_requested = bool(self.ranks.largest(self.stop_requested))
-        return self.stop_requested
+        if not self.ranks.largest(self.stop_requested):
+            return False  # what was asked for meanwhile stays asked for
+        self.stop_requested = True
+        return True
 
     def _judge(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and correctness of a batch."""

@@ -11,6 +11,7 @@ from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss
 from capsroute.training import TrainingError
 from capsroute.training.objective import training_loss
+from capsroute.training.ranks import Ranks
 from python_tests.training.doubles import (
     Recorder,
     StopAt,
@@ -151,6 +152,18 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(stop, changes):
     assert [(e.loss, e.test_loss, e.test_accuracy) for e in (*before.epochs, *after.epochs)] == [
         (e.loss, e.test_loss, e.test_accuracy) for e in expected.epochs
     ]
+
+
+def test_a_stop_that_is_asked_for_while_the_ranks_agree_is_not_lost(monkeypatch):
+    trainer = make_trainer()
+
+    def asked_meanwhile(ranks, value):
+        trainer.stop_requested = True
+        return value
+
+    monkeypatch.setattr(Ranks, "largest", asked_meanwhile)
+    assert not trainer.fit([], nothing)
+    assert trainer.step == 2  # they had agreed to go on after the first
 
 
 def test_two_epochs_are_one_and_one_more():

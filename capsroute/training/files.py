@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from capsroute.training.errors import TrainingError
 
-__all__ = ["FileNotWritten", "failures_named", "replace_files"]
+__all__ = ["FileNotWritten", "failures_named", "remove_leftovers", "replace_files"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -64,7 +65,22 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
         raise FileNotWritten(current, cause.strerror or str(cause), cause.errno in _FULL) from error
     finally:
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # absent by now, or what could not be written for the same reason as is told above
+                temporary.unlink()
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Removes what processes that were killed while they wrote such files have left beside them.
+
+    Args:
+        paths: Of one folder, which no other process writes into.
+    """
+    for path in paths:
+        pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
+        for file in path.parent.iterdir():
+            if pattern.fullmatch(file.name):
+                with suppress(OSError):  # it does no harm where it cannot be removed
+                    file.unlink()
 
 
 @contextmanager

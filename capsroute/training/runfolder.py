@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from capsroute.training.errors import TrainingError
+from capsroute.training.files import remove_leftovers
 
 __all__ = ["RunFolder"]
 
@@ -85,8 +86,13 @@ class RunFolder:
             if file.is_dir() != (file == self.tensorboard):
                 kind = "a folder" if file.is_dir() else "a file"
                 raise TrainingError(f"{file} is {kind}, which no run makes: move it away, or choose another --out")
-        if not present or (resumed is not None and resumed.resolve() == self.checkpoint.resolve()):
-            return
+        goes_on = resumed is not None and resumed.resolve() == self.checkpoint.resolve()
+        if present and not goes_on:
+            self._remove(present, resumed, overwrite)
+        remove_leftovers((self.checkpoint, self.weights, self.model_card, self.metrics))
+
+    def _remove(self, present: list[Path], resumed: Path | None, overwrite: bool) -> None:
+        """Removes an older run, by the files of it that are there."""
         if not overwrite:
             raise TrainingError(
                 f"{self.path} holds a run already ({present[0].name}): choose another --out, go on with --resume "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from capsroute.training import TrainingError
-from capsroute.training.files import FileNotWritten, failures_named, replace_files
+from capsroute.training.files import FileNotWritten, failures_named, remove_leftovers, replace_files
 from capsroute.training.metrics import MetricsWriter
 from python_tests.training.trained import no_room_for
 
@@ -67,6 +68,24 @@ def test_any_other_failure_leaves_the_files_too(folder):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotWritten, match="No such file or directory"):
         replace_files({tmp_path / "absent" / "a": writer(b"new")})
+
+
+def test_a_name_that_is_too_long_with_what_is_added_to_it(tmp_path):
+    with pytest.raises(FileNotWritten, match="File name too long"):
+        replace_files({tmp_path / (250 * "a"): writer(b"new")})
+
+
+def test_what_a_killed_process_left_is_removed(folder):
+    seen = []
+    replace_files({folder / "a": lambda file: seen.append(Path(file.name))})
+    before = contents(folder)
+    seen[0].write_bytes(b"half")
+    mine = dict.fromkeys((".a.tmp", ".a.12.tmp.old", "b.12.tmp", ".c.12.tmp", ".a.b.12.tmp"), b"mine")
+    for name, text in mine.items():
+        (folder / name).write_bytes(text)
+    assert seen[0].name in contents(folder)
+    remove_leftovers([folder / "a", folder / "b"])
+    assert contents(folder) == {**before, **mine}
 
 
 def test_failures_are_named(tmp_path):

@@ -45,6 +45,26 @@ def test_overwrite_removes_the_run_and_nothing_else(used):
     assert contents(used) == ["notes.txt"]
 
 
+def test_what_a_killed_run_left_is_removed(used):
+    leftover, mine = used.path / ".checkpoint.pt.123.tmp", used.path / ".notes.123.tmp"
+    before = contents(used)
+    for resumed, overwrite in ((used.checkpoint, False), (None, True), (None, False)):
+        leftover.write_text("half")
+        mine.write_text("mine")
+        used.prepare(resumed, overwrite)
+        assert not leftover.exists()
+        mine.unlink()
+        assert contents(used) == (before if resumed else ["notes.txt"])
+
+
+def test_a_run_that_is_not_to_be_touched_keeps_what_it_is_writing(used):
+    (used.path / ".checkpoint.pt.123.tmp").write_text("half")
+    before = contents(used)
+    with pytest.raises(TrainingError, match="holds a run already"):
+        used.prepare(None, overwrite=False)
+    assert contents(used) == before
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_the_resumed_run_stays(used, overwrite):
     before = contents(used)

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import Unpack
 
 from capsroute import calls, checks, ops
-from capsroute.options import AllKeywords
+from capsroute.options import AllKeywords, RoutingOptions
 
 from .consensus import Exchange, Facts, refusals_shared
 from .groups import members
@@ -125,7 +125,7 @@ def _facts(call: calls.Call, differentiable: bool) -> Facts:
     assert last is not None
     *_, outputs, size = last.shape if len(sources) == 1 else last.shape[:-1]
     given = zip(ops.OPTIONAL, call.tensors[-len(ops.OPTIONAL) :], strict=True)
-    options = call.options.keywords()
+    options = RoutingOptions.unpack(call.options.integers(), call.options.floats()).keywords()  # 1 is 1.0
     return (
         ("the function", call.name),
         ("B", first.shape[0]),

@@ -125,12 +125,14 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def in_turn(rank: int, group: Group, sizes: list[list[int]]) -> list[str]:
-    """The errors of calls one after the other; in call n rank r has a batch of ``sizes[n][r]``."""
+def in_turn(rank: int, group: Group, calls: list[list[dict[str, Any]]]) -> list[str]:
+    """The errors of calls one after the other; call n has on rank r the options ``calls[n][r]``, among them "batch"."""
     errors = []
-    for batches in sizes:
+    for each in calls:
+        options = {"batch": 2, **each[rank]}
         try:
-            distributed.dynamic_routing(torch.ones(batches[rank], 3, 4), torch.ones(3, 5, 6, 4), group=group)
+            x = torch.ones(options.pop("batch"), 3, 4)
+            distributed.dynamic_routing(x, torch.ones(3, 5, 6, 4), group=group, **options)
             errors.append("")
         except ValueError as error:
             errors.append(str(error))

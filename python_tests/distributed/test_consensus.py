@@ -91,9 +91,37 @@ def test_a_refusal_on_one_rank_reaches_all(bad: dict[str, Any], kind: str, text:
 def test_known_and_unknown_calls_do_not_wait_for_each_other(ranks: Ranks) -> None:
     """A call that all have made before on some ranks, on the others a new one, or another that is known."""
     sizes = [[2, 2], [3, 3], [2, 2], [2, 4], [2, 3], [3, 2], [4, 2], [2, 2]]
-    first, second = ranks.run(in_turn, sizes, ranks=2)
+    calls = [[{"batch": batch} for batch in each] for each in sizes]
+    first, second = ranks.run(in_turn, calls, ranks=2)
     assert first == second
     assert [bool(error) for error in first] == [a != b for a, b in sizes]
+
+
+def test_numbers_that_are_written_otherwise_are_the_same_call(ranks: Ranks) -> None:
+    written: list[list[dict[str, Any]]] = [
+        [{"temperature": 1}, {"temperature": 1.0}],
+        [{"temperature": 1.0}, {"temperature": [1, 1, 1]}],
+        [{"eps": 0, "agreement_factor": 2}, {"eps": 0.0, "agreement_factor": 2.0}],
+        [{"squash": "shifted"}, {"squash": "shifted", "squash_constant": 0.5}],
+    ]
+    errors = [
+        "",
+        "the ranks of the group must make the same call: temperature is 1.0 on rank 0 and (1.0, 1.0, 1.0) on rank 1",
+        "",
+        "",
+    ]
+    assert ranks.run(in_turn, written, ranks=2) == [errors, errors]
+
+
+def test_a_difference_leaves_nothing_behind(ranks: Ranks) -> None:
+    """The numbers are equal and differ, so a rank that took what it made of the one for the other would go on alone."""
+    calls = [[{"eps": a}, {"eps": b}] for a, b in ((0.0, -0.0), (0.0, 0.0), (-0.0, -0.0))]
+    first, second = ranks.run(in_turn, calls, ranks=2)
+    assert (
+        first
+        == second
+        == ["the ranks of the group must make the same call: eps is 0.0 on rank 0 and -0.0 on rank 1", "", ""]
+    )
 
 
 def test_the_sentence_without_processes() -> None:

@@ -135,7 +135,8 @@ class PoolingCNN(nn.Module):
 
         Raises:
             TypeError: An unknown argument of CapsNet.
-            ValueError: CapsNet refuses its arguments, or is so small that no such network has as few parameters.
+            ValueError: CapsNet refuses its arguments, or is so small that no such network has as few parameters; or
+                ``features`` is below 1.
         """
         twin = CapsNet(**{**capsnet, "device": "meta"})
         target = sum(parameter.numel() for name, parameter in twin.named_parameters() if "decoder" not in name)
@@ -147,9 +148,8 @@ class PoolingCNN(nn.Module):
             "dropout": dropout,
             "decoder_sizes": capsnet.get("decoder_sizes", (512, 1024)),
         }
-        widths = _widths(
-            target, twin.conv.in_channels, _sides(options["image_size"]), classes, features or classes * size
-        )
+        width = classes * size if features is None else features
+        widths = _widths(target, twin.conv.in_channels, _sides(options["image_size"]), classes, width)
         return cls(**options, **widths, **place)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, *, reconstruct: bool = True) -> PoolingCNNOutput:

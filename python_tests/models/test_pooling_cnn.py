@@ -70,6 +70,11 @@ def test_features_can_be_as_few_as_a_capsule_has_components():
     assert within_a_tenth(cnn, CapsNet(**PRESETS["small"], device="meta"))
 
 
+def test_no_features():
+    with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):
+        PoolingCNN.matching(PRESETS["small"], features=0, device="meta")
+
+
 def test_shapes():
     model = PoolingCNN(**{**SMALL, "image_size": (9, 13)}, in_channels=2, classes=4)
     output = model(torch.rand(3, 2, 9, 13))

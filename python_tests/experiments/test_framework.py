@@ -25,7 +25,10 @@ def train_digits(context, seed):
     data = few_digits()
     trainer = context.fit(data.train, data.test, context.config(seed, dataset="digits"))
     accuracy = context.accuracy(trainer, data.test)
-    return Outcome({"seed": seed, "accuracy": accuracy, "steps": trainer.step}, {"images": torch.zeros(1)})
+    weight = next(trainer.model.parameters()).sum().item()
+    return Outcome(
+        {"seed": seed, "accuracy": accuracy, "steps": trainer.step, "weight": weight}, {"images": torch.zeros(1)}
+    )
 
 
 def draw(path, record, pictures):
@@ -61,6 +64,7 @@ def test_run_writes_record_and_figure(tmp_path):
 def test_seeds_differ_and_repeat(tmp_path):
     first, second = (run_digits(tmp_path / name) for name in ("a", "b"))
     assert first.seeds == second.seeds
+    assert first.seeds[0]["weight"] != first.seeds[1]["weight"]
 
 
 def test_declared_steps_are_counted(tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,12 @@ def add_parser(subparsers: Any) -> None:
         help="how long ranks that torchrun started wait for one another (default: 300)",
     )
     place.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)")
-    place.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from a checkpoint, in its folder")
+    place.add_argument(
+        "--resume",
+        type=Path,
+        metavar="PATH",
+        help="checkpoint, or folder of a run, to go on from; there, without --out",
+    )
     place.add_argument("--overwrite", action="store_true", help="remove an older run in --out")
 
 
@@ -142,9 +148,9 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     if not 0 < timeout < 1e6:
         raise CommandError(f"rank_timeout must be above 0 and below a million seconds, got {timeout}")
     device = choose_device(args.device, ranks)
-    checkpoint = load_checkpoint(args.resume) if args.resume is not None else None
+    checkpoint = load_checkpoint(_checkpoint_of(args.resume)) if args.resume is not None else None
     config = _configuration(args, checkpoint)
-    out = args.out or (args.resume.parent if args.resume is not None else _new_folder(config.dataset))
+    out = args.out or (checkpoint.path.parent if checkpoint is not None else _new_folder(config.dataset))
     with joined(ranks, device, timeout):
         result = train(
             config,
@@ -157,11 +163,19 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
         )
     if result.interrupted_by is not None:
         if ranks.main:
-            print(f"interrupted; go on with: {resume_command(ranks, out / 'checkpoint.pt')}", file=sys.stderr)
+            command = resume_command(ranks, out / "checkpoint.pt", args.data_dir)
+            print(f"interrupted; go on with: {command}", file=sys.stderr)
         return 128 + result.interrupted_by
     if ranks.main:
         print(f"test accuracy: {result.test_accuracy:.4f}")
     return 0
+
+
+def _checkpoint_of(path: Path) -> Path:
+    """The file itself, or the one of that name in the folder of a run."""
+    from capsroute.training.runfolder import RunFolder
+
+    return RunFolder(path).checkpoint if os.path.isdir(path) else path  # Path.is_dir fails on a name that is too long
 
 
 def _configuration(args: argparse.Namespace, checkpoint: Checkpoint | None) -> TrainConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -62,12 +63,20 @@ def threads_per_rank(ranks: Ranks) -> int | None:
     return max(1, cores // ranks.local_size)
 
 
-def resume_command(ranks: Ranks, checkpoint: Path) -> str:
-    """What to type to go on from a checkpoint, on this machine."""
-    command = "capsroute"
+def resume_command(ranks: Ranks, checkpoint: Path, data_dir: Path | None = None) -> str:
+    """What to type into a shell to go on from a checkpoint, on this machine.
+
+    Args:
+        ranks: Of the run.
+        checkpoint: File.
+        data_dir: Folder of the data set, where one was named: checkpoints do not hold it.
+    """
+    words = ["capsroute", "train", "--resume", str(checkpoint)]
     if ranks.size > 1:
-        command = f"torchrun --nproc-per-node {ranks.local_size} -m capsroute"
-    return f"{command} train --resume {checkpoint}"
+        words = ["torchrun", "--nproc-per-node", str(ranks.local_size), "-m", *words]
+    if data_dir is not None:
+        words += ["--data-dir", str(data_dir)]
+    return shlex.join(words)
 
 
 @contextmanager

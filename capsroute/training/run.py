@@ -101,14 +101,15 @@ def train(
         TrainingError: Something that the user can mend; nothing was overwritten.
     """
     folder = RunFolder(ranks.from_main(out))
-    with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks)):
+    with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks, data_dir)):
         return _train(config, folder, device, data_dir, resume, overwrite, ranks)
 
 
-def _after_a_loss(folder: RunFolder, ranks: Ranks) -> str:
+def _after_a_loss(folder: RunFolder, ranks: Ranks, data_dir: Path | None) -> str:
     if not folder.checkpoint.exists():
         return "the run ended before its first checkpoint, start it again"
-    return f"the run ended; go on from its last checkpoint with: {resume_command(ranks, folder.checkpoint)}"
+    command = resume_command(ranks, folder.checkpoint, data_dir)
+    return f"the run ended; go on from its last checkpoint with: {command}"
 
 
 def _train(

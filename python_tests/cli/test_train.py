@@ -92,6 +92,18 @@ def test_resumed_is_straight_bit_for_bit(tmp_path, finished):
     assert not torch.equal(first, model_of(resumed / "checkpoint.pt")["classes.weight"])
 
 
+def test_the_folder_of_a_run_is_resumed_by_its_checkpoint(tmp_path, finished, capsys):
+    out = tmp_path / "run"
+    for epochs, arguments in ((2, (finished, "--out", out)), (3, (out,))):
+        assert train("--resume", *arguments, "--epochs", epochs) == 0
+        assert f"into {out}\nepoch {epochs}/{epochs} " in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert train("--resume", tmp_path / "empty") == 2
+    assert_refused(capsys, "cannot read the checkpoint .*/empty/checkpoint.pt: No such file")
+    assert train("--resume", 300 * "a") == 2
+    assert_refused(capsys, "cannot read the checkpoint a+: File name too long")
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_is_straight_bit_for_bit(tmp_path, sent):
     out = tmp_path / "run"

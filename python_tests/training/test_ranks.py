@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +166,8 @@ def test_how_to_go_on():
     assert resume_command(Ranks(0, 8, 0, 4), Path("r/c.pt")) == (
         "torchrun --nproc-per-node 4 -m capsroute train --resume r/c.pt"
     )
+    path, data = Path("my runs/c.pt"), Path("$HOME/data")
+    command = resume_command(ALONE, path, data)
+    assert shlex.split(command) == ["capsroute", "train", "--resume", str(path), "--data-dir", str(data)]
+    shown = subprocess.run(["sh", "-c", f"echo {command}"], capture_output=True, text=True, check=True).stdout
+    assert shown == "capsroute train --resume my runs/c.pt --data-dir $HOME/data\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import Function
@@ -35,7 +36,7 @@ class _Split(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, held: range, ranks: Members) -> Tensor:
         ctx.shape, ctx.held, ctx.ranks = x.shape, held, ranks
-        return x[:, held.start : held.stop].contiguous()
+        return x[:, held.start : held.stop].clone(memory_format=torch.contiguous_format)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:

@@ -73,6 +73,12 @@ def test_splitting_gathers_the_gradient(number: int, ranks: Ranks) -> None:
         assert torch.equal(gradient, factors.double()[None, :, None].expand(shape))
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_slice_is_a_copy(batch: int, number: int, ranks: Ranks) -> None:
+    assert all(ranks.run(layer_tasks.written_to, batch, ranks=number))
+
+
 @pytest.mark.parametrize(
     ("what", "text"),
     [

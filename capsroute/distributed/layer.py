@@ -11,7 +11,9 @@ from capsroute import checks
 from capsroute.nn.routing import initial_std
 from capsroute.options import RoutingKeywords
 
+from .consensus import refusals_shared
 from .functional import dynamic_routing
+from .groups import members
 from .slices import held_inputs
 
 _AT_ONCE = 1 << 20  # numbers of the weight that are drawn together
@@ -143,7 +145,8 @@ class ShardedCapsuleLayer(nn.Module):
         if logits is None:
             logits = self.logits
         elif self.logits is not None:
-            raise ValueError("logits were given, but this layer learns its own (learnable_logits=True)")
+            with refusals_shared(members(self.group), capsules.device):
+                raise ValueError("logits were given, but this layer learns its own (learnable_logits=True)")
         return dynamic_routing(
             capsules,
             self.weight,

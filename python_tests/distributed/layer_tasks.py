@@ -86,6 +86,9 @@ def error_of(rank: int, group: Group, what: str) -> str:
         elif what == "logits of its own":
             layer = distributed.ShardedCapsuleLayer(8, 4, 3, 5, group=group, learnable_logits=True)
             layer(torch.ones(1, len(layer.held), 4), logits=torch.ones(len(layer.held), 3))
+        elif what == "logits of its own on one rank":
+            layer = distributed.ShardedCapsuleLayer(9, 4, 3, 5, group=group, learnable_logits=True)
+            layer(torch.ones(1, 3, 4), logits=torch.ones(3, 3) if rank == 1 else None)
         elif what == "one axis":
             distributed.split_inputs(torch.ones(8), group)
         elif what == "not in the group":

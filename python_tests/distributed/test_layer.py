@@ -85,6 +85,7 @@ def test_a_slice_is_a_copy(batch: int, number: int, ranks: Ranks) -> None:
         ("more ranks than inputs", "inputs must be at least as many as there are ranks in the group, 3, got 2"),
         ("an unknown option", "unknown routing option 'itertions'"),
         ("logits of its own", "logits were given, but this layer learns its own"),
+        ("logits of its own on one rank", "logits were given, but this layer learns its own"),
         ("one axis", "x must have the axes [B, I, ...], got shape (8,)"),
         ("the reference", "sharded routing needs a kernel for the device of its tensors"),
         ("a second derivative", "capsroute's kernels are differentiable once"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -158,6 +161,13 @@ class ShardedCapsuleLayer(nn.Module):
             input_weight=input_weight,
             **self.options.keywords(),
         )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ShardedCapsuleLayer:
+        """A copy of the parameters, for the same ranks: a process group cannot be copied."""
+        memo[id(self.group)] = self.group
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

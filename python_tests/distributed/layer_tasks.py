@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -66,6 +67,19 @@ def split(rank: int, group: Group, shape: tuple[int, ...]) -> tuple[Tensor, Tens
     part = distributed.split_inputs(x, group)
     (gradient,) = torch.autograd.grad(part, x, torch.full_like(part, rank + 1.0))
     return part.detach(), gradient
+
+
+def copied(rank: int, group: Group) -> tuple[bool, bool, bool]:
+    """Of a deep copy of a network: whether its parameters are its own, they are equal, and it still routes."""
+    network = Network(group, True, {})
+    twin = copy.deepcopy(network)
+    pairs = list(zip(network.parameters(), twin.parameters(), strict=True))
+    images = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    return (
+        all(one is not other for one, other in pairs),
+        all(torch.equal(one, other) for one, other in pairs),
+        torch.equal(network(images), twin(images)),
+    )
 
 
 def written_to(rank: int, group: Group, batch: int) -> bool:

@@ -73,6 +73,12 @@ def test_splitting_gathers_the_gradient(number: int, ranks: Ranks) -> None:
         assert torch.equal(gradient, factors.double()[None, :, None].expand(shape))
 
 
+def test_a_deep_copy_is_for_the_same_ranks(ranks: Ranks) -> None:
+    """Two ranks have a group of their own, all have the default group."""
+    for number in (2, 4):
+        assert ranks.run(layer_tasks.copied, ranks=number) == [(True, True, True)] * number
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_slice_is_a_copy(batch: int, number: int, ranks: Ranks) -> None:

@@ -91,6 +91,7 @@ def route_votes(
     return _routed("route_votes", (votes,), bias, group, dict(keywords))
 
 
+@torch.compiler.disable  # one break instead of a piece of a program between any two sums
 def _routed(
     name: str,
     sources: Sequence[Tensor],

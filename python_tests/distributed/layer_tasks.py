@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import torch
@@ -67,6 +68,24 @@ def split(rank: int, group: Group, shape: tuple[int, ...]) -> tuple[Tensor, Tens
     part = distributed.split_inputs(x, group)
     (gradient,) = torch.autograd.grad(part, x, torch.full_like(part, rank + 1.0))
     return part.detach(), gradient
+
+
+def compiled(rank: int, group: Group, options: dict[str, Any]) -> dict[str, Any]:
+    """Lengths and gradients of a network, plain and compiled; why the compiled one is in parts; the warnings."""
+    from torch._dynamo.utils import counters
+
+    torch.manual_seed(0)
+    network = Network(group, True, options)
+    images = torch.randn(3, 6)
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        counters.clear()
+        for name, call in (("plain", network), ("compiled", torch.compile(network, backend="eager"))):
+            lengths = call(images)
+            gradients = torch.autograd.grad(lengths.square().sum(), list(network.parameters()))
+            found[name] = [lengths.detach(), *gradients]
+    return {**found, "breaks": list(counters["graph_break"]), "warnings": [str(each.message) for each in warned]}
 
 
 def copied(rank: int, group: Group) -> tuple[bool, bool, bool]:

@@ -73,6 +73,14 @@ def test_splitting_gathers_the_gradient(number: int, ranks: Ranks) -> None:
         assert torch.equal(gradient, factors.double()[None, :, None].expand(shape))
 
 
+def test_a_compiled_network_has_one_kind_of_break(ranks: Ranks) -> None:
+    for found in ranks.run(layer_tasks.compiled, {"softmax_over": "inputs"}, ranks=2):
+        assert all(map(torch.equal, found["compiled"], found["plain"]))
+        (reason,) = found["breaks"]
+        assert "_routed" in reason
+        assert not found["warnings"]
+
+
 def test_a_deep_copy_is_for_the_same_ranks(ranks: Ranks) -> None:
     """Two ranks have a group of their own, all have the default group."""
     for number in (2, 4):

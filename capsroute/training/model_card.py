@@ -37,6 +37,8 @@ class CardFacts:
         test_images: Images in the test set.
         versions: Version of each program, by its name.
         written: When the files were saved, in UTC.
+        device: Type of the device, ``"cpu"`` or ``"cuda"``.
+        threads: CPU threads of each process.
         processes: That trained together.
     """
 
@@ -49,6 +51,8 @@ class CardFacts:
     test_images: int
     versions: Mapping[str, str]
     written: datetime
+    device: str
+    threads: int
     processes: int = 1
 
 
@@ -147,9 +151,12 @@ def _training(facts: CardFacts) -> str:
     losses = "the margin loss" if facts.config.network == "capsnet" else "the cross-entropy"
     if facts.config.reconstruction:
         losses += f" and {facts.config.reconstruction_weight} times the squared error of the reconstruction"
+    device = {"cpu": "the CPU", "cuda": "a GPU"}.get(facts.device, facts.device)
+    same = "alike up to rounding" if facts.config.compile else "the same bit for bit"
     prose = (
-        f"{facts.training_images:,} images, {losses}, Adam; {versions}. On one machine, with as many processes, the "
-        "command gives the same weights bit for bit, whether the run was interrupted and resumed or not."
+        f"{facts.training_images:,} images, {losses}, Adam; {versions}. Saved on {device}, by {facts.processes} "
+        f"process(es) of {facts.threads} thread(s) each. Where all of a run is done like that on one machine, the "
+        f"command gives weights that are {same}, whether it was interrupted and resumed or not."
     )
     return f"```\n{command}\n```\n\n{_filled(prose)}"
 

@@ -69,6 +69,8 @@ class Saver:
             test_images=len(trainer.data.test),
             versions={"capsroute": __version__, "torch": torch.__version__, "Python": platform.python_version()},
             written=datetime.now(timezone.utc),
+            device=trainer.device.type,
+            threads=torch.get_num_threads(),
             processes=trainer.ranks.size,
         )
         try:

@@ -30,6 +30,8 @@ FACTS_OF_A_RUN = CardFacts(
     test_images=360,
     versions={"capsroute": "1.2.3", "torch": "9.8"},
     written=datetime(2026, 2, 3, 4, 5, tzinfo=timezone.utc),
+    device="cpu",
+    threads=3,
 )
 
 
@@ -77,6 +79,15 @@ def test_other_networks():
     assert "--reconstruction " not in card
     assert "averaged" not in card
     assert "the weights, averaged over the steps, after" in words(config=replace(config, ema=0.99))
+
+
+def test_what_the_same_weights_take():
+    assert "Saved on the CPU, by 1 process(es) of 3 thread(s) each. Where all of a run is done like that" in words()
+    assert "weights that are the same bit for bit, whether" in words()
+    assert "on a GPU, by 4 process(es) of 1 thread(s) each" in words(device="cuda", processes=4, threads=1)
+    compiled = words(config=replace(FACTS_OF_A_RUN.config, compile=True))
+    assert "weights that are alike up to rounding, whether" in compiled
+    assert "bit for bit" not in compiled
 
 
 def test_every_data_set_has_facts():

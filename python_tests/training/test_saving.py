@@ -35,6 +35,8 @@ def test_all_files_are_of_one_step(tmp_path):
     assert (checkpoint.network.epoch, checkpoint.step, checkpoint.last_epoch.epoch) == (2, 10, 2)
     assert "after step 10 (epoch 2 of 2)" in folder.model_card.read_text()
     assert f"Test accuracy {100 * trainer.test_accuracy:.2f} %" in folder.model_card.read_text()
+    place = f"the CPU, by 1 process(es) of {torch.get_num_threads()} thread(s) each"
+    assert place in " ".join(folder.model_card.read_text().split())
     assert_bitwise_equal(parameters(trainer), load_network(folder.weights).state_dict())
     assert_bitwise_equal(parameters(trainer), checkpoint.network.build().state_dict())
     assert sorted(contents(tmp_path)) == ["checkpoint.pt", "model-card.md", "model.safetensors"]

@@ -113,10 +113,17 @@ class ShuffledBatches:
         return {"generator": self._state, "order": self._order, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
+        """Inverse of :meth:`state_dict`.
+
+        Raises:
+            ValueError: It is of another number of images.
+        """
+        order = state["order"]
+        if order is not None and len(order) != len(self._data):
+            raise ValueError(f"it was trained on {len(order):,} images, not on {len(self._data):,}")
         self._generator.set_state(state["generator"])  # which refuses what is none
         self._state = state["generator"]
-        self._order = state["order"]
+        self._order = order
         self.position = state["position"]
 
     def _draws(self, order: Tensor) -> Iterator[_Draw]:

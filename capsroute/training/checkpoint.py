@@ -56,6 +56,8 @@ class Checkpoint:
             problem = mismatch(trainer.model.state_dict(), self.state["model"])
             if problem is None:
                 trainer.load_state_dict(self.state)
+                problem = self._other_steps(trainer)
+            if problem is None:
                 torch.set_rng_state(self.rng["cpu"])
                 if len(self.rng["cuda"]) == torch.cuda.device_count():
                     torch.cuda.set_rng_state_all(self.rng["cuda"])
@@ -63,6 +65,12 @@ class Checkpoint:
             problem = _first_line(error)
         if problem is not None:
             raise TrainingError(f"{self.path} is a checkpoint of another configuration: {problem}")
+
+    def _other_steps(self, trainer: Trainer) -> str | None:
+        """Why the training set has another length than that of the checkpoint, as far as steps can tell: a clause."""
+        if self.step is None or self.step == trainer.step:
+            return None
+        return f"it is of step {self.step:,}, which would be step {trainer.step:,} with these training images"
 
     @property
     def network(self) -> StoredNetwork:

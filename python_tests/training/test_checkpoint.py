@@ -9,7 +9,14 @@ import torch
 
 from capsroute.training import TrainingError, checkpoint
 from capsroute.training.checkpoint import load_checkpoint, save_checkpoint, trained_weights
-from python_tests.training.doubles import assert_bitwise_equal, make_trainer, nothing, parameters
+from python_tests.training.doubles import (
+    StopAt,
+    assert_bitwise_equal,
+    few_digits,
+    make_trainer,
+    nothing,
+    parameters,
+)
 from python_tests.training.trained import no_room_for
 
 
@@ -119,6 +126,26 @@ def test_a_checkpoint_of_another_class_count(tmp_path, trained):
     with pytest.raises(TrainingError, match=r"is a checkpoint of another configuration: it has 12 classes, not 10$"):
         load_checkpoint(path).restore(trained)
     assert_bitwise_equal(parameters(trained), before)
+
+
+@pytest.mark.parametrize("images", [54, 64, 71, 90])
+@pytest.mark.parametrize("stop", [2, 3, 5])
+def test_a_checkpoint_of_other_training_images(tmp_path, stop, images):
+    trainer = make_trainer(log_every=1)
+    trainer.fit([StopAt(trainer, stop)], lambda: save_checkpoint(tmp_path / "c.pt", trainer))
+    other = make_trainer(data=few_digits(train=images))
+    message = f"c.pt is a checkpoint of another configuration: it was trained on 70 images, not on {images}$"
+    with pytest.raises(TrainingError, match=message):
+        load_checkpoint(tmp_path / "c.pt").restore(other)
+
+
+@pytest.mark.parametrize("images", [64, 90])
+def test_a_checkpoint_of_other_training_images_after_an_epoch(tmp_path, trained, images):
+    save_checkpoint(tmp_path / "c.pt", trained)
+    other = make_trainer(data=few_digits(train=images))
+    message = f"another configuration: it is of step 5, which would be step {-(-images // 16)} with these training im"
+    with pytest.raises(TrainingError, match=message):
+        load_checkpoint(tmp_path / "c.pt").restore(other)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,15 @@ def routed(
         return evaluate(getattr(distributed, entry), tensors, options, case.output_gradient(dtype))
 
 
+def learning(rank: int, group: Group, case: Case, learns: list[str]) -> torch.Tensor:
+    """The gradient of the one argument ``learns[rank]`` of this rank, where nothing else needs a gradient."""
+    tensors = own_slice(rank, group, case, "dynamic_routing", torch.float64, False)
+    leaf = tensors[learns[rank]].requires_grad_()
+    output = distributed.dynamic_routing(**tensors, **case.options(), group=group)
+    (gradient,) = torch.autograd.grad(output, leaf, case.output_gradient())
+    return gradient
+
+
 def sent(rank: int, group: Group, case: Case) -> dict[str, list[Any]]:
     """The operation and shape of each sum over the ranks, of forward and backward, and all else that is exchanged."""
     tensors = own_slice(rank, group, case, "dynamic_routing", torch.float32, False)

@@ -12,7 +12,7 @@ from ..routing.cases import Case, coupling_cases, option_cases
 from ..routing.compare import DTYPES, assert_bitwise_equal, assert_matches_reference
 from .pool import Ranks
 from .shards import bounds, tensors_of, together
-from .tasks import routed
+from .tasks import learning, routed
 
 ALL = [*option_cases(), *coupling_cases()]
 
@@ -92,6 +92,16 @@ def test_a_rank_without_any_input_that_is_there(softmax: str, logits: str, witho
         routed, case, "dynamic_routing", torch.float64, False, None, "automatic", float("nan"), without, ranks=2
     )
     assert_matches_reference(whole, case.options(), case.output_gradient(), actual=together(parts, whole))
+
+
+@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
+@pytest.mark.parametrize("gradient", ["all", "detached_votes", "last"])
+def test_ranks_may_need_gradients_of_different_arguments(softmax: str, gradient: str, ranks: Ranks) -> None:
+    case = Case((3, 8, 4, 5, 7), softmax=softmax, gradient=gradient, bias=True, logits="shared", input_weight=True)
+    learns = ["x", "bias", "logits", "weight"]
+    alone = ranks.run(learning, case, learns)
+    for one, expected, name in zip(alone, ranks.run(routed, case), learns, strict=True):
+        torch.testing.assert_close(one, expected[name], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("softmax", ["outputs", "inputs"])

@@ -52,7 +52,7 @@ def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     that stand on every rank, gets its whole gradient on every rank.
 
     Args:
-        x: ``[B, I, ...]``, the same on every rank.
+        x: ``[B, I, ...]``, the same on every rank, and differentiable on every rank or on none.
         group: The ranks; None for the default group.
 
     Returns:

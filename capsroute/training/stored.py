@@ -60,7 +60,7 @@ class StoredNetwork:
         try:
             with torch.device("meta"):
                 network = construct_network(self.config, **self.options)
-        except (TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(f"{self.path} names a network that cannot be built: {error}") from error
         expected = network.state_dict()
         problem = mismatch(expected, self.state) or self.misnamed(expected)

@@ -179,13 +179,21 @@ def test_weights_of_another_network(tmp_path, network, change, message):
         load_network(stored.path)
 
 
-def test_options_that_no_network_has(tmp_path, network):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"conv_kernel": 99}, "conv_kernel=99 does not fit"),
+        ({"conv_channels": -1}, "negative dimension -1"),
+        ({"colour": 1}, "colour"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_that_no_network_has(tmp_path, network, options, message):
     config, model = network
-    for options, message in (({"conv_kernel": 99}, "conv_kernel=99 does not fit"), ({"colour": 1}, "colour")):
-        stored = StoredNetwork(tmp_path / "w", config, model.state_dict(), tuple("0123456789"), options)
-        write_unchecked(stored)
-        with pytest.raises(TrainingError, match=f"w names a network that cannot be built: .*{message}"):
-            load_network(stored.path)
+    stored = StoredNetwork(tmp_path / "w", config, model.state_dict(), tuple("0123456789"), options)
+    write_unchecked(stored)
+    with pytest.raises(TrainingError, match=f"w names a network that cannot be built: .*{message}"):
+        load_network(stored.path)
 
 
 def test_as_many_names_as_classes(tmp_path, network):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,15 +95,15 @@ def _run(args: argparse.Namespace) -> int:
 
 def _check_picture(path: Path, stored: StoredNetwork, images: list[Path], overwrite: bool) -> None:
     """Before anything is computed: a picture can be drawn, and nobody's file is lost by it."""
-    if not stored.config.reconstruction:
+    if not any(name.startswith("decoder.") for name in stored.state):
         raise CommandError(f"--reconstruction needs a network with a decoder, and that of {stored.path} has none")
     if path.suffix.lower() != ".png":
         raise CommandError(f"--reconstruction must name a .png file, got {path}")
-    if path.is_dir():
+    if os.path.isdir(path):  # which answers, where Path.is_dir raises: a name may be too long
         raise CommandError(f"--reconstruction must name a .png file, and {path} is a folder")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise CommandError(f"--reconstruction cannot be written: there is no folder {path.parent}")
-    if path.exists() and not overwrite:
+    if os.path.exists(path) and not overwrite:
         raise CommandError(f"--reconstruction names {path}, which is there already: choose another or add --overwrite")
     if any(path.resolve() == image.resolve() for image in images):
         raise CommandError(f"--reconstruction names {path}, which is one of the images: choose another")

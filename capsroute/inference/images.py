@@ -85,8 +85,9 @@ def _decode(path: Path, notes: list[str]) -> Tensor:
     """Pixels ``[1 or 3, H, W]`` in [0, 1], the right way up."""
     module = require("PIL.Image", "reading images")
     operations = require("PIL.ImageOps", "reading images")
-    if not path.is_file():
-        problem = "it is a folder" if path.is_dir() else "no such file" if not path.exists() else "it is no file"
+    if not os.path.isfile(path):  # which answers, where Path.is_file raises: a name may be too long
+        present = "it is a folder" if os.path.isdir(path) else "it is no file"
+        problem = present if os.path.exists(path) else "no such file"
         raise ImageError(f"cannot read the image {path}: {problem}")
     if not os.access(path, os.R_OK):
         raise ImageError(f"cannot read the image {path}: permission denied")
@@ -116,11 +117,12 @@ def _decode(path: Path, notes: list[str]) -> Tensor:
 def _numbers(image: Any, path: Path) -> Tensor:
     """Pixels of a loaded image of Pillow, ``[1 or 3, H, W]`` in [0, 1]."""
     if image.mode in _GREY_16 and image.format in (None, "PNG"):
-        return torch.from_numpy(np.asarray(image).astype(np.float32) / 65535).unsqueeze(0)
+        values = np.asarray(image)
+        _refuse_transparent(bool((values == image.info.get("transparency")).any()), path)
+        return torch.from_numpy(values.astype(np.float32) / 65535).unsqueeze(0)
     if image.mode in _HAVE_ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
-        if image.getchannel("A").getextrema() != (255, 255):
-            raise ImageError(f"{path} has transparent pixels: put it on a background first")
+        _refuse_transparent(image.getchannel("A").getextrema() != (255, 255), path)
         image = image.convert("RGB")
     elif image.mode == "P":
         image = image.convert("RGB")
@@ -130,6 +132,11 @@ def _numbers(image: Any, path: Path) -> Tensor:
         raise ImageError(f"{path} has pixels of the kind {image.mode}: save it as RGB or grey first")
     pixels = torch.from_numpy(np.array(image, dtype=np.float32) / 255)
     return pixels.unsqueeze(0) if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+
+
+def _refuse_transparent(transparent: bool, path: Path) -> None:
+    if transparent:
+        raise ImageError(f"{path} has transparent pixels: put it on a background first")
 
 
 def _with_channels(pixels: Tensor, channels: int, path: Path, notes: list[str]) -> Tensor:

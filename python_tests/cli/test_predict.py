@@ -143,6 +143,22 @@ def test_a_network_without_decoder(folder, capsys):
     assert load_network("bare.safetensors").decoder is None
 
 
+def test_a_network_whose_options_leave_out_the_decoder(folder, capsys):
+    bare = preset_network(reconstruction=False)[1]
+    save_weights("bare.safetensors", bare, TrainConfig(), options={"decoder_sizes": None})
+    error = refused(capsys, "a.png", "--reconstruction", "out.png", checkpoint="bare.safetensors")
+    assert "--reconstruction needs a network with a decoder, and that of bare.safetensors has none" in error
+
+
+def test_names_that_are_too_long(folder, capsys):
+    before = sorted(os.listdir())
+    name = f"{300 * 'a'}.png"
+    assert f"cannot read the image {name}: no such file" in refused(capsys, name)
+    assert f"cannot be written: {name}: File name too long" in refused(capsys, "a.png", "--reconstruction", name)
+    assert f"there is no folder {name}" in refused(capsys, "a.png", "--reconstruction", f"{name}/out.png")
+    assert sorted(os.listdir()) == before
+
+
 def test_no_file_is_lost_to_the_picture(folder, capsys):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert "names b.png, which is there already" in refused(capsys, "--reconstruction", "b.png", "a.png")

@@ -104,6 +104,17 @@ def test_a_transparent_colour(path):
         read_image(path, GREY)
 
 
+def test_a_transparent_grey_of_sixteen_bits(path):
+    values = (np.arange(24, dtype=np.uint16) * 2800).reshape(4, 6)
+    Image.fromarray(values).save(path, transparency=2801)
+    with Image.open(path) as image:
+        assert image.info["transparency"] == 2801
+    torch.testing.assert_close(read_image(path, GREY).pixels[0], torch.from_numpy(values.astype(np.float32)) / 65535)
+    Image.fromarray(values).save(path, transparency=2800)
+    with pytest.raises(ImageError, match="has transparent pixels: put it on a background first"):
+        read_image(path, GREY)
+
+
 def test_jpeg(tmp_path):
     path = tmp_path / "picture.JPG"
     Image.fromarray(RAMP).save(path, format="JPEG", quality=100)

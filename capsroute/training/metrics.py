@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from capsroute.training.board import Board
 from capsroute.training.errors import TrainingError
-from capsroute.training.extras import require
 from capsroute.training.files import failures_named, replace_files
 from capsroute.training.records import EpochRecord, StepRecord
 
@@ -45,15 +45,18 @@ class MetricsWriter:
     """
 
     def __init__(self, path: Path, tensorboard_dir: Path, step: int = 0, epoch: int = 0) -> None:
-        tensorboard = require("torch.utils.tensorboard", "writing TensorBoard events")
         self._path = path
         self._board_path = tensorboard_dir
         with failures_named(path):
             if path.exists():
                 _keep_until(path, step, epoch)
             self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed by __exit__
-        with failures_named(tensorboard_dir):
-            self._board = tensorboard.SummaryWriter(str(tensorboard_dir), purge_step=step + 1 if step else None)
+        try:
+            with failures_named(tensorboard_dir):
+                self._board = Board(tensorboard_dir, purge_step=step + 1 if step else None)
+        except TrainingError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -62,10 +65,12 @@ class MetricsWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            with failures_named(self._path):
-                self._file.close()
-            with failures_named(self._board_path):
-                self._board.close()
+            try:
+                with failures_named(self._path):
+                    self._file.close()
+            finally:
+                with failures_named(self._board_path):
+                    self._board.close()
         except TrainingError:
             if error is None:  # else the first failure is the one to tell
                 raise
@@ -91,8 +96,6 @@ class MetricsWriter:
         """Writes an epoch."""
         self._write("epoch", asdict(record))
         self._scalars(record.step, {"test/loss": record.test_loss, "test/accuracy": record.test_accuracy})
-        with failures_named(self._board_path):
-            self._board.flush()
 
     def _write(self, kind: str, facts: dict[str, Any]) -> None:
         with failures_named(self._path):
@@ -100,8 +103,7 @@ class MetricsWriter:
 
     def _scalars(self, step: int, values: dict[str, float]) -> None:
         with failures_named(self._board_path):
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+            self._board.scalars(step, values)
 
 
 def _keep_until(path: Path, step: int, epoch: int) -> None:

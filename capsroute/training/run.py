@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from capsroute._version import __version__
+from capsroute.training.board import BOARD_PACKAGE, BOARD_PURPOSE
 from capsroute.training.checkpoint import Checkpoint
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, load_dataset
@@ -122,7 +123,7 @@ def _train(
     ranks: Ranks,
 ) -> TrainResult:
     require("matplotlib", "drawing figures")  # before the training rather than after it
-    require("torch.utils.tensorboard", "writing TensorBoard events")
+    require(BOARD_PACKAGE, BOARD_PURPOSE)
     require("safetensors.torch", "writing model.safetensors")
     # One rank fetches what is absent, and the others find it.
     data = ranks.on_main(lambda: load_dataset(config.dataset, data_dir)) or load_dataset(config.dataset, data_dir)

@@ -256,7 +256,7 @@ def test_bad_mnist_files(tmp_path, capsys, kind):
     [
         ("sklearn.datasets", "dataset digits needs"),
         ("matplotlib", "drawing figures needs"),
-        ("torch.utils.tensorboard", "writing TensorBoard events needs"),
+        ("tensorboard.summary.writer.record_writer", "writing TensorBoard events needs"),
         ("safetensors.torch", "writing model.safetensors needs"),
     ],
 )

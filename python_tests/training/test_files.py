@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from capsroute.training import TrainingError
 from capsroute.training.files import FileNotWritten, failures_named, remove_leftovers, replace_files
 from capsroute.training.metrics import MetricsWriter
+from capsroute.training.records import StepRecord
 from python_tests.training.trained import no_room_for
 
 
@@ -112,3 +114,25 @@ def test_metrics_without_room(tmp_path):
     with pytest.raises(TrainingError, match=r"cannot write .*m\.jsonl: File too large; what was saved before is whole"):
         two_records()
     assert path.read_text().startswith('{"kind": "run", "step": 0}\n')
+
+
+def test_tensorboard_without_room(tmp_path, capfd):
+    """It fails in the thread that writes, at the record that does not fit; pytest fails where another thread does."""
+    path, board = tmp_path / "m.jsonl", tmp_path / "board"
+    record = StepRecord(1, 1, loss=0.5, accuracy=0.5, images_per_second=1.0, learning_rate=0.1)
+    told = []
+
+    def records():
+        with no_room_for(2000), MetricsWriter(path, board) as metrics:
+            while len(told) < 100:
+                metrics.on_step(record)
+                told.append(record)
+
+    sentence = rf"^cannot write {board}: File too large; what was saved before is whole: mend that, then go on with"
+    with pytest.raises(TrainingError, match=sentence):
+        records()
+    (file,) = board.iterdir()
+    assert file.stat().st_size == 2000
+    events = EventAccumulator(str(board)).Reload()
+    assert len(events.Scalars("train/loss")) == len(told) > 3
+    assert capfd.readouterr() == ("", "")

@@ -71,6 +71,16 @@ def test_resumed_metrics_hold_nothing_twice(tmp_path):
     ]
 
 
+def test_tensorboard_shows_nothing_twice_after_a_resumption(tmp_path):
+    for step, records in ((0, (1, 2, 3)), (2, (3, 4))):
+        with MetricsWriter(tmp_path / "m.jsonl", tmp_path / "board", step=step) as metrics:
+            for number in records:
+                metrics.on_step(step_record(number))
+    assert len(list((tmp_path / "board").iterdir())) == 2
+    board = EventAccumulator(str(tmp_path / "board")).Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [1, 2, 3, 4]
+
+
 def test_plain_lines(capsys):
     shown = make_display(epochs=20, steps_per_epoch=5)
     assert isinstance(shown, PlainDisplay)

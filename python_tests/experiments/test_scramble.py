@@ -7,7 +7,12 @@ import torch
 
 from capsroute.cli import main
 from capsroute.experiments import scramble
+from capsroute.experiments.context import Context
 from capsroute.experiments.data.faces import FACE, faces_and_others, faces_and_scrambled
+from capsroute.experiments.progress import Progress
+from capsroute.experiments.rates import WARMUP, learning_rate
+from capsroute.models import PoolingCNN
+from capsroute.training.trainer import Trainer
 
 
 def test_examples_stand_above_each_other():
@@ -39,3 +44,32 @@ def test_odd_numbers_of_images(arguments, message, tmp_path, capsys):
     assert main(["experiment", "scramble", "--out", str(tmp_path), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_both_networks_are_trained_alike(monkeypatch):
+    """The same learning rate and warm-up, as many parameters within 10 %, and as many features as for ten classes."""
+    trainers = []
+
+    def train_nothing(self, callbacks, stop):
+        trainers.append(self)
+
+    monkeypatch.setattr(Trainer, "fit", train_nothing)
+    scale = scramble.EXPERIMENT.quick.changed(images=4, test_images=4)
+    scramble._run(Context(scale, torch.device("cpu"), None, Progress(0)), seed=1)
+    assert [trainer.config.network for trainer in trainers] == 2 * ["capsnet", "pooling-cnn"]
+    assert {(trainer.config.lr, trainer.config.warmup) for trainer in trainers} == {(learning_rate(scale), WARMUP)}
+    for capsnet, pooling in (trainers[:2], trainers[2:]):
+        assert capsnet.model.decoder is pooling.model.decoder is None
+        counts = [sum(p.numel() for p in trainer.model.parameters()) for trainer in (capsnet, pooling)]
+        assert counts[1] == pytest.approx(counts[0], rel=0.1)
+        assert pooling.model.classes.in_features == PoolingCNN().classes.in_features == 160
+        assert pooling.model.classes.out_features == 2
+
+
+def test_parameters_follow_from_the_seed():
+    context = Context(scramble.EXPERIMENT.quick, torch.device("cpu"), None, Progress(0))
+    first, again, other = (
+        scramble._pooling_cnn(context, context.config(seed, "pooling-cnn")).classes.weight for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

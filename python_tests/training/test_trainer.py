@@ -154,6 +154,33 @@ def test_stopped_and_resumed_is_the_same_bit_for_bit(stop, changes):
     ]
 
 
+@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "amp": True, "accumulate": 3, "warmup": 2}], ids=str)
+def test_stopped_in_a_test_and_resumed_is_the_same_bit_for_bit(changes):
+    straight, expected = straight_run(**changes)
+    stopped, before = make_trainer(log_every=1, **changes), Recorder()
+    judge = stopped.objective
+
+    def stop_in_the_second_batch_of_a_test(model, images, labels):
+        if not model.training:
+            tested.append(len(labels))
+            stopped.stop_requested = len(tested) == 2
+        return judge(model, images, labels)
+
+    tested, states = [], []
+    stopped.objective = stop_in_the_second_batch_of_a_test
+    assert not stopped.fit([before], lambda: states.append(stopped.state_dict()))
+    assert (stopped.step, stopped.epoch, before.epochs, len(states)) == (5, 0, [], 1)
+    resumed, after = make_trainer(log_every=1, **changes), Recorder()
+    resumed.load_state_dict(states[-1])
+    assert resumed.fit([after], nothing)
+
+    assert_bitwise_equal(parameters(straight), parameters(resumed))
+    assert told(before.steps) + told(after.steps) == told(expected.steps)
+    assert [(e.loss, e.accuracy, e.test_loss, e.test_accuracy) for e in after.epochs] == [
+        (e.loss, e.accuracy, e.test_loss, e.test_accuracy) for e in expected.epochs
+    ]
+
+
 def test_a_stop_that_is_asked_for_while_the_ranks_agree_is_not_lost(monkeypatch):
     trainer = make_trainer()
 

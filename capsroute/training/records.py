@@ -16,7 +16,7 @@ class StepRecord:
         loss: Mean training loss.
         accuracy: Share of training images classified correctly.
         images_per_second: Training speed.
-        learning_rate: Learning rate of the last step.
+        learning_rate: Learning rate after the last step, which the next one is going to take.
     """
 
     epoch: int

@@ -63,7 +63,7 @@ def _run(context: Context, seed: int) -> Outcome:
             "anywhere": context.accuracy(trainer, anywhere),
         }
     rows = [images.batch(slice(0, _SHOWN))[0] for images in (moved, *mapped, anywhere)]
-    return Outcome(numbers, {"images": torch.stack(rows)})
+    return Outcome(numbers, {"images": torch.stack(rows)}, len(train), len(test))
 
 
 def _affine(record: Record, network: str) -> list[Spread]:

@@ -63,7 +63,7 @@ def _run(context: Context, seed: int) -> Outcome:
         with torch.no_grad():
             drawn = trainer.model(images.to(trainer.device)).reconstruction
         pictures |= {"images": images, network: drawn.cpu()}
-    return Outcome(numbers, pictures)
+    return Outcome(numbers, pictures, len(train), len(test))
 
 
 def _report(record: Record) -> list[str]:

@@ -23,6 +23,10 @@ class Outcome(NamedTuple):
     """Everything measured, as JSON holds it."""
     pictures: dict[str, Tensor]
     """Images for the figure, which are not kept."""
+    images: int
+    """Training images that there were: fewer than were asked for where the data set has no more."""
+    test_images: int
+    """Test images, likewise."""
 
 
 @dataclass(frozen=True)

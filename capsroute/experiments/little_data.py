@@ -90,7 +90,7 @@ def _run(context: Context, seed: int) -> Outcome:
                 few, test, context.config(seed, network, epochs=1, lr=learning_rate(context.scale), warmup=WARMUP)
             )
             numbers[network].append(trainer.test_accuracy)
-    return Outcome(numbers, {})
+    return Outcome(numbers, {}, len(train), len(test))
 
 
 def _accuracy(record: Record, network: str) -> list[Spread]:

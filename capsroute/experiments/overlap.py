@@ -115,7 +115,7 @@ def _run(context: Context, seed: int) -> Outcome:
         numbers[network], drawn = _judge(trainer, test_pairs)
         if reconstruction:
             pictures = drawn
-    return Outcome(numbers, pictures)
+    return Outcome(numbers, pictures, len(train), len(test))
 
 
 def _judge(trainer: Trainer, pairs: _WithSingles) -> tuple[dict[str, float], dict[str, Tensor]]:

@@ -76,8 +76,9 @@ def _run(context: Context, seed: int) -> Outcome:
     numbers["effects"] = effects.tolist()
     numbers["strong"] = float((effects.abs().amax(-1) >= 1).float().mean())
     shown = _one_of_each_class(labels[:_SWEPT])
-    pictures = {name: made[name][shown] for name in _NETWORKS}
-    return Outcome(numbers, {"inputs": originals[shown], "sweeps": swept[shown].cpu(), **pictures})
+    pictures = {"inputs": originals[shown], "sweeps": swept[shown].cpu()}
+    pictures |= {name: made[name][shown] for name in _NETWORKS}
+    return Outcome(numbers, pictures, len(train), len(test))
 
 
 def _trained(context: Context, train: Images, test: Images, name: str, seed: int) -> Trainer:

@@ -48,7 +48,8 @@ class Record:
 
     Args:
         experiment: Its name.
-        scale: Sizes that it ran with, by name; with ``full``, whether it was the full form.
+        scale: Sizes that it ran with, by name: of images as many as there were, however many were asked for. With
+            ``full``, whether it was the full form.
         environment: What :func:`capsroute.bench.environment.describe` says.
         seconds: Duration.
         seeds: What each seed gave.
@@ -64,9 +65,8 @@ class Record:
     def headline(self) -> str:
         """When, where and on how much, in one line."""
         sizes = self.scale
-        images = "all" if sizes["images"] is None else f"{sizes['images']:,}"
         return (
-            f"{self.environment['date'][:10]}, {headline(self.environment)}; {images} training images, "
+            f"{self.environment['date'][:10]}, {headline(self.environment)}; {sizes['images']:,} training images, "
             f"{_count(sizes['epochs'], 'epoch')}, {_count(len(self.seeds), 'seed')}, {self.seconds / 60:.1f} minutes"
         )
 

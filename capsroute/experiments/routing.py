@@ -61,7 +61,7 @@ def _run(context: Context, seed: int) -> Outcome:
         "step_seconds": _step_seconds(trainers, batch),
         "coupling": {f"T = {t}": _couplings(_network(trainers[f"T = {t}"]), test) for t in _ITERATIONS},
     }
-    return Outcome(numbers, _parts_and_wholes(_network(trainers[_PICTURED]), test))
+    return Outcome(numbers, _parts_and_wholes(_network(trainers[_PICTURED]), test), len(train), len(test))
 
 
 def _network(trainer: Trainer) -> CapsNet:

@@ -60,7 +60,9 @@ def run_experiment(
     def record() -> Record:
         seconds = perf_counter() - began
         numbers = [outcome.numbers for outcome in outcomes]
-        return Record(experiment.name, {**scale.as_dict(), "full": full}, environment.describe(), seconds, numbers)
+        there = {"images": outcomes[0].images, "test_images": outcomes[0].test_images}
+        sizes = {**scale.as_dict(), **there, "full": full}
+        return Record(experiment.name, sizes, environment.describe(), seconds, numbers)
 
     unfinished, drawn = (out / f"{experiment.name}.unfinished.{kind}" for kind in ("json", "png"))
     try:

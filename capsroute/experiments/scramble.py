@@ -62,7 +62,8 @@ def _count(name: str, images: int | None) -> int:
 
 def _run(context: Context, seed: int) -> Outcome:
     count = _count("images", context.scale.images)
-    tests = _tests(_count("test_images", context.scale.test_images))
+    test_count = _count("test_images", context.scale.test_images)
+    tests = _tests(test_count)
     numbers: dict[str, Any] = {}
     for learned, make in _TRAINED.items():
         train = make(count, seed)
@@ -73,7 +74,7 @@ def _run(context: Context, seed: int) -> Outcome:
             model = _pooling_cnn(context, config) if network == "pooling-cnn" else None
             trainer = context.fit(train, tests[learned], config, _OPTIONS, model=model)
             numbers[learned][network] = {name: _judge(trainer, tests[name]) for name in _TESTED[learned]}
-    return Outcome(numbers, {"images": _examples(tests)})
+    return Outcome(numbers, {"images": _examples(tests)}, count, test_count)
 
 
 def _pooling_cnn(context: Context, config: TrainConfig) -> nn.Module:

@@ -61,9 +61,8 @@ def _run(context: Context, seed: int) -> Outcome:
             "length": [float(now.norm(dim=1).mean() / known[0].norm(dim=1).mean()) for now in known],
             **_probe(trainer, train, test, seed),
         }
-    return Outcome(
-        numbers, {"examples": torch.stack([shifted(test, pixels).batch(slice(1))[0][0] for pixels in _SHIFTS])}
-    )
+    examples = torch.stack([shifted(test, pixels).batch(slice(1))[0][0] for pixels in _SHIFTS])
+    return Outcome(numbers, {"examples": examples}, len(train), len(test))
 
 
 def _probe(trainer: Trainer, train: ImageSet, test: ImageSet, seed: int) -> dict[str, Any]:

@@ -30,6 +30,7 @@ def test_from_its_command(name, data_dir, tmp_path, capsys):
     record = Record.read(tmp_path / f"{name}.json")
     assert record.experiment == name
     assert len(record.seeds) == 2
+    assert (record.scale["images"], record.scale["test_images"]) == (40, 20)
     assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out.splitlines()
     begins = [line for line in printed if line.startswith("seed ")]
@@ -37,6 +38,16 @@ def test_from_its_command(name, data_dir, tmp_path, capsys):
     assert begins[1] == f"seed 2 of 2 (step {steps // 2} of {steps})"  # as many steps as were declared
     for line in load(name).report(record):
         assert line in printed
+
+
+def test_as_many_images_as_there_are(data_dir, tmp_path, capsys):
+    """The record says how many images were used, not how many were asked for."""
+    sizes = ["--images", "99999", "--test-images", "99999", "--epochs", "1", "--seeds", "1"]
+    assert main(["experiment", "affine", *sizes, "--data-dir", str(data_dir), "--out", str(tmp_path)]) == 0
+    record = Record.read(tmp_path / "affine.json")
+    assert (record.scale["images"], record.scale["test_images"]) == (40, 20)
+    assert "; 40 training images, 1 epoch, 1 seed" in record.headline
+    assert record.headline in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

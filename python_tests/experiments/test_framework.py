@@ -26,9 +26,8 @@ def train_digits(context, seed):
     trainer = context.fit(data.train, data.test, context.config(seed, dataset="digits"))
     accuracy = context.accuracy(trainer, data.test)
     weight = next(trainer.model.parameters()).sum().item()
-    return Outcome(
-        {"seed": seed, "accuracy": accuracy, "steps": trainer.step, "weight": weight}, {"images": torch.zeros(1)}
-    )
+    numbers = {"seed": seed, "accuracy": accuracy, "steps": trainer.step, "weight": weight}
+    return Outcome(numbers, {"images": torch.zeros(1)}, len(data.train), len(data.test))
 
 
 def draw(path, record, pictures):
@@ -56,9 +55,9 @@ def test_run_writes_record_and_figure(tmp_path):
     assert Record.read(tmp_path / "new" / "digits.json") == record
     assert (tmp_path / "new" / "digits.png").read_text() == "digits ['images']"
     assert [seed["seed"] for seed in record.seeds] == [0, 1]
-    assert record.scale == {**TINY.as_dict(), "full": False}
+    assert record.scale == {**TINY.as_dict(), "images": 70, "test_images": len(few_digits().test), "full": False}
     assert record.environment["torch"] == torch.__version__
-    assert "all training images, 2 epochs, 2 seeds" in record.headline
+    assert "; 70 training images, 2 epochs, 2 seeds" in record.headline
 
 
 def test_seeds_differ_and_repeat(tmp_path):

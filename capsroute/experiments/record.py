@@ -81,8 +81,18 @@ class Record:
         return float(found)
 
     def write(self, path: Path) -> None:
-        """Writes JSON in place of what the file held."""
-        replace(path, json.dumps(self.__dict__, indent=1) + "\n")
+        """Writes JSON in place of what the file held.
+
+        Raises:
+            TrainingError: A number is infinite or NaN, which JSON does not know; the file is as it was.
+        """
+        try:
+            text = json.dumps(self.__dict__, indent=1, allow_nan=False)
+        except ValueError as error:
+            raise TrainingError(
+                f"{self.experiment} measured a number that is not finite: {path} is not written"
+            ) from error
+        replace(path, text + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Record:

@@ -57,7 +57,7 @@ def run_experiment(
     began = perf_counter()
     outcomes: list[Outcome] = []
 
-    def record() -> Record:
+    def record(outcomes: list[Outcome]) -> Record:
         seconds = perf_counter() - began
         numbers = [outcome.numbers for outcome in outcomes]
         there = {"images": outcomes[0].images, "test_images": outcomes[0].test_images}
@@ -69,9 +69,10 @@ def run_experiment(
         with progress:
             for seed in range(scale.seeds):
                 progress.begin(f"seed {seed + 1} of {scale.seeds}")
-                outcomes.append(experiment.run(context, seed))
-                record().write(unfinished)
-        whole = record()
+                found = [*outcomes, experiment.run(context, seed)]
+                record(found).write(unfinished)
+                outcomes = found  # what is in the file, also where the next seed fails
+        whole = record(outcomes)
         experiment.draw(drawn, whole, outcomes[0].pictures)
     except (KeyboardInterrupt, TrainingError):
         if outcomes:

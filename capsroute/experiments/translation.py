@@ -18,6 +18,7 @@ from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.data.canvas import centred, centred_shifted
 from capsroute.experiments.data.shifts import CANVAS, shifted
+from capsroute.experiments.enough import require_images
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import band
 from capsroute.experiments.probe import r2, read
@@ -36,11 +37,16 @@ _SHIFTS = range(7)
 # second: neither the images nor the moves are those that it knows. Further out the networks fail.
 _FITTED, _JUDGED = (-3, -1, 1, 3), (-2, 0, 2)
 _FIT_IMAGES = 5_000
+# Each image is moved by two of the moves, drawn at random. Of so many images, one in a million draws lacks a move, or
+# has the same one along an axis every time: what the probe reads of a move then has no mean, or R² no variance.
+_LEAST = 20
 _BATCH = 250
 
 
 def _steps(context: Context) -> int:
-    train, _ = context.mnist()
+    train, test = context.mnist()
+    require_images(train, _LEAST, "--images")
+    require_images(test, _LEAST, "--test-images")
     return len(NETWORKS) * context.steps(len(train))
 
 

@@ -71,9 +71,11 @@ def test_names(name):
             "the first 1 images are of 1 of the classes, and at least 2 are needed: raise --images",
         ),
         ("overlap", ("20", "1"), "of 1 of the classes, and at least 2 are needed: raise --test-images"),
+        ("translation", ("19", "20"), "at least 20 images are needed, got 19: raise --images"),
+        ("translation", ("20", "19"), "at least 20 images are needed, got 19: raise --test-images"),
     ],
 )
-def test_images_of_too_few_classes(name, sizes, message, data_dir, tmp_path, capsys):
+def test_too_few_images(name, sizes, message, data_dir, tmp_path, capsys):
     images, test_images = sizes
     arguments = ["--images", images, "--test-images", test_images, "--data-dir", str(data_dir), "--out", str(tmp_path)]
     assert main(["experiment", name, *arguments]) == 2

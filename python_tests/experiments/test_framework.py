@@ -116,6 +116,23 @@ def test_a_figure_that_fails_loses_no_numbers_and_no_figure(tmp_path):
     assert (tmp_path / "digits.png").read_text() == "digits ['images']"
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_know_loses_no_other_seed(number, tmp_path, capsys):
+    whole = run_digits(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def not_finite(context, seed):
+        outcome = train_digits(context, seed)
+        return outcome._replace(numbers={**outcome.numbers, "r2": [number]}) if seed == 1 else outcome
+
+    unfinished = tmp_path / "digits.unfinished.json"
+    with pytest.raises(TrainingError, match=r"digits measured a number that is not finite: .*json is not written"):
+        run_digits(tmp_path, replace(DIGITS, run=not_finite))
+    assert Record.read(unfinished).seeds == whole.seeds[:1]
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file != unfinished} == before
+    assert f"what 1 of 2 seeds gave is in {unfinished}" in capsys.readouterr().out
+
+
 def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TrainingError, match="cannot write into the folder"):

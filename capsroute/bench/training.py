@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from capsroute.models import CapsNet
 from capsroute.training import TrainConfig
-from capsroute.training.objective import training_loss
+from capsroute.training.loop.objective import training_loss
 
 from .peers import EPS, Route
 from .shapes import Shape

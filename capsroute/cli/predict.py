@@ -14,7 +14,7 @@ from capsroute.cli.threads import set_threads
 
 if TYPE_CHECKING:
     from capsroute.inference import Prediction
-    from capsroute.training.stored import StoredNetwork
+    from capsroute.training.storage.stored import StoredNetwork
 
 __all__ = ["add_parser", "run"]
 
@@ -111,7 +111,7 @@ def _check_picture(path: Path, stored: StoredNetwork, images: list[Path], overwr
 
 def _draw(path: Path, predictions: list[Prediction], stored: StoredNetwork) -> None:
     from capsroute.inference import draw_reconstructions
-    from capsroute.training.files import FileNotWritten, replace_files
+    from capsroute.training.storage.files import FileNotWritten, replace_files
 
     try:
         replace_files({path: lambda file: draw_reconstructions(file, predictions, stored.classes)})

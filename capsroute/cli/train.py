@@ -12,8 +12,8 @@ from capsroute.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from capsroute.training import TrainConfig
-    from capsroute.training.checkpoint import Checkpoint
-    from capsroute.training.ranks import Ranks
+    from capsroute.training.parallel.ranks import Ranks
+    from capsroute.training.storage.checkpoint import Checkpoint
 
 __all__ = ["add_parser", "run"]
 
@@ -124,8 +124,8 @@ def run(args: argparse.Namespace) -> int:
         CommandError: Something that the user can mend.
     """
     from capsroute.training import TrainingError
-    from capsroute.training.launch import ranks_of_environment
-    from capsroute.training.ranks import ALONE, SharedError
+    from capsroute.training.parallel.launch import ranks_of_environment
+    from capsroute.training.parallel.ranks import ALONE, SharedError
 
     ranks = ALONE
     try:
@@ -139,9 +139,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     from capsroute.cli.threads import set_threads
-    from capsroute.training.checkpoint import load_checkpoint
-    from capsroute.training.launch import RANK_TIMEOUT, joined, resume_command, threads_per_rank
+    from capsroute.training.parallel.launch import RANK_TIMEOUT, joined, resume_command, threads_per_rank
     from capsroute.training.run import choose_device, train
+    from capsroute.training.storage.checkpoint import load_checkpoint
 
     set_threads(args.threads if args.threads is not None else threads_per_rank(ranks))
     timeout = RANK_TIMEOUT if args.rank_timeout is None else args.rank_timeout
@@ -173,7 +173,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
 
 def _checkpoint_of(path: Path) -> Path:
     """The file itself, or the one of that name in the folder of a run."""
-    from capsroute.training.runfolder import RunFolder
+    from capsroute.training.storage.runfolder import RunFolder
 
     return RunFolder(path).checkpoint if os.path.isdir(path) else path  # Path.is_dir fails on a name that is too long
 

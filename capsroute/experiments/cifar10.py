@@ -21,7 +21,7 @@ from capsroute.experiments.scale import Scale
 from capsroute.experiments.tiles import show_tiles
 from capsroute.training.datasets import ImageSet
 from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, Cifar10, load_cifar10
-from capsroute.training.figures import new_figure
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from capsroute.training.datasets import Images
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.trainer import Trainer
 
 __all__ = ["Score", "confusion", "scores"]
 

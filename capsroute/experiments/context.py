@@ -16,10 +16,10 @@ from capsroute.experiments.scale import Scale
 from capsroute.models import PRESETS
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images, ImageSet, load_mnist
+from capsroute.training.loop.objective import Objective
+from capsroute.training.loop.records import EpochRecord, StepRecord
+from capsroute.training.loop.trainer import Trainer
 from capsroute.training.networks import build_network
-from capsroute.training.objective import Objective
-from capsroute.training.records import EpochRecord, StepRecord
-from capsroute.training.trainer import Trainer
 
 __all__ = ["NETWORKS", "Context"]
 

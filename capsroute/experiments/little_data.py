@@ -23,7 +23,7 @@ from capsroute.experiments.record import Record, Spread, spread
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
 from capsroute.training.errors import TrainingError
-from capsroute.training.figures import new_figure
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
 

@@ -23,8 +23,8 @@ from capsroute.experiments.rates import learning_rate
 from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
 from capsroute.nn import margin_loss
-from capsroute.training.figures import new_figure
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
 

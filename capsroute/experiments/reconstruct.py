@@ -26,8 +26,8 @@ from capsroute.experiments.shape import PROPERTIES, properties
 from capsroute.experiments.tiles import show_tiles
 from capsroute.models import CapsNet, PoolingCNN
 from capsroute.training.datasets import Images, ImageSet
-from capsroute.training.figures import new_figure
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
 

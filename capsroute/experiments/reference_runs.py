@@ -20,8 +20,8 @@ from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.record import Spread, spread
 from capsroute.training.config import TrainConfig, preset
 from capsroute.training.errors import TrainingError
-from capsroute.training.figures import new_figure
-from capsroute.training.metrics import read_metrics
+from capsroute.training.reporting.figures import new_figure
+from capsroute.training.reporting.metrics import read_metrics
 
 __all__ = ["collect", "document", "draw", "groups", "main", "write_page"]
 

@@ -25,8 +25,8 @@ from capsroute.experiments.routing_figure import draw
 from capsroute.experiments.scale import Scale
 from capsroute.models import CapsNet
 from capsroute.training.datasets import Images
-from capsroute.training.objective import objective_for
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.objective import objective_for
+from capsroute.training.loop.trainer import Trainer
 
 __all__ = ["EXPERIMENT"]
 

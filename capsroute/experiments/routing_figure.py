@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capsroute.experiments.record import Record
-from capsroute.training.figures import new_figure
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["draw"]
 

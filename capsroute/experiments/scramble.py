@@ -30,8 +30,8 @@ from capsroute.models import PoolingCNN
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import ImageSet
 from capsroute.training.errors import TrainingError
-from capsroute.training.figures import new_figure
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
 

@@ -27,8 +27,8 @@ from capsroute.experiments.record import Record, Spread
 from capsroute.experiments.scale import Scale
 from capsroute.experiments.tiles import show_tiles
 from capsroute.training.datasets import ImageSet
-from capsroute.training.figures import new_figure
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capsroute.training.checkpoint import load_checkpoint
 from capsroute.training.errors import TrainingError
-from capsroute.training.stored import StoredNetwork
-from capsroute.training.weights import read_weights
+from capsroute.training.storage.checkpoint import load_checkpoint
+from capsroute.training.storage.stored import StoredNetwork
+from capsroute.training.storage.weights import read_weights
 
 __all__ = ["read_network"]
 
@@ -22,7 +22,7 @@ def read_network(path: Path) -> StoredNetwork:
         path: File that ``capsroute train`` wrote.
 
     Returns:
-        The network, to be built by :meth:`~capsroute.training.stored.StoredNetwork.build`.
+        The network, to be built by :meth:`~capsroute.training.storage.stored.StoredNetwork.build`.
 
     Raises:
         TrainingError: The file cannot be read, is damaged, or is neither.

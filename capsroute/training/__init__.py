@@ -2,7 +2,7 @@
 
 from capsroute.training.config import DATASETS, TrainConfig, preset
 from capsroute.training.errors import TrainingError
-from capsroute.training.trainer import Trainer
-from capsroute.training.weights import load_network, save_weights
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.storage.weights import load_network, save_weights
 
 __all__ = ["DATASETS", "TrainConfig", "Trainer", "TrainingError", "load_network", "preset", "save_weights"]

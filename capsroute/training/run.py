@@ -11,24 +11,24 @@ import torch
 from torch import nn
 
 from capsroute._version import __version__
-from capsroute.training.board import BOARD_PACKAGE, BOARD_PURPOSE
-from capsroute.training.checkpoint import Checkpoint
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, load_dataset
-from capsroute.training.display import Display, make_display
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
-from capsroute.training.figures import draw_learning_curve, draw_reconstructions
-from capsroute.training.files import failures_named
-from capsroute.training.interrupt import interrupts_call
-from capsroute.training.launch import lost_ranks_named, resume_command
-from capsroute.training.metrics import MetricsWriter, read_metrics
+from capsroute.training.loop.interrupt import interrupts_call
+from capsroute.training.loop.records import Observer
+from capsroute.training.loop.trainer import Trainer
 from capsroute.training.networks import build_network
-from capsroute.training.ranks import ALONE, Ranks
-from capsroute.training.records import Observer
-from capsroute.training.runfolder import RunFolder
-from capsroute.training.saving import Saver
-from capsroute.training.trainer import Trainer
+from capsroute.training.parallel.launch import lost_ranks_named, resume_command
+from capsroute.training.parallel.ranks import ALONE, Ranks
+from capsroute.training.reporting.board import BOARD_PACKAGE, BOARD_PURPOSE
+from capsroute.training.reporting.display import Display, make_display
+from capsroute.training.reporting.figures import draw_learning_curve, draw_reconstructions
+from capsroute.training.reporting.metrics import MetricsWriter, read_metrics
+from capsroute.training.storage.checkpoint import Checkpoint
+from capsroute.training.storage.files import failures_named
+from capsroute.training.storage.runfolder import RunFolder
+from capsroute.training.storage.saving import Saver
 
 __all__ = ["TrainResult", "choose_device", "train"]
 
@@ -95,8 +95,8 @@ def train(
         data_dir: Folder with the files of the data set, where it has any.
         resume: Checkpoint to go on from.
         overwrite: Whether an older run in ``out`` is removed.
-        ranks: The processes that train together, in :func:`~capsroute.training.launch.joined`; they all call this.
-            Rank 0 decides on the folder, writes it and prints.
+        ranks: The processes that train together, in :func:`~capsroute.training.parallel.launch.joined`; they all call
+            this. Rank 0 decides on the folder, writes it and prints.
 
     Raises:
         TrainingError: Something that the user can mend; nothing was overwritten.

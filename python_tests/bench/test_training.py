@@ -17,7 +17,7 @@ from capsroute.bench.training import Routed, Subject
 from capsroute.bench.training_suite import Plan, Row
 from capsroute.cli import main
 from capsroute.models import PRESETS
-from capsroute.training.objective import training_loss
+from capsroute.training.loop.objective import training_loss
 
 DIGITS = PRESETS["digits"]
 QUICK = ("bench", "training", "--batch", "2", "--compare", "none")

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from capsroute.cli import main
-from capsroute.training import TrainingError, launch, run
-from capsroute.training.ranks import Ranks, SharedError
+from capsroute.training import TrainingError, run
+from capsroute.training.parallel import launch
+from capsroute.training.parallel.ranks import Ranks, SharedError
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 TRAIN = ("-m", "capsroute", "train", "--device", "cpu", "--threads", "1")

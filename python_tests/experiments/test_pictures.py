@@ -7,7 +7,7 @@ import torch
 
 from capsroute.experiments.shape import PROPERTIES, properties
 from capsroute.experiments.tiles import show_tiles
-from capsroute.training.figures import new_figure
+from capsroute.training.reporting.figures import new_figure
 
 
 def named(image):

@@ -12,7 +12,7 @@ from capsroute.experiments.data.faces import FACE, faces_and_others, faces_and_s
 from capsroute.experiments.progress import Progress
 from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.models import PoolingCNN
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.trainer import Trainer
 
 
 def test_examples_stand_above_each_other():

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from capsroute.training import TrainConfig, Trainer
-from capsroute.training.augmentation import draw_shifts, shifted
-from capsroute.training.batches import ShuffledBatches
 from capsroute.training.datasets import Dataset, ImageSet, load_digits
-from capsroute.training.loading import DeviceImageSet, resident
+from capsroute.training.feeding.augmentation import draw_shifts, shifted
+from capsroute.training.feeding.batches import ShuffledBatches
+from capsroute.training.feeding.loading import DeviceImageSet, resident
 from capsroute.training.networks import build_network
 
 from .. import kernels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from capsroute.training import load_network
-from capsroute.training.runfolder import RunFolder
-from capsroute.training.saving import Saver
+from capsroute.training.storage.runfolder import RunFolder
+from capsroute.training.storage.saving import Saver
 from python_tests.training.doubles import nothing
 from python_tests.training.trained import preset_trainer
 

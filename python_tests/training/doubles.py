@@ -11,7 +11,7 @@ import torch
 from capsroute.models import CapsNet
 from capsroute.training import TrainConfig, Trainer
 from capsroute.training.datasets import Dataset, ImageSet, load_digits
-from capsroute.training.ranks import ALONE
+from capsroute.training.parallel.ranks import ALONE
 
 
 class Recorder:

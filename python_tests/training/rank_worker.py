@@ -10,8 +10,8 @@ import torch
 
 from capsroute.models import PoolingCNN
 from capsroute.training import TrainConfig, Trainer, TrainingError
-from capsroute.training.launch import joined, ranks_of_environment
-from capsroute.training.ranks import ALONE
+from capsroute.training.parallel.launch import joined, ranks_of_environment
+from capsroute.training.parallel.ranks import ALONE
 from python_tests.training.doubles import Recorder, StopAt, few_digits, make_trainer, nothing, told
 
 # Each is compared with one process; the batches of 70 images do not divide evenly, and the last of 23 has one image.

@@ -7,8 +7,9 @@ import pickle
 import pytest
 import torch
 
-from capsroute.training import TrainingError, checkpoint
-from capsroute.training.checkpoint import load_checkpoint, save_checkpoint, trained_weights
+from capsroute.training import TrainingError
+from capsroute.training.storage import checkpoint
+from capsroute.training.storage.checkpoint import load_checkpoint, save_checkpoint, trained_weights
 from python_tests.training.doubles import (
     StopAt,
     assert_bitwise_equal,

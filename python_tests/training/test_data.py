@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from capsroute.training import TrainingError
-from capsroute.training.augmentation import random_shift
-from capsroute.training.batches import ShuffledBatches
 from capsroute.training.datasets import ImageSet, load_dataset, load_digits
+from capsroute.training.feeding.augmentation import random_shift
+from capsroute.training.feeding.batches import ShuffledBatches
 
 
 def numbered(count):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capsroute.training.batches import Batch, ShuffledBatches
-from capsroute.training.division import divided
+from capsroute.training.feeding.batches import Batch, ShuffledBatches
+from capsroute.training.feeding.division import divided
 from python_tests.training.doubles import few_digits, straight_run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capsroute.training.ema import WeightAverage
+from capsroute.training.loop.ema import WeightAverage
 from python_tests.training.doubles import assert_bitwise_equal, make_trainer, nothing, parameters, straight_run
 
 

@@ -9,9 +9,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from capsroute.training import TrainingError
-from capsroute.training.files import FileNotWritten, failures_named, remove_leftovers, replace_files
-from capsroute.training.metrics import MetricsWriter
-from capsroute.training.records import StepRecord
+from capsroute.training.loop.records import StepRecord
+from capsroute.training.reporting.metrics import MetricsWriter
+from capsroute.training.storage.files import FileNotWritten, failures_named, remove_leftovers, replace_files
 from python_tests.training.trained import no_room_for
 
 

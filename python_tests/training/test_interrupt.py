@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from capsroute.training.interrupt import interrupts_call
+from capsroute.training.loop.interrupt import interrupts_call
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,8 +7,8 @@ import threading
 import pytest
 import torch
 
-from capsroute.training.batches import ShuffledBatches
-from capsroute.training.loading import DeviceImageSet, loaded_ahead, resident
+from capsroute.training.feeding.batches import ShuffledBatches
+from capsroute.training.feeding.loading import DeviceImageSet, loaded_ahead, resident
 from python_tests.training.doubles import few_digits
 
 

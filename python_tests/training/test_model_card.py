@@ -13,10 +13,10 @@ import torch
 
 from capsroute.cli import _build_parser, main, train
 from capsroute.training import DATASETS, TrainConfig, preset, save_weights
-from capsroute.training.command import train_command
 from capsroute.training.datasets.facts import FACTS
-from capsroute.training.model_card import CardFacts, model_card
-from capsroute.training.records import EpochRecord
+from capsroute.training.loop.records import EpochRecord
+from capsroute.training.storage.command import train_command
+from capsroute.training.storage.model_card import CardFacts, model_card
 from python_tests.training.trained import preset_network
 
 RECORD = EpochRecord(3, 135, 0.25, 0.5, 0.125, 0.9375, 100.0, 1.0)

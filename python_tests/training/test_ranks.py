@@ -13,8 +13,14 @@ import pytest
 import torch
 
 from capsroute.training import TrainingError
-from capsroute.training.launch import joined, lost_ranks_named, ranks_of_environment, resume_command, threads_per_rank
-from capsroute.training.ranks import ALONE, Ranks
+from capsroute.training.parallel.launch import (
+    joined,
+    lost_ranks_named,
+    ranks_of_environment,
+    resume_command,
+    threads_per_rank,
+)
+from capsroute.training.parallel.ranks import ALONE, Ranks
 from capsroute.training.run import choose_device
 from python_tests.training.doubles import Recorder, make_trainer, nothing, straight_run
 from python_tests.training.rank_worker import CASES, losses

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from capsroute.training import TrainingError, display
-from capsroute.training.display import LiveDisplay, PlainDisplay, make_display
+from capsroute.training import TrainingError
 from capsroute.training.extras import require
-from capsroute.training.figures import draw_learning_curve, draw_reconstructions
-from capsroute.training.metrics import MetricsWriter, read_metrics
-from capsroute.training.records import EpochRecord, StepRecord
+from capsroute.training.loop.records import EpochRecord, StepRecord
+from capsroute.training.reporting import display
+from capsroute.training.reporting.display import LiveDisplay, PlainDisplay, make_display
+from capsroute.training.reporting.figures import draw_learning_curve, draw_reconstructions
+from capsroute.training.reporting.metrics import MetricsWriter, read_metrics
 
 
 def step_record(step, epoch=1):

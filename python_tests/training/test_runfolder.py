@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from capsroute.training import TrainingError
-from capsroute.training.runfolder import RunFolder
+from capsroute.training.storage.runfolder import RunFolder
 
 
 @pytest.fixture

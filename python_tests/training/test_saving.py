@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from capsroute.training import TrainingError, load_network
-from capsroute.training.checkpoint import load_checkpoint
-from capsroute.training.runfolder import RunFolder
-from capsroute.training.saving import Saver
-from capsroute.training.weights import read_weights
+from capsroute.training.storage.checkpoint import load_checkpoint
+from capsroute.training.storage.runfolder import RunFolder
+from capsroute.training.storage.saving import Saver
+from capsroute.training.storage.weights import read_weights
 from python_tests.training.doubles import assert_bitwise_equal, nothing, parameters
 from python_tests.training.trained import no_room_for, preset_trainer
 

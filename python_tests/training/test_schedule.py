@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from capsroute.training import TrainConfig
-from capsroute.training.schedule import make_scheduler
+from capsroute.training.loop.schedule import make_scheduler
 
 STEPS_PER_EPOCH = 5
 

@@ -10,8 +10,8 @@ import torch
 from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss
 from capsroute.training import TrainingError
-from capsroute.training.objective import training_loss
-from capsroute.training.ranks import Ranks
+from capsroute.training.loop.objective import training_loss
+from capsroute.training.parallel.ranks import Ranks
 from python_tests.training.doubles import (
     Recorder,
     StopAt,

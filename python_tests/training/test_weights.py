@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from capsroute.models import CapsNet, PoolingCNN
 from capsroute.training import TrainConfig, TrainingError, load_network, save_weights
-from capsroute.training.files import replace_files
-from capsroute.training.stored import StoredNetwork
-from capsroute.training.weights import read_weights, write_weights
+from capsroute.training.storage.files import replace_files
+from capsroute.training.storage.stored import StoredNetwork
+from capsroute.training.storage.weights import read_weights, write_weights
 from python_tests.training.doubles import assert_bitwise_equal
 from python_tests.training.trained import no_room_for, preset_network
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
-from capsroute.training.files import FileNotWritten, replace_files
-from capsroute.training.records import EpochRecord
-from capsroute.training.stored import StoredNetwork, mismatch
-from capsroute.training.trainer import Trainer
+from capsroute.training.loop.records import EpochRecord
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.storage.files import FileNotWritten, replace_files
+from capsroute.training.storage.stored import StoredNetwork, mismatch
 
 __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint", "trained_weights", "write_checkpoint"]
 

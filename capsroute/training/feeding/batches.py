@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from capsroute.training.augmentation import draw_shifts, shifted
 from capsroute.training.datasets import Images
-from capsroute.training.division import divided
-from capsroute.training.loading import loaded, loaded_ahead
+from capsroute.training.feeding.augmentation import draw_shifts, shifted
+from capsroute.training.feeding.division import divided
+from capsroute.training.feeding.loading import loaded, loaded_ahead
 
 __all__ = ["Batch", "ShuffledBatches"]
 

@@ -54,7 +54,7 @@ def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
 
     Args:
         path: PNG to write.
-        records: What :func:`capsroute.training.metrics.read_metrics` returns.
+        records: What :func:`capsroute.training.reporting.metrics.read_metrics` returns.
     """
     steps = [record for record in records if record["kind"] == "step"]
     epochs = [record for record in records if record["kind"] == "epoch"]

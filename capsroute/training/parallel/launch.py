@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 
 from capsroute.training.errors import TrainingError
-from capsroute.training.ranks import ALONE, Ranks
+from capsroute.training.parallel.ranks import ALONE, Ranks
 
 __all__ = [
     "RANK_TIMEOUT",

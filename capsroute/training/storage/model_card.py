@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from capsroute.training.command import train_command
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets.facts import FACTS
+from capsroute.training.loop.records import EpochRecord
 from capsroute.training.networks import image_shape
-from capsroute.training.records import EpochRecord
+from capsroute.training.storage.command import train_command
 
 __all__ = ["CardFacts", "model_card"]
 

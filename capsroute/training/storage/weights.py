@@ -16,9 +16,9 @@ from capsroute.training.config import TrainConfig
 from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
-from capsroute.training.files import FileNotWritten, replace_files
 from capsroute.training.networks import construct_network
-from capsroute.training.stored import StoredNetwork, mismatch
+from capsroute.training.storage.files import FileNotWritten, replace_files
+from capsroute.training.storage.stored import StoredNetwork, mismatch
 
 __all__ = ["load_network", "read_weights", "save_weights", "write_weights"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from capsroute.training.errors import TrainingError
-from capsroute.training.files import remove_leftovers
+from capsroute.training.storage.files import remove_leftovers
 
 __all__ = ["RunFolder"]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from capsroute.training.ranks import Ranks
+from capsroute.training.parallel.ranks import Ranks
 
 __all__ = ["Totals"]
 

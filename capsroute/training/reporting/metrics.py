@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from capsroute.training.board import Board
 from capsroute.training.errors import TrainingError
-from capsroute.training.files import failures_named, replace_files
-from capsroute.training.records import EpochRecord, StepRecord
+from capsroute.training.loop.records import EpochRecord, StepRecord
+from capsroute.training.reporting.board import Board
+from capsroute.training.storage.files import failures_named, replace_files
 
 __all__ = ["MetricsWriter", "read_metrics"]
 

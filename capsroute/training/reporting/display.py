@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from capsroute.training.extras import require
-from capsroute.training.records import EpochRecord, Observer, StepRecord
+from capsroute.training.loop.records import EpochRecord, Observer, StepRecord
 
 __all__ = ["Display", "LiveDisplay", "PlainDisplay", "make_display"]
 

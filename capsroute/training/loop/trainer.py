@@ -11,21 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from capsroute.training.agreement import facts_to_agree_on
-from capsroute.training.batches import Batch, ShuffledBatches
-from capsroute.training.clock import Clock
-from capsroute.training.compilation import compiler_errors_named
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images
-from capsroute.training.division import divided
-from capsroute.training.ema import WeightAverage
 from capsroute.training.errors import TrainingError
-from capsroute.training.loading import resident
-from capsroute.training.objective import Objective, objective_for
-from capsroute.training.ranks import ALONE, Ranks
-from capsroute.training.records import EpochRecord, Observer, StepRecord
-from capsroute.training.schedule import make_scheduler
-from capsroute.training.totals import Totals
+from capsroute.training.feeding.batches import Batch, ShuffledBatches
+from capsroute.training.feeding.division import divided
+from capsroute.training.feeding.loading import resident
+from capsroute.training.loop.clock import Clock
+from capsroute.training.loop.compilation import compiler_errors_named
+from capsroute.training.loop.ema import WeightAverage
+from capsroute.training.loop.objective import Objective, objective_for
+from capsroute.training.loop.records import EpochRecord, Observer, StepRecord
+from capsroute.training.loop.schedule import make_scheduler
+from capsroute.training.loop.totals import Totals
+from capsroute.training.parallel.agreement import facts_to_agree_on
+from capsroute.training.parallel.ranks import ALONE, Ranks
 
 __all__ = ["Trainer"]
 
@@ -38,7 +38,7 @@ class Trainer:
         config: Configuration of the run.
         data: Training set and test set.
         device: Where the network runs.
-        log_every: Steps between two :class:`~capsroute.training.records.StepRecord`.
+        log_every: Steps between two :class:`~capsroute.training.loop.records.StepRecord`.
         objective: What is minimised; None for what suits the network of the configuration.
         ranks: The processes that train together. Each has a trainer with the same arguments but for the device, takes
             its part of every batch, and must call the same methods.

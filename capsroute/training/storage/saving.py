@@ -8,16 +8,16 @@ from datetime import datetime, timezone
 import torch
 
 from capsroute._version import __version__
-from capsroute.training.checkpoint import trained_weights, write_checkpoint
 from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
-from capsroute.training.files import FileNotWritten, replace_files
-from capsroute.training.model_card import CardFacts, model_card
-from capsroute.training.records import EpochRecord, StepRecord
-from capsroute.training.runfolder import RunFolder
-from capsroute.training.stored import StoredNetwork
-from capsroute.training.trainer import Trainer
-from capsroute.training.weights import write_weights
+from capsroute.training.loop.records import EpochRecord, StepRecord
+from capsroute.training.loop.trainer import Trainer
+from capsroute.training.storage.checkpoint import trained_weights, write_checkpoint
+from capsroute.training.storage.files import FileNotWritten, replace_files
+from capsroute.training.storage.model_card import CardFacts, model_card
+from capsroute.training.storage.runfolder import RunFolder
+from capsroute.training.storage.stored import StoredNetwork
+from capsroute.training.storage.weights import write_weights
 
 __all__ = ["Saver"]
 

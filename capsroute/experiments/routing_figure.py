@@ -130,7 +130,7 @@ def _points(axes: Any, record: Record, key: str, scale: float) -> None:
 def _accuracy(axes: Any, record: Record) -> None:
     _points(axes, record, "accuracy", 100)
     axes.set_ylabel("test accuracy / %")
-    axes.legend(fontsize=6)
+    _legend(axes, 1)
 
 
 def _time(axes: Any, record: Record) -> None:
@@ -151,4 +151,9 @@ def _entropy(axes: Any, record: Record) -> None:
             label=f"T = {trained}",
         )
     axes.set_ylabel("relative entropy of the coupling")
-    axes.legend(fontsize=6)
+    _legend(axes, 4)
+
+
+def _legend(axes: Any, columns: int) -> None:
+    """A legend above the panel: for the best place within it, matplotlib does not look at error bars."""
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=6, ncols=columns, columnspacing=1.0)

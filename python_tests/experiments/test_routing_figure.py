@@ -6,7 +6,7 @@ import pytest
 
 from capsroute.experiments import routing_figure
 from capsroute.experiments.record import Record
-from capsroute.training.figures import new_figure
+from capsroute.training.reporting.figures import new_figure
 
 NAMES = [
     *(f"T = {count}" for count in range(1, 6)),

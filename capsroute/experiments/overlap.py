@@ -1,7 +1,8 @@
 """Two digits on top of each other: are both recognised, and can each be drawn alone?
 
 As in Sabour et al. 2017, section 6: a capsule network learns from pairs which two digits are there, and to reconstruct
-each of them from its capsule alone. The network with pooling learns the two labels.
+each of them from its capsule alone. The network with pooling learns the two labels. As the decoder is told the class,
+what it draws is set beside the mean of the class, which needs no capsule.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _CLASSES = 10
 _BATCH = 250
 _TEST_SEED = 0  # a training may have the same one: its pairs are of other digits
 _SHOWN = 10
+_CLASS_MEAN = "class-mean"
 _RECONSTRUCTION_WEIGHT = 0.0005  # of the squared error, summed over the pixels of both digits
 
 
@@ -115,14 +117,14 @@ def _run(context: Context, seed: int) -> Outcome:
         numbers[network], drawn = _judge(trainer, test_pairs)
         if reconstruction:
             pictures = drawn
+    numbers[_CLASS_MEAN] = _judge_class_means(_class_means(train_pairs), test_pairs)
     return Outcome(numbers, pictures, len(train), len(test))
 
 
 def _judge(trainer: Trainer, pairs: _WithSingles) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Shares of labels found, errors of reconstruction per pixel, and the first pairs as a figure shows them."""
     found: list[Tensor] = []
-    right: list[Tensor] = []
-    other: list[Tensor] = []
+    errors: list[Tensor] = []
     shown: dict[str, Tensor] = {}
     with torch.no_grad():
         for start in range(0, len(pairs), _BATCH):
@@ -131,18 +133,50 @@ def _judge(trainer: Trainer, pairs: _WithSingles) -> tuple[dict[str, float], dic
             found.append(_found(output.scores, labels).cpu())
             if trainer.config.network != "capsnet":
                 continue
-            decoded = _decoded(trainer.model, output.capsules, labels)
-            right.append((decoded - images[:, 1:]).square().mean(dim=(2, 3)).cpu())
-            other.append((decoded - images[:, 1:].flip(1)).square().mean(dim=(2, 3)).cpu())
+            errors.append(_errors(_decoded(trainer.model, output.capsules, labels), images[:, 1:]).cpu())
             if not shown:
                 said = output.scores.topk(2, dim=1).indices
                 shown = _shown(images, labels, said, _decoded(trainer.model, output.capsules, said))
     marks = torch.cat(found).double()
     numbers = {"both": marks.prod(dim=1).mean().item(), "each": marks.mean().item()}
-    if right:
-        numbers["error"] = torch.cat(right).double().mean().item()
-        numbers["error_to_other"] = torch.cat(other).double().mean().item()
+    if errors:
+        numbers |= _mean_errors(errors)
     return numbers, shown
+
+
+def _class_means(pairs: _WithSingles) -> Tensor:
+    """Mean digit of each class as it lies in the pairs, ``[classes, H, W]``; of a class that none has, black."""
+    sums = torch.zeros(_CLASSES, *pairs.image_shape[1:], dtype=torch.float64)
+    counts = torch.zeros(_CLASSES, dtype=torch.int64)
+    for start in range(0, len(pairs), _BATCH):
+        images, labels = pairs.batch(slice(start, start + _BATCH))
+        sums.index_add_(0, labels.flatten(), images[:, 1:].flatten(0, 1).double())
+        counts += labels.flatten().bincount(minlength=_CLASSES)
+    return (sums / counts.clamp_min(1)[:, None, None]).float()
+
+
+def _judge_class_means(means: Tensor, pairs: _WithSingles) -> dict[str, float]:
+    """Errors of the mean of each digit's class, as those of what a decoder draws."""
+    errors = []
+    for start in range(0, len(pairs), _BATCH):
+        images, labels = pairs.batch(slice(start, start + _BATCH))
+        errors.append(_errors(means[labels], images[:, 1:]))
+    return _mean_errors(errors)
+
+
+def _errors(drawn: Tensor, singles: Tensor) -> Tensor:
+    """Squared error per pixel of each digit drawn, to that digit and to the other, ``[B, 2, 2]``.
+
+    Args:
+        drawn: ``[B, 2, H, W]``.
+        singles: The digits themselves, likewise.
+    """
+    return torch.stack([(drawn - digits).square().mean(dim=(2, 3)) for digits in (singles, singles.flip(1))], dim=2)
+
+
+def _mean_errors(errors: list[Tensor]) -> dict[str, float]:
+    own, other = torch.cat(errors).double().mean(dim=(0, 1)).tolist()
+    return {"error": own, "error_to_other": other}
 
 
 def _shown(images: Tensor, labels: Tensor, said: Tensor, decoded: Tensor) -> dict[str, Tensor]:
@@ -157,11 +191,11 @@ def _shown(images: Tensor, labels: Tensor, said: Tensor, decoded: Tensor) -> dic
 def _report(record: Record) -> list[str]:
     head = ["", "both digits right, %", "each digit right, %", "error of a digit drawn", "its distance to the other"]
     rows = []
-    for network, title in NETWORKS.items():
-        cells = [record.over_seeds(network, name).percent(1) for name in ("both", "each")]
-        drawn = ("error", "error_to_other") if "error" in record.seeds[0][network] else ()
-        cells += [record.over_seeds(network, name).text(4) for name in drawn]
-        rows.append([title, *cells, *["-"] * (4 - len(cells))])
+    for name, title in {**NETWORKS, _CLASS_MEAN: "mean of the class, no network"}.items():
+        found = record.seeds[0][name]
+        shares = [record.over_seeds(name, key).percent(1) if key in found else "-" for key in ("both", "each")]
+        errors = [record.over_seeds(name, key).text(4) if key in found else "-" for key in ("error", "error_to_other")]
+        rows.append([title, *shares, *errors])
     return markdown_table(head, rows)
 
 

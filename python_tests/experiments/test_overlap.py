@@ -7,6 +7,7 @@ import torch
 
 from capsroute.experiments import overlap
 from capsroute.experiments.data.overlap import OverlappingPairs
+from capsroute.experiments.record import Record
 from capsroute.models import CapsNet, PoolingCNN
 from capsroute.nn import margin_loss
 from python_tests.experiments.data.doubles import marked_images
@@ -77,3 +78,32 @@ def test_two_colours_tell_the_digits_apart():
     assert picture[1, 2] > 0.9 > 0.2 > picture[1, 0]
     assert picture[2].min() == 1
     assert picture[3].max() == 0
+
+
+def test_means_of_the_classes_are_of_digits_as_they_lie_in_the_pairs(pairs):
+    images, labels = pairs.batch(slice(None))
+    digits = [[images[n, 1 + k] for n in range(len(pairs)) for k in (0, 1) if labels[n, k] == c] for c in range(10)]
+    means = overlap._class_means(pairs)
+    torch.testing.assert_close(means, torch.stack([torch.stack(of_class).mean(0) for of_class in digits]))
+
+
+def test_errors_are_to_the_digit_and_to_the_other():
+    singles = torch.stack([torch.zeros(3, 4, 4), torch.ones(3, 4, 4)], dim=1)
+    drawn = torch.stack([torch.full((3, 4, 4), 0.5), torch.full((3, 4, 4), 0.9)], dim=1)
+    errors = overlap._errors(drawn, singles)
+    torch.testing.assert_close(errors, torch.tensor([[0.25, 0.25], [0.01, 0.81]]).expand(3, 2, 2))
+    assert overlap._mean_errors([errors[:1], errors[1:]]) == pytest.approx({"error": 0.13, "error_to_other": 0.53})
+
+
+def test_what_the_class_alone_explains_stands_in_the_table():
+    """Of one pair, the mean of a class is its digit: no error to that, and the same distance to the other both ways."""
+    one = overlap._WithSingles(OverlappingPairs(marked_images(40), 1, seed=0, classes=10))
+    found = overlap._judge_class_means(overlap._class_means(one), one)
+    singles = one.batch(slice(None))[0][0, 1:]
+    apart = float((singles[0] - singles[1]).square().mean())
+    assert found == pytest.approx({"error": 0, "error_to_other": apart})
+    networks = {"capsnet": {"both": 0.5, "each": 0.75, **found}, "pooling-cnn": {"both": 0.5, "each": 0.75}}
+    record = Record("overlap", {}, {}, 1.0, [{**networks, "class-mean": found}])
+    assert overlap._report(record)[-1] == (
+        f"| mean of the class, no network | - | - | 0.0000 ± 0.0000 | {apart:.4f} ± 0.0000 |"
+    )

@@ -128,6 +128,16 @@ def test_a_fetched_file_with_another_hash_is_refused(tmp_path, mirror):
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["train-images-idx3-ubyte.gz"]
 
 
+def test_a_folder_that_was_made_for_nothing_is_not_left_behind(tmp_path, monkeypatch, mirror):
+    (tmp_path / "there").mkdir()
+    monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:9/",))
+    for data_dir in (tmp_path / "new" / "data", tmp_path / "there" / "data", tmp_path / "there"):
+        with pytest.raises(TrainingError, match="cannot be fetched"):
+            load_dataset("mnist", data_dir)
+    assert sorted(tmp_path.iterdir()) == [mirror, tmp_path / "there"]
+    assert not list((tmp_path / "there").iterdir())
+
+
 def test_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:9/", "http://127.0.0.1:9/again/"))
     with pytest.raises(TrainingError, match=r"cannot be fetched from .* or .*again.*name it with --data-dir"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
@@ -24,7 +26,7 @@ def fetch(folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str
     """Fetches a file into a folder, from the first mirror that has it.
 
     Args:
-        folder: Where to put it; made where it is absent.
+        folder: Where to put it; made where it is absent, and gone again where nothing came to lie in it.
         name: Of the file, in the folder and on the mirrors.
         md5: Hash that it must have.
         mirrors: What stands before the name in its addresses.
@@ -37,6 +39,14 @@ def fetch(folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str
         TrainingError: No mirror answers with the right file, or pooch is not installed.
     """
     pooch = require("pooch", f"fetching {name}")
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        return _retrieve(pooch, folder, name, md5, mirrors, advice)
+    finally:
+        _remove_empty(absent)
+
+
+def _retrieve(pooch: Any, folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str) -> Path:
     problems = []
     for mirror in mirrors:
         try:
@@ -48,3 +58,10 @@ def fetch(folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str
         except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
             problems.append(f"{mirror} ({type(error).__name__})")
     raise TrainingError(f"{name} is not in {folder} and cannot be fetched from {' or '.join(problems)}: {advice}")
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes those of these folders, from the innermost on, that hold nothing."""
+    for folder in folders:
+        with suppress(OSError):  # it holds something, or was never made
+            folder.rmdir()

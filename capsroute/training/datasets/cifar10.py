@@ -66,10 +66,17 @@ def _read_zips(train_zip: Path, test_zip: Path) -> Cifar10:
     train, test = (read_image_folders(path, _SHAPE) for path in (train_zip, test_zip))
     for path, part in ((train_zip, train), (test_zip, test)):
         if part.classes != CIFAR10_CLASSES:
-            differing = sorted(set(part.classes) ^ set(CIFAR10_CLASSES))
-            raise TrainingError(f"{path} has other classes than CIFAR-10: {', '.join(differing)}")
+            raise TrainingError(f"{path} {_difference(set(part.classes), set(CIFAR10_CLASSES))}")
     formats = " and ".join(sorted({*train.formats, *test.formats}))
     return Cifar10(_mixed(train.images), _mixed(test.images), f"CIFAR-10, {formats} copy")
+
+
+def _difference(found: set[str], wanted: set[str]) -> str:
+    """What a file lacks, and what it has that is none of CIFAR-10; at least one of the two."""
+    lacking, foreign = (", ".join(sorted(names)) for names in (wanted - found, found - wanted))
+    parts = [f"lacks classes of CIFAR-10: {lacking}"] if lacking else []
+    parts += [f"has other classes than CIFAR-10: {foreign}"] if foreign else []
+    return "; it ".join(parts)
 
 
 def _mixed(images: ImageSet) -> ImageSet:

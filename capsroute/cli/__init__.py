@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import NoReturn
 
 from capsroute._version import __version__
 from capsroute.cli.errors import CommandError
+from capsroute.cli.output import checked_output
 
 __all__ = ["CommandError", "main"]
 
@@ -45,21 +45,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
 
     Returns:
-        Exit status: 0; 2 for bad input, with one sentence on standard error; 130 after Ctrl-C;
-        141 where the reader of standard output went away.
+        Exit status: 0; 2 for bad input and where standard output cannot be written, with one sentence on standard
+        error; 130 after Ctrl-C; 141 where the reader of standard output went away.
     """
     try:
-        args = _build_parser().parse_args(argv)
-        status: int = import_module(f"capsroute.cli.{args.command}").run(args)
-        sys.stdout.flush()
-    except SystemExit as ended:  # --help and --version
-        return int(ended.code or 0)
+        with checked_output():
+            return _run(argv)
     except CommandError as error:
         print(f"capsroute: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough, as in `capsroute info | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails as well
         return _BROKEN_PIPE
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _build_parser().parse_args(argv)
+        status: int = import_module(f"capsroute.cli.{args.command}").run(args)
+    except SystemExit as ended:  # --help and --version
+        return int(ended.code or 0)
     return status

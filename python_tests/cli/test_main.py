@@ -99,11 +99,52 @@ def test_as_a_module():
     assert done.stdout == f"capsroute {capsroute.__version__}\n"
 
 
-def test_a_reader_that_goes_away_is_no_crash():
+def command_into(stdout, *arguments, buffered=True):
+    """Exit status and standard error of the command, whose output goes where it is told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "capsroute", *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "" if buffered else "1"},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_reader_that_goes_away_is_no_crash(buffered):
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "capsroute", "info"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
-    )
+    assert command_into(writing, "info", buffered=buffered) == (141, "")
     os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no file that is always full")
+@pytest.mark.parametrize(
+    ("arguments", "buffered"),
+    [(("info",), True), (("info",), False), (("--help",), True), (("--help",), False), (("train", "--out"), True)],
+    ids=str,
+)
+def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path, arguments, buffered):
+    folder = [str(tmp_path)] if "--out" in arguments else []
+    with open("/dev/full", "w") as full:
+        assert command_into(full, *arguments, *folder, buffered=buffered) == (
+            2,
+            "capsroute: error: cannot write to standard output: No space left on device\n",
+        )
+
+
+def test_no_output_at_all(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["info"]) == 0
+    assert sys.stdout is None
+
+
+def test_errors_of_other_files_stay_what_they_are(monkeypatch):
+    def fails(args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(info, "run", fails)
+    with pytest.raises(OSError, match="No space left on device"):
+        main(["info"])

@@ -11,6 +11,7 @@ import pytest
 from capsroute.training.loop.interrupt import interrupts_call
 
 
+@pytest.mark.usefixtures("ordinary_interrupt")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_calls(number):
     calls = []
@@ -20,14 +21,6 @@ def test_the_first_signal_calls(number):
         os.kill(os.getpid(), number)
         assert (received, calls) == ([number], [1])
     assert signal.getsignal(number) is before
-
-
-@pytest.fixture
-def ordinary_interrupt():
-    """Python's own handler, which a process that was started in the background with SIGINT ignored does not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ordinary_interrupt")
@@ -52,3 +45,28 @@ def test_other_threads_change_nothing():
     thread.start()
     thread.join()
     assert seen == [([], before)]
+
+
+@pytest.mark.usefixtures("ordinary_interrupt")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_is_ignored_stays_ignored(number):
+    calls = []
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with interrupts_call(lambda: calls.append(1)) as received:
+            os.kill(os.getpid(), number)
+        assert (received, calls) == ([], [])
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.usefixtures("ordinary_interrupt")
+def test_a_handler_that_is_not_pythons_stays(monkeypatch):
+    ordinary = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else ordinary(number))
+    installed = ordinary(signal.SIGTERM)
+    with interrupts_call(lambda: None):
+        assert ordinary(signal.SIGTERM) is installed
+        assert ordinary(signal.SIGINT) is not signal.default_int_handler
+    assert ordinary(signal.SIGINT) is signal.default_int_handler

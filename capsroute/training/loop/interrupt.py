@@ -14,7 +14,8 @@ def interrupts_call(request_stop: Callable[[], None]) -> Iterator[list[int]]:
     """Calls a function at the first SIGINT or SIGTERM, so that the work can end at a good point.
 
     A second signal does what it always does, for whoever cannot wait. Outside the main thread, which alone receives
-    signals, nothing is changed.
+    signals, nothing is changed. Nor is it where a signal is ignored, as a shell's script has it for what it starts in
+    the background, or handled by something other than Python, which could not be put back.
 
     Args:
         request_stop: Must do little: it runs between any two instructions.
@@ -26,7 +27,8 @@ def interrupts_call(request_stop: Callable[[], None]) -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = ((number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM))
+    before = {number: handler for number, handler in handlers if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -35,6 +35,36 @@ def test_all_are_replaced(folder):
     assert contents(folder) == {"a": b"new a", "b": b"new b", "c": b"old c", "d": b"new d"}
 
 
+@pytest.fixture
+def synced(monkeypatch):
+    """What was brought onto the disk, and what the folder held then."""
+    calls, sync = [], os.fsync
+
+    def record(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        calls.append((path, contents(path) if path.is_dir() else None))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return calls
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors have their names in Linux's /proc")
+def test_the_new_names_are_brought_onto_the_disk(folder, synced):
+    replace_files({folder / "a": writer(b"new a"), folder / "b": writer(b"new b")})
+    assert [path.parent for path, _ in synced[:2]] == [folder, folder]
+    assert synced[2:] == [(folder, {"a": b"new a", "b": b"new b", "c": b"old c"})]
+
+
+def test_a_folder_that_cannot_be_synced_is_no_error(folder, monkeypatch):
+    def cannot(path, flags):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", cannot)
+    replace_files({folder / "a": writer(b"new a")})
+    assert contents(folder)["a"] == b"new a"
+
+
 @pytest.mark.parametrize("failing", ["a", "b", "c"])
 def test_without_room_for_one_none_is_replaced(folder, failing):
     before = contents(folder)

@@ -38,7 +38,8 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
 
     Every file is on the disk under another name before the first is renamed, since a rename needs no room: a full disk
     leaves the former files whole and of the same moment. Only a crash between two renames, which follow each other in
-    the order given, leaves some of either.
+    the order given, leaves some of either. The new names are on the disk too when this returns, where the system allows
+    to ask for that.
 
     Args:
         files: What writes each file, by its path, whose folder is there.
@@ -58,6 +59,8 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(current))
         for current, temporary in temporaries.items():
             os.replace(temporary, current)
+        for folder in {path.parent for path in files}:
+            _sync_folder(folder)
     except (OSError, RuntimeError) as error:
         cause = _system_error(error)
         if cause is None:
@@ -67,6 +70,16 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
         for temporary in temporaries.values():
             with suppress(OSError):  # absent by now, or what could not be written for the same reason as is told above
                 temporary.unlink()
+
+
+def _sync_folder(path: Path) -> None:
+    """Brings the names in a folder onto the disk; not all systems and file systems can."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:

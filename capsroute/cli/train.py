@@ -78,7 +78,9 @@ def add_parser(subparsers: Any) -> None:
     training.add_argument("--accumulate", type=int, metavar="N", help="take the images of a step in N parts")
     training.add_argument("--compile", action=_TOGGLE, help="torch.compile of the network (default: off)")
     training.add_argument("--amp", action=_TOGGLE, help="autocast in bfloat16 (default: off)")
-    training.add_argument("--seed", type=int, metavar="N", help="of parameters, order and shifts (default: 0)")
+    training.add_argument(
+        "--seed", type=int, metavar="N", help="of parameters, order and shifts, below 2**32 (default: 0)"
+    )
 
     place = parser.add_argument_group("where")
     place.add_argument("--device", metavar="NAME", default="auto", help="auto (default), cpu or cuda")

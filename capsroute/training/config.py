@@ -43,7 +43,8 @@ class TrainConfig:
         reconstruction_weight: Factor on the squared error of the reconstruction, summed over the pixels. The paper has
             0.0005 for MNIST.
         amp: Whether the network runs under autocast in bfloat16.
-        seed: Of the initial parameters, the order of the images and their shifts.
+        seed: Of the initial parameters, the order of the images and their shifts; at least 0 and below 2**32, since
+            torch's generator on the CPU takes no more than the lowest 32 bits of a seed.
         network: ``"capsnet"``, trained by the margin loss, or ``"pooling-cnn"``, a convolutional network with
             pooling and about as many parameters, trained by the cross-entropy.
         accumulate: Parts into which each process divides its images of a step, at least 1. They take their turns, so
@@ -91,7 +92,7 @@ class TrainConfig:
         _check("ema", self.ema, 0 <= self.ema < 1, "at least 0 and below 1")
         weight = self.reconstruction_weight
         _check("reconstruction_weight", weight, weight >= 0 and math.isfinite(weight), "a number of at least 0")
-        _check("seed", self.seed, 0 <= self.seed < 2**63, "at least 0 and below 2**63")
+        _check("seed", self.seed, 0 <= self.seed < 2**32, "at least 0 and below 2**32")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, as checkpoints hold them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from capsroute.training import TrainConfig, TrainingError, preset
 
@@ -30,12 +31,22 @@ from capsroute.training import TrainConfig, TrainingError, preset
         ("schedule", "linear", "one of exponential, cosine"),
         ("warmup", -1, "at least 0"),
         ("seed", -1, "at least 0"),
-        ("seed", 2**63, "below 2"),
+        ("seed", 2**32, r"below 2\*\*32"),
     ],
 )
 def test_values_out_of_range(name, value, expected):
     with pytest.raises(TrainingError, match=f"{name} must be .*{expected}.* got {value}"):
         TrainConfig(**{name: value})
+
+
+def test_every_seed_is_another():
+    """Torch takes the lowest 32 bits: the largest seed that is allowed is the last that is no repetition."""
+    first, largest, beyond = (
+        torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 2**32 - 1, 2**32)
+    )
+    assert torch.equal(first, beyond)
+    assert not torch.equal(first, largest)
+    assert TrainConfig(seed=2**32 - 1).seed == 2**32 - 1
 
 
 def test_presets_are_configurations():

@@ -37,6 +37,8 @@ _CONFIG_OPTIONS = (
     "schedule",
     "warmup",
 )
+# What checkpoints do not hold: a run goes on with what was given of it.
+_PLACE_OPTIONS = ("data_dir", "device", "threads", "rank_timeout")
 _TOGGLE = argparse.BooleanOptionalAction
 
 
@@ -83,7 +85,7 @@ def add_parser(subparsers: Any) -> None:
     )
 
     place = parser.add_argument_group("where")
-    place.add_argument("--device", metavar="NAME", default="auto", help="auto (default), cpu or cuda")
+    place.add_argument("--device", metavar="NAME", help="auto (default), cpu or cuda")
     place.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads (default: torch's choice; the cores divided among ranks)"
     )
@@ -149,10 +151,12 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     timeout = RANK_TIMEOUT if args.rank_timeout is None else args.rank_timeout
     if not 0 < timeout < 1e6:
         raise CommandError(f"rank_timeout must be above 0 and below a million seconds, got {timeout}")
-    device = choose_device(args.device, ranks)
+    device = choose_device("auto" if args.device is None else args.device, ranks)
     checkpoint = load_checkpoint(_checkpoint_of(args.resume)) if args.resume is not None else None
     config = _configuration(args, checkpoint)
     out = args.out or (checkpoint.path.parent if checkpoint is not None else _new_folder(config.dataset))
+    values = {name.replace("_", "-"): getattr(args, name) for name in _PLACE_OPTIONS}
+    resume_options = {name: value for name, value in values.items() if value is not None}
     with joined(ranks, device, timeout):
         result = train(
             config,
@@ -162,10 +166,11 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
             resume=checkpoint,
             overwrite=args.overwrite,
             ranks=ranks,
+            resume_options=resume_options,
         )
     if result.interrupted_by is not None:
         if ranks.main:
-            command = resume_command(ranks, out / "checkpoint.pt", args.data_dir)
+            command = resume_command(ranks, out / "checkpoint.pt", resume_options)
             print(f"interrupted; go on with: {command}", file=sys.stderr)
         return 128 + result.interrupted_by
     if ranks.main:

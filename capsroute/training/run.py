@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def train(
     resume: Checkpoint | None = None,
     overwrite: bool = False,
     ranks: Ranks = ALONE,
+    resume_options: Mapping[str, object] | None = None,
 ) -> TrainResult:
     """Trains a network, with progress on standard output and everything else in a folder.
 
@@ -97,19 +99,21 @@ def train(
         overwrite: Whether an older run in ``out`` is removed.
         ranks: The processes that train together, in :func:`~capsroute.training.parallel.launch.joined`; they all call
             this. Rank 0 decides on the folder, writes it and prints.
+        resume_options: As :func:`~capsroute.training.parallel.launch.resume_command` takes them, for the message where
+            a rank is lost.
 
     Raises:
         TrainingError: Something that the user can mend; nothing was overwritten.
     """
     folder = RunFolder(ranks.from_main(out))
-    with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks, data_dir)):
+    with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks, resume_options)):
         return _train(config, folder, device, data_dir, resume, overwrite, ranks)
 
 
-def _after_a_loss(folder: RunFolder, ranks: Ranks, data_dir: Path | None) -> str:
+def _after_a_loss(folder: RunFolder, ranks: Ranks, resume_options: Mapping[str, object] | None) -> str:
     if not folder.checkpoint.exists():
         return "the run ended before its first checkpoint, start it again"
-    command = resume_command(ranks, folder.checkpoint, data_dir)
+    command = resume_command(ranks, folder.checkpoint, resume_options)
     return f"the run ended; go on from its last checkpoint with: {command}"
 
 

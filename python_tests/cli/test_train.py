@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -104,21 +103,20 @@ def test_the_folder_of_a_run_is_resumed_by_its_checkpoint(tmp_path, finished, ca
     assert_refused(capsys, "cannot read the checkpoint a+: File name too long")
 
 
+@pytest.mark.usefixtures("ordinary_interrupt")  # which the run is started with
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_is_straight_bit_for_bit(tmp_path, sent):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "capsroute", "train", "--out", str(out), "--batch-size", "16", "--epochs", "50"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    command += ["--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline().startswith("training on digits")
         assert process.stdout.readline().startswith("epoch 1/50")
         process.send_signal(sent)
         rest, error = process.communicate(timeout=60)
     assert process.returncode == 128 + sent
     assert "test accuracy:" not in rest
-    assert error == f"interrupted; go on with: capsroute train --resume {out / 'checkpoint.pt'}\n"
+    assert error == f"interrupted; go on with: capsroute train --resume {out / 'checkpoint.pt'} --threads 1\n"
     interrupted = torch.load(out / "checkpoint.pt", weights_only=True)["trainer"]
     assert interrupted["epoch"] + bool(interrupted["batches"]["position"]) > 0
 

@@ -81,7 +81,7 @@ def test_interrupted_killed_and_resumed_is_straight_bit_for_bit(tmp_path):
         wait_for_epoch(process, 1)
         process.send_signal(signal.SIGTERM)
         _, error = process.communicate(timeout=60)
-    command = f"torchrun --nproc-per-node 2 -m capsroute train --resume {checkpoint}"
+    command = f"torchrun --nproc-per-node 2 -m capsroute train --resume {checkpoint} --device cpu --threads 1"
     assert error.count(f"interrupted; go on with: {command}\n") == 1
     interrupted = torch.load(checkpoint, weights_only=True)["trainer"]
 

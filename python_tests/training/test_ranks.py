@@ -173,7 +173,8 @@ def test_how_to_go_on():
         "torchrun --nproc-per-node 4 -m capsroute train --resume r/c.pt"
     )
     path, data = Path("my runs/c.pt"), Path("$HOME/data")
-    command = resume_command(ALONE, path, data)
-    assert shlex.split(command) == ["capsroute", "train", "--resume", str(path), "--data-dir", str(data)]
+    command = resume_command(ALONE, path, {"data-dir": data, "threads": 2})
+    expected = ["capsroute", "train", "--resume", str(path), "--data-dir", str(data), "--threads", "2"]
+    assert shlex.split(command) == expected
     shown = subprocess.run(["sh", "-c", f"echo {command}"], capture_output=True, text=True, check=True).stdout
-    assert shown == "capsroute train --resume my runs/c.pt --data-dir $HOME/data\n"
+    assert shown == "capsroute train --resume my runs/c.pt --data-dir $HOME/data --threads 2\n"

@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -63,19 +63,20 @@ def threads_per_rank(ranks: Ranks) -> int | None:
     return max(1, cores // ranks.local_size)
 
 
-def resume_command(ranks: Ranks, checkpoint: Path, data_dir: Path | None = None) -> str:
+def resume_command(ranks: Ranks, checkpoint: Path, options: Mapping[str, object] | None = None) -> str:
     """What to type into a shell to go on from a checkpoint, on this machine.
 
     Args:
         ranks: Of the run.
         checkpoint: File.
-        data_dir: Folder of the data set, where one was named: checkpoints do not hold it.
+        options: What else was given, of what checkpoints do not hold: values by the names of the options, without
+            their dashes.
     """
     words = ["capsroute", "train", "--resume", str(checkpoint)]
     if ranks.size > 1:
         words = ["torchrun", "--nproc-per-node", str(ranks.local_size), "-m", *words]
-    if data_dir is not None:
-        words += ["--data-dir", str(data_dir)]
+    for name, value in (options or {}).items():
+        words += [f"--{name}", str(value)]
     return shlex.join(words)
 
 

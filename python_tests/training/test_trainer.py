@@ -217,3 +217,28 @@ def test_a_loss_that_is_not_finite_ends_the_run():
         trainer.model.classes.weight[0, 0, 0, 0] = math.nan
     with pytest.raises(TrainingError, match="the loss is nan in step 2: try a smaller --lr"):
         trainer.fit([], nothing)
+
+
+def test_a_stop_does_not_save_weights_that_are_no_numbers():
+    trainer, saved = make_trainer(log_every=10), []
+    with torch.no_grad():
+        trainer.model.classes.weight[0, 0, 0, 0] = math.nan
+    trainer.stop_requested = True
+    with pytest.raises(TrainingError, match="the loss is nan by step 1: try a smaller --lr"):
+        trainer.fit([], lambda: saved.append(trainer.step))
+    assert saved == []
+
+
+@pytest.mark.parametrize("broken", [3, 10])  # within an epoch, and in its last step
+def test_an_update_that_breaks_the_weights_is_not_saved(broken):
+    trainer, saved = make_trainer(log_every=1), []
+
+    @trainer.optimizer.register_step_post_hook
+    def break_the_weights(*arguments):
+        if trainer.step == broken:
+            trainer.stop_requested = broken == 3
+            trainer.model.classes.weight.detach()[0, 0, 0, 0] = math.nan
+
+    with pytest.raises(TrainingError, match=f"weights are not finite after step {broken}: try a smaller --lr"):
+        trainer.fit([], lambda: saved.append(trainer.step))
+    assert saved == ([] if broken == 3 else [5])

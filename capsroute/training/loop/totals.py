@@ -31,6 +31,10 @@ class Totals:
         loss, correct, count = self._ranks.sum(self.values).tolist()
         return loss / count, correct / count
 
+    def loss(self) -> float:
+        """Sum of the losses of all ranks, which all must ask; 0 where nothing was added."""
+        return float(self._ranks.sum(self.values)[0])
+
     def collect(self) -> None:
         """Moves the sums of all ranks to rank 0, for its checkpoint."""
         total = self._ranks.sum(self.values)

@@ -107,8 +107,8 @@ class Trainer:
             False where :attr:`stop_requested`, of any rank, ended the training early.
 
         Raises:
-            TrainingError: The loss is not finite any more, the network cannot be compiled, or the ranks do not start
-                from the same step.
+            TrainingError: The loss or the weights are not finite any more, and nothing was saved since; the network
+                cannot be compiled; or the ranks do not start from the same step.
         """
         self.ranks.agree({"step": self.step})
         while self.epoch < self.config.epochs:
@@ -180,7 +180,9 @@ class Trainer:
             if self.step % self.log_every == 0 or self.batches.position == len(self.batches):
                 self._report_step(observers, clock)
             if self._agree_to_stop():
+                self._check_finite()
                 return False
+        self._check_finite()
         evaluation = self.evaluate()
         if evaluation is None:
             return False
@@ -244,6 +246,19 @@ class Trainer:
         images = images.to(self.device, self._dtype, non_blocking=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.amp):
             return self.objective(network, images, labels.to(self.device, non_blocking=True))
+
+    def _check_finite(self) -> None:
+        """Before a save: weights that are no numbers must not take the place of those that were saved before.
+
+        Losses since the last report were not looked at yet, and those of the last step were before its update. All
+        ranks ask, and find the same.
+        """
+        loss = self._recent_totals.loss()
+        broken = not all(bool(value.isfinite().all()) for value in self.model.parameters())
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss} by step {self.step}: try a smaller --lr")
+        if self.ranks.largest(broken):
+            raise TrainingError(f"weights are not finite after step {self.step}: try a smaller --lr")
 
     def _report_step(self, observers: Sequence[Observer], clock: Clock) -> None:
         loss, accuracy = self._recent_totals.means()

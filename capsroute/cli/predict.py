@@ -33,10 +33,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="PNG or JPEG")
     parser.add_argument(
         "--checkpoint",
-        metavar="FILE",
+        metavar="PATH",
         type=Path,
         required=True,
-        help="checkpoint.pt or model.safetensors of a run of capsroute train",
+        help="checkpoint.pt or model.safetensors of a run of capsroute train, or its folder, which means the latter",
     )
     parser.add_argument(
         "--reconstruction", metavar="PNG", type=Path, help="draw each image above its reconstruction into this file"
@@ -87,7 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     if picture is not None:
         _draw(picture, predictions, stored)
     if args.json:
-        print(json.dumps(_facts(args.checkpoint, stored, predictions)))
+        print(json.dumps(_facts(stored, predictions)))
     else:
         _print(stored, predictions)
     return 0
@@ -119,9 +119,9 @@ def _draw(path: Path, predictions: list[Prediction], stored: StoredNetwork) -> N
         raise CommandError(f"--reconstruction cannot be written: {error}") from error
 
 
-def _facts(path: Path, stored: StoredNetwork, predictions: list[Prediction]) -> dict[str, Any]:
+def _facts(stored: StoredNetwork, predictions: list[Prediction]) -> dict[str, Any]:
     return {
-        "checkpoint": str(path),
+        "checkpoint": str(stored.path),
         "network": stored.config.network,
         "dataset": stored.config.dataset,
         "epoch": stored.epoch,

@@ -1,11 +1,13 @@
-"""A trained network from either of the files that a run leaves."""
+"""A trained network from what a run leaves."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from capsroute.training.errors import TrainingError
 from capsroute.training.storage.checkpoint import load_checkpoint
+from capsroute.training.storage.runfolder import RunFolder
 from capsroute.training.storage.stored import StoredNetwork
 from capsroute.training.storage.weights import read_weights
 
@@ -19,7 +21,7 @@ def read_network(path: Path) -> StoredNetwork:
     """Reads the network of a checkpoint or of a safetensors file, whatever its name; no code in it is run.
 
     Args:
-        path: File that ``capsroute train`` wrote.
+        path: File that ``capsroute train`` wrote, or the folder of a run, whose ``model.safetensors`` is read.
 
     Returns:
         The network, to be built by :meth:`~capsroute.training.storage.stored.StoredNetwork.build`.
@@ -27,6 +29,8 @@ def read_network(path: Path) -> StoredNetwork:
     Raises:
         TrainingError: The file cannot be read, is damaged, or is neither.
     """
+    if os.path.isdir(path):  # which answers, where Path.is_dir raises: a name may be too long
+        path = RunFolder(path).weights
     try:
         with path.open("rb") as file:
             beginning = file.read(_HEADER_BEGINS + 1)

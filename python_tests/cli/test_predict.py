@@ -80,6 +80,14 @@ def test_json(folder, network, capsys):
         assert image["notes"] == []
 
 
+def test_the_folder_of_a_run(folder, capsys):
+    outputs = []
+    for checkpoint in ("model.safetensors", "."):
+        assert predict("a.png", "--json", checkpoint=checkpoint) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+
+
 def test_a_picture(folder):
     assert predict("a.png", "b.png", "--reconstruction", "out.png") == 0
     with Image.open("out.png") as picture:

@@ -18,6 +18,14 @@ def test_both_files_hold_the_same_network(run_folder):
         assert stored.classes == tuple("0123456789")
 
 
+def test_a_folder_means_its_weights(run_folder, tmp_path):
+    stored = read_network(run_folder.path)
+    assert stored.path == run_folder.weights
+    assert_bitwise_equal(stored.build().state_dict(), read_network(run_folder.weights).build().state_dict())
+    with pytest.raises(TrainingError, match=r"cannot read the checkpoint .*/model\.safetensors: No such file"):
+        read_network(tmp_path)
+
+
 def test_the_name_does_not_matter(run_folder, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(run_folder.weights.read_bytes())
     (tmp_path / "model.safetensors").write_bytes(run_folder.checkpoint.read_bytes())

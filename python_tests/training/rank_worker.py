@@ -83,6 +83,12 @@ def refusals(ranks):
         trainer.batches.position = ranks.rank
         trainer.fit([], nothing)
 
+    def weights_apart():
+        trainer = make_trainer(ranks=ranks)
+        with torch.no_grad():
+            trainer.model.classes.weight[-1, -1, -1, -1] += ranks.rank
+        trainer.fit([], nothing)
+
     def other_images():
         data = few_digits()
         data.test.images[0] += ranks.rank
@@ -93,6 +99,7 @@ def refusals(ranks):
         "data": lambda: make_trainer(ranks=ranks, data=few_digits(train=70 - ranks.rank)),
         "images": other_images,
         "step": steps_apart,
+        "weights": weights_apart,
         "save": lambda: make_trainer(ranks=ranks, epochs=1).fit([], full_disk),
     }
     found = {}

@@ -90,6 +90,7 @@ def test_ranks_that_differ_all_say_so(results):
         assert refusals["data"] == f"TrainingError: {number}"
         assert refusals["images"].startswith("TrainingError: the ranks disagree: the checksum of the test images is ")
         assert refusals["step"] == "TrainingError: the ranks disagree: step is 0 on rank 0, but 1 on rank 1"
+        assert refusals["weights"].startswith("TrainingError: the ranks disagree: the checksum of the weights is ")
     assert said[0]["save"] == "TrainingError: the disk is full"
     assert {refusals["save"] for refusals in said[1:]} == {"SharedError: the disk is full"}
 

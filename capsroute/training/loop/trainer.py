@@ -24,7 +24,7 @@ from capsroute.training.loop.objective import Objective, objective_for
 from capsroute.training.loop.records import EpochRecord, Observer, StepRecord
 from capsroute.training.loop.schedule import make_scheduler
 from capsroute.training.loop.totals import Totals
-from capsroute.training.parallel.agreement import facts_to_agree_on
+from capsroute.training.parallel.agreement import facts_to_agree_on, weights_checksum
 from capsroute.training.parallel.ranks import ALONE, Ranks
 
 __all__ = ["Trainer"]
@@ -108,9 +108,12 @@ class Trainer:
 
         Raises:
             TrainingError: The loss or the weights are not finite any more, and nothing was saved since; the network
-                cannot be compiled; or the ranks do not start from the same step.
+                cannot be compiled; or the ranks do not start from the same step and weights.
         """
-        self.ranks.agree({"step": self.step})
+        facts: dict[str, object] = {"step": self.step}
+        if self.ranks.size > 1:
+            facts["the checksum of the weights"] = weights_checksum(self.model)
+        self.ranks.agree(facts)
         while self.epoch < self.config.epochs:
             with compiler_errors_named():
                 finished = self._run_epoch(observers)

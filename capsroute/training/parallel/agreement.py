@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images
 
-__all__ = ["facts_to_agree_on"]
+__all__ = ["facts_to_agree_on", "weights_checksum"]
 
 # Images at both ends of a set that its checksum is made of: all of a large set, or of one made on the fly, take long.
 _SAMPLED = 256
@@ -29,13 +30,22 @@ def facts_to_agree_on(model: nn.Module, config: TrainConfig, data: Dataset) -> d
     for name, images in (("training", data.train), ("test", data.test)):
         facts[f"the number of {name} images"] = len(images)
         facts[f"the shape of {name} images"] = list(images.image_shape)
-        facts[f"the checksum of the {name} images"] = _checksum(images)
+        facts[f"the checksum of the {name} images"] = _images_checksum(images)
     return facts
 
 
-def _checksum(images: Images) -> str:
+def weights_checksum(model: nn.Module) -> str:
+    """Of all parameters, by their bits; each rank may have read them from a file of its own."""
+    return _checksum(value.detach().cpu() for value in model.parameters())
+
+
+def _images_checksum(images: Images) -> str:
+    parts = (slice(0, _SAMPLED), slice(max(0, len(images) - _SAMPLED), len(images)))
+    return _checksum(tensor for part in parts for tensor in images.batch(part))
+
+
+def _checksum(tensors: Iterable[Tensor]) -> str:
     total = 0
-    for part in (slice(0, _SAMPLED), slice(max(0, len(images) - _SAMPLED), len(images))):
-        for tensor in images.batch(part):
-            total = zlib.crc32(tensor.contiguous().view(torch.uint8).numpy().tobytes(), total)
+    for tensor in tensors:
+        total = zlib.crc32(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes(), total)
     return f"{total:08x}"

@@ -111,6 +111,11 @@ class TrainConfig:
             raise TrainingError(f"the configuration has other entries than expected: {sorted(differing)}")
         return cls(**values)
 
+    def changed_since(self, before: TrainConfig) -> frozenset[str]:
+        """Names of what a resumed run does in another way than before; more epochs are the same for longer."""
+        names = (field.name for field in fields(self) if field.name != "epochs")
+        return frozenset(name for name in names if getattr(self, name) != getattr(before, name))
+
     def resumed_with(self, changes: dict[str, Any]) -> TrainConfig:
         """Configuration of a run that goes on.
 

@@ -149,7 +149,10 @@ def _train(
         return made
 
     display = ranks.on_main(prepare)
-    saver = Saver(folder, trainer, resume.last_epoch if resume else None)
+    saver = Saver(folder, trainer)
+    if resume is not None:
+        changed = resume.changed | config.changed_since(resume.config)
+        saver = Saver(folder, trainer, resume.last_epoch, changed)
 
     def request_stop() -> None:
         trainer.stop_requested = True

@@ -103,6 +103,16 @@ def test_the_folder_of_a_run_is_resumed_by_its_checkpoint(tmp_path, finished, ca
     assert_refused(capsys, "cannot read the checkpoint a+: File name too long")
 
 
+def test_the_card_remembers_what_a_run_was_resumed_with(tmp_path, finished):
+    out = tmp_path / "run"
+    assert train("--resume", finished, "--epochs", 2, "--out", out) == 0
+    assert "The run was resumed" not in (out / "model-card.md").read_text()
+    for epochs, routing in ((3, "reference"), (4, "fused")):
+        assert train("--resume", out, "--epochs", epochs, "--routing", routing) == 0
+        card = " ".join((out / "model-card.md").read_text().split())
+        assert "The run was resumed with another --routing; the command has what it was last." in card
+
+
 @pytest.mark.usefixtures("ordinary_interrupt")  # which the run is started with
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_is_straight_bit_for_bit(tmp_path, sent):

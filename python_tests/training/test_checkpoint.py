@@ -160,6 +160,7 @@ def test_a_checkpoint_of_other_training_images_after_an_epoch(tmp_path, trained,
         (lambda c: c["config"].update(colour=1), r"c.pt: the configuration has other entries .*\['colour'\]"),
         (lambda c: c["config"].update(epochs=[]), "c.pt is not a checkpoint of this version"),
         (lambda c: c.update(last_epoch={"epoch": 1}), "c.pt is not a checkpoint of this version"),
+        (lambda c: c.update(changed=1), "c.pt is not a checkpoint of this version"),
         (lambda c: c.update(format="capsroute-train-9"), "c.pt is not a checkpoint of this version"),
         (lambda c: c.pop("rng"), "c.pt is not a checkpoint of this version"),
     ],
@@ -181,10 +182,10 @@ def test_a_checkpoint_without_weights(tmp_path, trained, edit):
 
 def test_a_checkpoint_of_the_first_format(tmp_path, trained):
     def shorten(contents):
-        del contents["step"], contents["last_epoch"]
+        del contents["step"], contents["last_epoch"], contents["changed"]
 
     loaded = load_checkpoint(edited(tmp_path / "c.pt", trained, shorten))
-    assert (loaded.step, loaded.last_epoch) == (None, None)
+    assert (loaded.step, loaded.last_epoch, loaded.changed) == (None, None, frozenset())
     loaded.restore(trained)
 
 

@@ -90,6 +90,15 @@ def test_what_the_same_weights_take():
     assert "bit for bit" not in compiled
 
 
+def test_a_run_that_was_resumed_in_another_way():
+    sentence = "The run was resumed with another {}; the command has what it was last."
+    card = words(changed={"routing", "accumulate"})
+    assert sentence.format("--accumulate and --routing") in card
+    assert "weights that are alike up to rounding, whether" in card
+    assert sentence.format("--compile") in words(changed={"compile"})
+    assert "The run was resumed" not in words()
+
+
 def test_every_data_set_has_facts():
     assert FACTS.keys() >= set(DATASETS)
     assert "MNIST" in words(config=TrainConfig(**preset("mnist")))

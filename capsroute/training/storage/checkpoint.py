@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,7 @@ __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint", "trained_weights"
 _FORMAT = "capsroute-train-1"
 _ENTRIES = {"format", "config", "trainer", "rng"}
 # What the first checkpoints do not have.
-_ADDED = {"step", "last_epoch"}
+_ADDED = {"step", "last_epoch", "changed"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Checkpoint:
         rng: States of torch's global random generators, by device type.
         step: Steps done, where the checkpoint says so.
         last_epoch: What was measured in the last epoch that ended, likewise.
+        changed: Names of what the configuration had otherwise before the run was last resumed, or earlier.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class Checkpoint:
     rng: dict[str, Any]
     step: int | None = None
     last_epoch: EpochRecord | None = None
+    changed: frozenset[str] = frozenset()
 
     def restore(self, trainer: Trainer) -> None:
         """Puts a trainer, and torch's global random generators, into the state of the checkpoint.
@@ -121,13 +123,16 @@ def save_checkpoint(path: Path, trainer: Trainer) -> None:
         raise TrainingError(f"cannot write the checkpoint {error}") from error
 
 
-def write_checkpoint(file: BinaryIO, trainer: Trainer, last_epoch: EpochRecord | None = None) -> None:
+def write_checkpoint(
+    file: BinaryIO, trainer: Trainer, last_epoch: EpochRecord | None = None, changed: Collection[str] = ()
+) -> None:
     """Writes a checkpoint into an open file.
 
     Args:
         file: To write into.
         trainer: At the end of an epoch, or between any two steps.
         last_epoch: What was measured in the last epoch that ended.
+        changed: As in :class:`Checkpoint`.
     """
     contents = {
         "format": _FORMAT,
@@ -136,6 +141,7 @@ def write_checkpoint(file: BinaryIO, trainer: Trainer, last_epoch: EpochRecord |
         "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
         "step": trainer.step,
         "last_epoch": asdict(last_epoch) if last_epoch else None,
+        "changed": sorted(changed),
     }
     torch.save(contents, file)
 
@@ -162,8 +168,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         config = TrainConfig.from_dict(contents["config"])
         record = contents.get("last_epoch")
         last_epoch = EpochRecord(**record) if record else None
+        changed = frozenset(str(name) for name in contents.get("changed", ()))
     except TypeError as error:
         raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train") from error
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error
-    return Checkpoint(path, config, contents["trainer"], contents["rng"], contents.get("step"), last_epoch)
+    return Checkpoint(path, config, contents["trainer"], contents["rng"], contents.get("step"), last_epoch, changed)

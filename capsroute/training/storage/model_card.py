@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,6 +40,7 @@ class CardFacts:
         device: Type of the device, ``"cpu"`` or ``"cuda"``.
         threads: CPU threads of each process.
         processes: That trained together.
+        changed: Names of what the configuration had otherwise before the run was resumed.
     """
 
     config: TrainConfig
@@ -54,6 +55,7 @@ class CardFacts:
     device: str
     threads: int
     processes: int = 1
+    changed: Collection[str] = ()
 
 
 def model_card(facts: CardFacts) -> str:
@@ -152,11 +154,14 @@ def _training(facts: CardFacts) -> str:
     if facts.config.reconstruction:
         losses += f" and {facts.config.reconstruction_weight} times the squared error of the reconstruction"
     device = {"cpu": "the CPU", "cuda": "a GPU"}.get(facts.device, facts.device)
-    same = "alike up to rounding" if facts.config.compile else "the same bit for bit"
+    same = "alike up to rounding" if facts.config.compile or facts.changed else "the same bit for bit"
+    options = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(facts.changed))
+    changed = f" The run was resumed with another {options}; the command has what it was last." if options else ""
     prose = (
         f"{facts.training_images:,} images, {losses}, Adam; {versions}. Saved on {device}, by {facts.processes} "
         f"process(es) of {facts.threads} thread(s) each. Where all of a run is done like that on one machine, the "
         f"command gives weights that are {same}, whether it was interrupted and resumed or not."
+        f"{changed}"
     )
     return f"```\n{command}\n```\n\n{_filled(prose)}"
 

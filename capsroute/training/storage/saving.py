@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Collection
 from datetime import datetime, timezone
 
 import torch
@@ -29,12 +30,20 @@ class Saver:
         folder: Folder of the run.
         trainer: What is saved.
         last_epoch: What was measured in the last epoch before the run was resumed.
+        changed: Names of what the configuration had otherwise before the run was resumed.
     """
 
-    def __init__(self, folder: RunFolder, trainer: Trainer, last_epoch: EpochRecord | None = None) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        trainer: Trainer,
+        last_epoch: EpochRecord | None = None,
+        changed: Collection[str] = (),
+    ) -> None:
         self._folder = folder
         self._trainer = trainer
         self._last_epoch = last_epoch
+        self._changed = changed
 
     def on_step(self, record: StepRecord) -> None:
         """Nothing: steps are not saved."""
@@ -72,11 +81,12 @@ class Saver:
             device=trainer.device.type,
             threads=torch.get_num_threads(),
             processes=trainer.ranks.size,
+            changed=self._changed,
         )
         try:
             replace_files(
                 {
-                    folder.checkpoint: lambda file: write_checkpoint(file, trainer, last_epoch),
+                    folder.checkpoint: lambda file: write_checkpoint(file, trainer, last_epoch, self._changed),
                     folder.weights: lambda file: write_weights(file, stored),
                     folder.model_card: lambda file: file.write(model_card(facts).encode()),
                 }

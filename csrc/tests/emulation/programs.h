@@ -54,6 +54,7 @@ void check_memory_faults(Failures& failures);
 void check_limits(Failures& failures);
 void check_mma(Failures& failures);
 void check_numbers(Failures& failures);
+void check_plans(Failures& failures);
 void print_times();
 
 }  // namespace capsroute::tests

@@ -1,0 +1,79 @@
+// Workspaces that the CUDA side plans, and problems that it must answer with a status: no kernel runs here.
+#include <string.h>
+
+#include "cuda/plan.h"
+#include "tests/emulation/programs.h"
+
+namespace capsroute::tests {
+namespace {
+
+uint8_t any[64];  // stands for every pointer; nothing is read from it
+
+RoutingProblem small_problem() {
+    RoutingProblem p{};
+    p.batch = 3;
+    p.inputs = 6;
+    p.outputs = 5;
+    p.input_size = 4;
+    p.output_size = 8;
+    p.weight_inputs = 3;
+    p.iterations = 3;
+    p.eps = 1e-8;
+    p.agreement_factor = 1;
+    p.inverse_temperature[0] = 1;
+    p.temperatures = 1;
+    p.threads = 1;
+    p.x = p.weight = any;
+    return p;
+}
+
+RoutingProblem with_votes(RoutingProblem p) {
+    p.x = p.weight = nullptr;
+    p.votes = any;
+    const int64_t strides[] = {p.inputs * p.outputs * p.output_size, p.outputs * p.output_size, p.output_size, 1};
+    memcpy(p.vote_strides, strides, sizeof strides);
+    return p;
+}
+
+void expect_status(const std::string& what, Status got, Status wanted, Failures& failures) {
+    if (got != wanted) failures.add(what + " gave: " + status_text(got));
+}
+
+Status status_of(int64_t bytes) {
+    return bytes < 0 ? Status(-bytes) : Status::ok;
+}
+
+// An empty batch has a plan, whichever kernels and gradients are asked for.
+void check_empty_batch(Failures& failures) {
+    RoutingProblem made = small_problem();
+    made.batch = 0;
+    const RoutingProblem problems[] = {made, with_votes(made)};
+    for (RoutingProblem p : problems) {
+        for (int kernel = 0; kernel <= int(CudaKernel::fused); ++kernel) {
+            for (int fusion = 0; fusion <= int(CudaFusion::launches); ++fusion) {
+                p.cuda_kernel = CudaKernel(kernel);
+                p.cuda_fusion = CudaFusion(fusion);
+                RoutingLastPass pass{};
+                for (bool wanted : {false, true}) {
+                    RoutingBackward& buffers = pass.gradients;
+                    if (wanted) (p.votes ? buffers.grad_votes : buffers.grad_x) = any;
+                    for (int64_t bytes :
+                         {routing_forward_workspace_cuda(p, 0), routing_backward_workspace_cuda(p, buffers, 0),
+                          routing_agreement_workspace_cuda(p, 0), routing_forward_pass_workspace_cuda(p, 0),
+                          routing_backward_pass_workspace_cuda(p, 0), routing_last_pass_workspace_cuda(p, pass, 0)}) {
+                        expect_status("a workspace for an empty batch", status_of(bytes), Status::ok, failures);
+                    }
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void check_plans(Failures& failures) {
+    emulation::configure({});
+    check_empty_batch(failures);
+}
+
+}  // namespace capsroute::tests

@@ -112,7 +112,7 @@ struct RoutingBackward {
     const void* grad_output;  // [B, J, D]
     const void* pre_squash;   // from forward
     const void* normaliser;   // from forward
-    void* grad_x;             // [B, I, d] or null when not needed, as all below
+    void* grad_x;             // [B, I, d] or null when not needed, as all below; only of what is given
     void* grad_weight;        // [I_w, J, D, d]
     void* grad_votes;         // [B, I, J, D]
     void* grad_bias;          // [J, D]

@@ -17,10 +17,12 @@ bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
     return true;
 }
 
-// Gradients of what was not given.
+// Gradients of what was not given. An empty batch has no votes and no x to point to.
 bool asks_for_nothing(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    return (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight) ||
-           (buffers.grad_bias && !problem.bias);
+    const bool made = !problem.votes, given = problem.votes || problem.batch == 0;
+    return (buffers.grad_x && !made) || (buffers.grad_weight && !(made && problem.weight)) ||
+           (buffers.grad_votes && !given) || (buffers.grad_bias && !problem.bias) ||
+           (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight);
 }
 
 bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t first) {
@@ -80,12 +82,17 @@ Status check(const RoutingProblem& problem, const RoutingForward& buffers) {
     return buffers.output && buffers.workspace ? Status::ok : Status::missing_pointer;
 }
 
-Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
+Status check_wanted(const RoutingProblem& problem, const RoutingBackward& buffers) {
     const Status status = check(problem);
     if (status != Status::ok) return status;
-    if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
-    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
     return asks_for_nothing(problem, buffers) ? Status::missing_pointer : Status::ok;
+}
+
+Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
+    const Status status = check_wanted(problem, buffers);
+    if (status != Status::ok) return status;
+    if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
+    return problem.softmax_over_inputs && !buffers.normaliser ? Status::missing_pointer : Status::ok;
 }
 
 Status check(const RoutingProblem& problem, const RoutingAgreement& buffers) {
@@ -113,12 +120,11 @@ Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers) 
 }
 
 Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
-    const Status status = check(problem);
+    const Status status = check_wanted(problem, buffers.gradients);
     if (status != Status::ok) return status;
     if (!buffers.query || !buffers.slope || !buffers.gradients.workspace) return Status::missing_pointer;
     const bool normalised = buffers.normaliser && buffers.mean;
-    if (problem.softmax_over_inputs && !normalised) return Status::missing_pointer;
-    return asks_for_nothing(problem, buffers.gradients) ? Status::missing_pointer : Status::ok;
+    return problem.softmax_over_inputs && !normalised ? Status::missing_pointer : Status::ok;
 }
 
 QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration) {

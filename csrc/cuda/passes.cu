@@ -174,10 +174,11 @@ RoutingProblem for_backward_pass(RoutingProblem problem) {
     return in_launches(problem);
 }
 
-int64_t workspace(const RoutingProblem& problem, const RoutingProblem& planned, Direction direction, Wanted wanted,
-                  int device) {
-    const Status status = check(problem);
-    return status == Status::ok ? chosen_workspace(planned, direction, wanted, device) : -int64_t(status);
+int64_t workspace(const RoutingProblem& problem, const RoutingProblem& planned, Direction direction,
+                  const RoutingBackward& gradients, int device) {
+    const Status status = check_wanted(problem, gradients);
+    if (status != Status::ok) return -int64_t(status);
+    return chosen_workspace(planned, direction, wanted_of(gradients), device);
 }
 
 }  // namespace
@@ -192,8 +193,7 @@ int64_t routing_backward_pass_workspace_cuda(const RoutingProblem& problem, int 
 }
 
 int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass& pass, int device) {
-    return cuda::workspace(problem, cuda::in_launches(problem), cuda::Direction::backward,
-                           cuda::wanted_of(pass.gradients), device);
+    return cuda::workspace(problem, cuda::in_launches(problem), cuda::Direction::backward, pass.gradients, device);
 }
 
 Status routing_forward_pass_cuda(const RoutingProblem& problem, const RoutingForwardPass& pass, int device,

@@ -81,9 +81,9 @@ Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& d
     return status == Status::ok ? end_backward(plan, buffers, device, stream) : status;
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index) {
-    const Status status = check(problem);
-    return status == Status::ok ? chosen_workspace(problem, direction, wanted, index) : -int64_t(status);
+int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& buffers, int index) {
+    const Status status = check_wanted(problem, buffers);
+    return status == Status::ok ? chosen_workspace(problem, direction, wanted_of(buffers), index) : -int64_t(status);
 }
 
 const char* fusion_text(const Plan& plan) {
@@ -103,7 +103,7 @@ int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device
 }
 
 int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device) {
-    return cuda::workspace(problem, cuda::Direction::backward, cuda::wanted_of(buffers), device);
+    return cuda::workspace(problem, cuda::Direction::backward, buffers, device);
 }
 
 Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream) {

@@ -253,15 +253,29 @@ void check_refusals(Failures& failures) {
         ask(buffers);
         return routing_backward_cpu(call.problem, buffers);
     };
-    compare_status("a gradient of no logits",
-                   backward([&](RoutingBackward& b) { b.grad_logits = call.grad_weight.data(); }),
-                   Status::missing_pointer);
-    compare_status("a gradient of no input weights",
-                   backward([&](RoutingBackward& b) { b.grad_input_weight = call.grad_weight.data(); }),
-                   Status::missing_pointer);
-    compare_status("a gradient of no bias",
-                   backward([&](RoutingBackward& b) { b.grad_bias = call.grad_weight.data(); }),
-                   Status::missing_pointer);
+    // Of what is not there, neither the gradient nor a workspace for it.
+    const auto no_gradient = [&](const char* what, void* RoutingBackward::* gradient) {
+        RoutingLastPass pass{};
+        pass.gradients.*gradient = space.data();
+        const auto& problem = call.problem;
+        for (int64_t bytes :
+             {routing_backward_workspace_cpu(problem, pass.gradients), routing_last_pass_workspace_cpu(problem, pass),
+              -int64_t(backward([&](RoutingBackward& b) { b.*gradient = space.data(); }))})
+            compare_status(what, Status(-bytes), Status::missing_pointer);
+    };
+    no_gradient("a gradient of no logits", &RoutingBackward::grad_logits);
+    no_gradient("a gradient of no input weights", &RoutingBackward::grad_input_weight);
+    no_gradient("a gradient of no bias", &RoutingBackward::grad_bias);
+    no_gradient("a gradient of votes that were made", &RoutingBackward::grad_votes);
+    const RoutingProblem made = call.problem;
+    call.problem.votes = space.data();
+    no_gradient("a gradient of no x", &RoutingBackward::grad_x);
+    no_gradient("a gradient of no weight", &RoutingBackward::grad_weight);
+    call.problem = made;
+    call.problem.batch = 0;
+    call.problem.weight = nullptr;
+    no_gradient("a gradient of a weight that nobody has", &RoutingBackward::grad_weight);
+    call.problem = made;
     RoutingAgreement agreement{call.query.data(), call.agreement.data(), space.data(), 0};
     compare_status("agreement without workspace", routing_agreement_cpu(call.problem, agreement),
                    Status::small_workspace);

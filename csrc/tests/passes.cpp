@@ -207,6 +207,9 @@ void check_refusals_of_passes(Failures& failures) {
     problem.bias = nullptr;
     expect("a last pass for no bias", last({any, any, any, any, gradients}), Status::missing_pointer);
     gradients.grad_bias = nullptr;
+    gradients.grad_votes = any;
+    expect("a last pass for no votes", last({any, any, any, any, gradients}), Status::missing_pointer);
+    gradients.grad_votes = nullptr;
     problem.softmax_over_inputs = true;
     problem.leaky = false;
     expect("a forward pass without normaliser", forward({1, nullptr, any, nullptr, any, 0}), Status::missing_pointer);

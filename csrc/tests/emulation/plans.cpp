@@ -69,11 +69,35 @@ void check_empty_batch(Failures& failures) {
     }
 }
 
+// Of what is not there, neither the gradient nor a workspace for it.
+void check_unasked_gradients(Failures& failures) {
+    const auto expect_missing = [&](const RoutingProblem& p, const char* what, void* RoutingBackward::* gradient) {
+        RoutingLastPass pass{any, any, any, any, {}};
+        pass.gradients.*gradient = pass.gradients.workspace = any;
+        pass.gradients.grad_output = pass.gradients.pre_squash = any;
+        const std::string text = std::string("a gradient of ") + what;
+        for (Status got :
+             {status_of(routing_backward_workspace_cuda(p, pass.gradients, 0)),
+              status_of(routing_last_pass_workspace_cuda(p, pass, 0)),
+              routing_backward_cuda(p, pass.gradients, 0, nullptr), routing_last_pass_cuda(p, pass, 0, nullptr)}) {
+            expect_status(text, got, Status::missing_pointer, failures);
+        }
+    };
+    const RoutingProblem made = small_problem(), given = with_votes(made);
+    expect_missing(made, "votes that were made", &RoutingBackward::grad_votes);
+    expect_missing(given, "no x", &RoutingBackward::grad_x);
+    expect_missing(given, "no weight", &RoutingBackward::grad_weight);
+    expect_missing(made, "no bias", &RoutingBackward::grad_bias);
+    expect_missing(made, "no logits", &RoutingBackward::grad_logits);
+    expect_missing(made, "no input weights", &RoutingBackward::grad_input_weight);
+}
+
 }  // namespace
 
 void check_plans(Failures& failures) {
     emulation::configure({});
     check_empty_batch(failures);
+    check_unasked_gradients(failures);
 }
 
 }  // namespace capsroute::tests

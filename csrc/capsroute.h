@@ -191,7 +191,9 @@ Status routing_forward_pass_cpu(const RoutingProblem& problem, const RoutingForw
 Status routing_backward_pass_cpu(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
 Status routing_last_pass_cpu(const RoutingProblem& problem, const RoutingLastPass& buffers);
 
-QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration);  // of iteration t, 1 .. T
+// Of iteration t, 1 .. T. Both are NaN for another t, or where there are too few or too many temperatures. Nothing else
+// of the problem is checked.
+QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration);
 
 // The same on a CUDA device: pointers are of the device, `device` is its index and `stream` a cudaStream_t. Nothing is
 // allocated, nothing waits, and the calls can be captured in a CUDA graph once they have run outside of one.

@@ -1,5 +1,8 @@
 #include "problem.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "options.h"
 
 namespace capsroute {
@@ -23,6 +26,10 @@ bool asks_for_nothing(const RoutingProblem& problem, const RoutingBackward& buff
     return (buffers.grad_x && !made) || (buffers.grad_weight && !(made && problem.weight)) ||
            (buffers.grad_votes && !given) || (buffers.grad_bias && !problem.bias) ||
            (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight);
+}
+
+bool has_temperatures(const RoutingProblem& problem) {
+    return 1 <= problem.temperatures && problem.temperatures <= kTemperatures;
 }
 
 bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t first) {
@@ -58,7 +65,7 @@ Status check(const RoutingProblem& p) {
     if ((p.squash == Squash::shifted || p.squash == Squash::power) && !(p.squash_constant > 0)) {
         return Status::bad_option;
     }
-    if (p.temperatures < 1 || p.temperatures > kTemperatures) return Status::bad_option;
+    if (!has_temperatures(p)) return Status::bad_option;
     for (int t = 0; t < p.temperatures; ++t) {
         if (!(p.inverse_temperature[t] > 0 && p.inverse_temperature[t] <= kLargestNumber)) return Status::bad_option;
     }
@@ -128,7 +135,10 @@ Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
 }
 
 QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration) {
-    return {iteration == 1 ? 0 : query_keep(problem, iteration), query_add(problem, iteration)};
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    if (!has_temperatures(problem) || !has_iteration(problem, iteration, 1)) return {kNone, kNone};
+    const int64_t t = std::min<int64_t>(iteration, kTemperatures);  // later iterations have the same temperature
+    return {t == 1 ? 0 : query_keep(problem, t), query_add(problem, t)};
 }
 
 }  // namespace capsroute

@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
     for (const NamedExample& each : small_examples()) check_naive_gradients(each, failures);
     check_refusals(failures);
     check_refusals_of_passes(failures);
-
+    check_query_updates(failures);
     check_names_of_votes(failures);
 
     std::vector<Kernels> kernels;

@@ -18,7 +18,7 @@ enum class Status : int32_t {
     bad_option,       // an option out of its range, or options that do not go together
     missing_pointer,  // a buffer that the problem needs is null
     small_workspace,  // workspace_bytes is less than the workspace function asks for
-    too_large,        // a buffer would pass 2^62 bytes
+    too_large,        // a buffer would pass 2^52 bytes; or the votes, by their strides
     no_device,        // no CUDA device of that index, or a driver older than the CUDA that this was built with
     not_built,        // nothing was built for the architecture of this device
     no_kernel,        // the kernel that was asked for cannot run this problem on this device
@@ -60,7 +60,7 @@ constexpr int kTemperatures = 32;
 
 // What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
 struct RoutingProblem {
-    int64_t batch;          // B >= 0
+    int64_t batch;          // B >= 0; all other sizes are at least 1
     int64_t inputs;         // I
     int64_t outputs;        // J
     int64_t input_size;     // d; unused with votes
@@ -87,10 +87,10 @@ struct RoutingProblem {
     CudaKernel cuda_kernel;  // CUDA only, as the next
     CudaFusion cuda_fusion;
 
-    const void* x;       // [B, I, d]
-    const void* weight;  // [I_w, J, D, d]
-    const void* votes;   // [B, I, J, D]
-    int64_t vote_strides[4];
+    const void* x;               // [B, I, d]
+    const void* weight;          // [I_w, J, D, d]
+    const void* votes;           // [B, I, J, D]
+    int64_t vote_strides[4];     // any, also below 0
     const void* bias;            // [J, D] or null
     const void* logits;          // [I, J] or [B, I, J], or null
     bool logits_per_sample;      // [B, I, J]

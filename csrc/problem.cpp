@@ -8,7 +8,9 @@
 namespace capsroute {
 namespace {
 
-constexpr int64_t kLargest = int64_t{1} << 62;
+// Bytes of a buffer: more than any machine has, and so few that no product of sizes that are planned with overflows.
+constexpr int64_t kLargest = int64_t{1} << 52;
+constexpr int64_t kPadding = 127;                          // to whole tiles, at most
 constexpr double kLargestNumber = 1.7976931348623157e308;  // that is finite
 
 // Sizes multiply without passing kLargest.
@@ -16,6 +18,27 @@ bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
     product = 1;
     for (int64_t size : sizes) {
         if (__builtin_mul_overflow(product, size, &product) || product > kLargest) return false;
+    }
+    return true;
+}
+
+// Whether the tensors, padded to whole tiles, and what is between the first vote and the last stay below kLargest, in
+// the widest type.
+bool fits(const RoutingProblem& p) {
+    if (p.batch > kLargest) return false;
+    const int64_t batch = p.batch + kPadding, size = p.votes ? 1 : p.input_size;
+    int64_t product;
+    if (!multiply(product, {batch, p.inputs, p.outputs, p.output_size, 8}) ||
+        !multiply(product, {batch, p.inputs, size, 8}) ||
+        !multiply(product, {p.iterations, batch, p.outputs, p.output_size, 8}) ||
+        !multiply(product, {p.inputs, p.outputs, p.output_size, size, 8})) {
+        return false;
+    }
+    const int64_t axes[] = {p.batch, p.inputs, p.outputs, p.output_size};
+    for (int axis = 0; p.votes && axis < 4; ++axis) {
+        const int64_t stride = p.vote_strides[axis];
+        if (stride < -kLargest || stride > kLargest) return false;
+        if (!multiply(product, {axes[axis] + kPadding, stride < 0 ? -stride : stride, 8})) return false;
     }
     return true;
 }
@@ -40,14 +63,15 @@ bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t fir
 
 void* Arena::take_bytes(std::initializer_list<int64_t> sizes, int64_t element) {
     int64_t bytes = 0;
-    if (!multiply(bytes, sizes) || !multiply(bytes, {bytes, element})) {
+    if (overflow_ || !multiply(bytes, sizes) || !multiply(bytes, {bytes, element})) {
         overflow_ = true;
         return nullptr;
     }
     bytes = divide_up(bytes, alignment_) * alignment_;
     // An address even where the sizes are zero or only the total is wanted: null means "not there".
     void* piece = (memory_ ? memory_ : reinterpret_cast<char*>(alignment_)) + used_;
-    if (__builtin_add_overflow(used_, bytes, &used_) || used_ > kLargest) overflow_ = true;
+    used_ += bytes;
+    overflow_ = used_ > kLargest;
     return piece;
 }
 
@@ -73,14 +97,7 @@ Status check(const RoutingProblem& p) {
     if (p.coupling_given && (p.iterations != 1 || p.softmax_over_inputs || p.leaky)) return Status::bad_option;
     if (p.coupling_given && !p.logits) return Status::missing_pointer;
     if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
-    int64_t product;
-    if (!multiply(product, {p.batch, p.inputs, p.outputs, p.output_size, 8}) ||
-        !multiply(product, {p.batch + 15, p.inputs, p.input_size, 8}) ||
-        !multiply(product, {p.iterations, p.batch + 15, p.outputs, p.output_size, 8}) ||
-        !multiply(product, {p.inputs, p.outputs, p.output_size, p.input_size, 8})) {
-        return Status::too_large;
-    }
-    return Status::ok;
+    return fits(p) ? Status::ok : Status::too_large;
 }
 
 Status check(const RoutingProblem& problem, const RoutingForward& buffers) {

@@ -188,7 +188,47 @@ void check_refusals(Failures& failures) {
     bad_size("no inputs", [](RoutingProblem& p) { p.inputs = 0; });
     bad_size("a negative batch", [](RoutingProblem& p) { p.batch = -1; });
     bad_size("weights that do not divide the inputs", [](RoutingProblem& p) { p.weight_inputs = 3; });
-    expect_of_problem("a batch of 2^60", Status::too_large, [](RoutingProblem& p) { p.batch = int64_t(1) << 60; });
+    const auto too_large = [&](const char* what, auto spoil) { expect_of_problem(what, Status::too_large, spoil); };
+    too_large("a batch of 2^60", [](RoutingProblem& p) { p.batch = int64_t(1) << 60; });
+    int64_t RoutingProblem::* const kSizes[] = {&RoutingProblem::batch,       &RoutingProblem::inputs,
+                                                &RoutingProblem::outputs,     &RoutingProblem::input_size,
+                                                &RoutingProblem::output_size, &RoutingProblem::iterations};
+    for (int64_t RoutingProblem::* size : kSizes) {
+        for (int64_t batch : {0, 2}) {
+            too_large("the largest size there can be", [&](RoutingProblem& p) {
+                p.batch = batch;
+                p.weight_inputs = 1;
+                p.*size = INT64_MAX;
+            });
+        }
+    }
+    too_large("sizes that only the padding of a tile makes too large", [](RoutingProblem& p) {
+        p.batch = 0;
+        p.outputs = int64_t{1} << 26;
+        p.iterations = int64_t{1} << 20;
+    });
+    // Given votes, in memory that is large enough; of x and the weight nothing counts then.
+    Buffer given(1 << 16);
+    const auto give_votes = [&](RoutingProblem& p) {
+        p.votes = given.data() + given.bytes() / 2;
+        const int64_t strides[] = {-p.inputs * p.outputs * p.output_size, p.outputs * p.output_size, -p.output_size, 1};
+        memcpy(p.vote_strides, strides, sizeof strides);
+        p.x = p.weight = nullptr;
+    };
+    for (int64_t unused : {INT64_MIN, int64_t{-1}, int64_t{0}, INT64_MAX}) {
+        good("given votes", [&](RoutingProblem& p) {
+            give_votes(p);
+            p.input_size = p.weight_inputs = unused;
+        });
+    }
+    for (int64_t stride : {INT64_MIN, -(int64_t{1} << 60), int64_t{1} << 50, int64_t{1} << 60, INT64_MAX}) {
+        for (int axis = 0; axis < 4; ++axis) {
+            too_large("votes that are too far apart", [&](RoutingProblem& p) {
+                give_votes(p);
+                p.vote_strides[axis] = stride;
+            });
+        }
+    }
     bad_option("no iterations", [](RoutingProblem& p) { p.iterations = 0; });
     bad_option("an unknown dtype", [](RoutingProblem& p) { p.dtype = DType(9); });
     bad_option("leaky over inputs", [](RoutingProblem& p) { p.leaky = p.softmax_over_inputs = true; });

@@ -92,12 +92,36 @@ void check_unasked_gradients(Failures& failures) {
     expect_missing(made, "no input weights", &RoutingBackward::grad_input_weight);
 }
 
+// Sizes that no memory holds, or that a plan could not count in 32 bits.
+void check_large_sizes(Failures& failures) {
+    RoutingProblem p = small_problem();
+    p.iterations = INT64_MAX;
+    expect_status("a forward pass of more iterations than can be counted",
+                  status_of(routing_forward_pass_workspace_cuda(p, 0)), Status::too_large, failures);
+
+    // The weights of one input take more than 2^31 bytes of shared memory, so the last pass must divide its outputs.
+    p = small_problem();
+    p.inputs = p.weight_inputs = 1;
+    p.outputs = 1 << 15;
+    p.output_size = 64;
+    p.input_size = 1 << 8;
+    cuda::Device device;
+    cuda::Plan plan;
+    expect_status("device 0", cuda::device_of(0, device), Status::ok, failures);
+    const int64_t bytes = plan_fused(p, device, cuda::Direction::backward, {.x = true}, nullptr, plan);
+    if (bytes > 0 && (plan.last_shared_bytes < 1 || plan.last_shared_bytes > device.shared_bytes)) {
+        failures.add("a large weight has a plan for " + std::to_string(plan.last_shared_bytes) + " bytes");
+    }
+    if (bytes <= 0) failures.add("a large weight has no plan");
+}
+
 }  // namespace
 
 void check_plans(Failures& failures) {
     emulation::configure({});
     check_empty_batch(failures);
     check_unasked_gradients(failures);
+    check_large_sizes(failures);
 }
 
 }  // namespace capsroute::tests

@@ -471,7 +471,8 @@ void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t gr
             T* sums = state.part_logits + (part * problem.inputs + input) * problem.outputs;
             for (int64_t j = 0; j < inputs * problem.outputs; ++j) sums[j] = 0;
         }
-        const T* weight = problem.votes ? nullptr : weights_of(problem, w, inputs, scratch.row);
+        const bool by_product = !problem.votes && first_pair < end_pair;  // an empty batch may come without a weight
+        const T* weight = by_product ? weights_of(problem, w, inputs, scratch.row) : nullptr;
         for (int64_t pair = first_pair; pair < end_pair; ++pair) {
             const int64_t input = pair / state.tiles * state.weight_inputs + w, tile = pair % state.tiles;
             last_pass_of_tile(state, buffers, part, tile, input, inputs, weight, scratch);

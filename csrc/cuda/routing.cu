@@ -6,11 +6,13 @@
 namespace capsroute {
 namespace cuda {
 
-// The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for.
+// The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for. An
+// empty batch is for the plain ones in any case: they do nothing but to store its gradients, which are zeros, and
+// unlike the others they do not look at a weight, without which it may come.
 Choice choose(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
               void* workspace) {
     Choice choice;
-    if (problem.cuda_kernel != CudaKernel::plain) {
+    if (problem.cuda_kernel != CudaKernel::plain && problem.batch > 0) {
         choice.bytes = plan_fused(problem, device, direction, wanted, workspace, choice.plan);
         choice.fused = choice.bytes != -int64_t(Status::no_kernel) || problem.cuda_kernel == CudaKernel::fused;
     }

@@ -321,6 +321,24 @@ void check_refusals(Failures& failures) {
                    Status::small_workspace);
     agreement.query = nullptr;
     compare_status("agreement with nothing", routing_agreement_cpu(call.problem, agreement), Status::missing_pointer);
+
+    // An empty batch, of which nobody knows whether its votes were given or made of a weight.
+    for (const Format& format : kFormats) {
+        Call empty(example, format, 1);
+        RoutingProblem& problem = empty.problem;
+        problem.batch = 0;
+        problem.x = problem.weight = nullptr;
+        problem.logits = space.data();
+        problem.logits_per_sample = false;
+        Buffer gradient(problem.inputs * problem.outputs * format.bytes);
+        RoutingBackward buffers{};
+        buffers.grad_output = buffers.pre_squash = buffers.normaliser = buffers.workspace = space.data();
+        buffers.workspace_bytes = space.bytes();
+        buffers.grad_logits = gradient.data();
+        compare_status("an empty batch without a weight", routing_backward_cpu(problem, buffers), Status::ok);
+        const Numbers zeros(size_t(problem.inputs * problem.outputs));
+        compare("its gradient of the logits", gradient.numbers(format), zeros, 0, failures);
+    }
 }
 
 }  // namespace capsroute::tests

@@ -1,5 +1,8 @@
-// Workspaces that the CUDA side plans, and problems that it must answer with a status: no kernel runs here.
+// Workspaces that the CUDA side plans, and problems that it must answer with a status.
+#include <math.h>
 #include <string.h>
+
+#include <vector>
 
 #include "cuda/plan.h"
 #include "tests/emulation/programs.h"
@@ -69,6 +72,47 @@ void check_empty_batch(Failures& failures) {
     }
 }
 
+// The fused kernels, were they asked, would have a plan for it too.
+void check_fused_plan_of_empty_batch(Failures& failures) {
+    RoutingProblem p = small_problem();
+    p.batch = 0;
+    cuda::Device device;
+    expect_status("device 0", cuda::device_of(0, device), Status::ok, failures);
+    for (cuda::Direction direction : {cuda::Direction::forward, cuda::Direction::backward}) {
+        cuda::Plan plan;
+        const int64_t bytes = plan_fused(p, device, direction, {}, nullptr, plan);
+        expect_status("a plan of nothing for nobody", status_of(bytes), Status::ok, failures);
+    }
+}
+
+// An empty batch, of which nobody knows whether its votes were given or made of a weight.
+void check_empty_batch_without_weight(Failures& failures) {
+    for (int kernel = 0; kernel <= int(CudaKernel::fused); ++kernel) {
+        RoutingProblem p = small_problem();
+        p.batch = 0;
+        p.cuda_kernel = CudaKernel(kernel);
+        p.x = p.weight = nullptr;
+        std::vector<float> logits(size_t(p.inputs * p.outputs)), gradient(logits.size(), NAN);
+        p.logits = logits.data();
+        RoutingBackward buffers{};
+        buffers.grad_logits = gradient.data();
+        const int64_t bytes = routing_backward_workspace_cuda(p, buffers, 0);
+        expect_status("a workspace for an empty batch without a weight", status_of(bytes), Status::ok, failures);
+        std::vector<double> space(size_t(bytes < 0 ? 0 : bytes / 8 + 64));
+        RoutingForward forward{any, nullptr, nullptr, space.data(), bytes};
+        expect_status("forward of an empty batch without a weight", routing_forward_cuda(p, forward, 0, nullptr),
+                      Status::ok, failures);
+        buffers.grad_output = buffers.pre_squash = any;
+        buffers.workspace = space.data();
+        buffers.workspace_bytes = bytes;
+        expect_status("backward of an empty batch without a weight", routing_backward_cuda(p, buffers, 0, nullptr),
+                      Status::ok, failures);
+        for (float number : gradient) {
+            if (number != 0) return failures.add("an empty batch has a gradient of its logits");
+        }
+    }
+}
+
 // Of what is not there, neither the gradient nor a workspace for it.
 void check_unasked_gradients(Failures& failures) {
     const auto expect_missing = [&](const RoutingProblem& p, const char* what, void* RoutingBackward::* gradient) {
@@ -120,6 +164,8 @@ void check_large_sizes(Failures& failures) {
 void check_plans(Failures& failures) {
     emulation::configure({});
     check_empty_batch(failures);
+    check_fused_plan_of_empty_batch(failures);
+    check_empty_batch_without_weight(failures);
     check_unasked_gradients(failures);
     check_large_sizes(failures);
 }

@@ -218,7 +218,8 @@ Status routing_last_pass_cuda(const RoutingProblem& problem, const RoutingLastPa
 
 // Whether kernels can run on this device: ok, or no_device, not_built.
 Status cuda_usable(int device);
-// Which kernel a problem takes on a device and how its passes follow each other; one line into `text`.
+// Which kernel a problem takes on a device and how its passes follow each other; one line into `text`, as much of it as
+// there is room for.
 Status cuda_describe(const RoutingProblem& problem, int device, char* text, int text_bytes);
 int cuda_arch_count();     // architectures that were built; 0 without CUDA
 int cuda_arch(int index);  // 90 for sm_90
@@ -239,8 +240,9 @@ const char* cpu_votes();                                  // the chosen one
 bool cpu_votes_choose(const char* name);                  // false, and nothing changed, when unknown
 const char* cpu_votes_of(const RoutingProblem& problem);  // what a problem takes, in words; null for a bad problem
 
-// Runs `rounds` >= 1 rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of
-// `threads` >= 1 threads. Returns the operations done, two per multiply-add; with the time taken, they are the peak.
+// Runs `rounds` rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of
+// `threads` threads; none where either is below 1. Returns the operations done, two per multiply-add; with the time
+// taken, they are the peak.
 int64_t cpu_multiply_adds(int64_t rounds, int threads, bool float64);
 
 }  // namespace capsroute

@@ -142,6 +142,7 @@ Status cuda_usable(int index) {
 }
 
 Status cuda_describe(const RoutingProblem& problem, int index, char* text, int text_bytes) {
+    if (!text || text_bytes < 1) return Status::missing_pointer;
     Status status = check(problem);
     cuda::Device device;
     if (status == Status::ok) status = cuda::device_of(index, device);

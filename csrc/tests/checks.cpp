@@ -144,7 +144,7 @@ void check_names_of_votes(Failures& failures) {
     if (cpu_votes_name(-1)) failures.add("there is a way to the votes of number -1");
     if (std::string(cpu_votes()) != "automatic") failures.add("the ways to the votes do not start as automatic");
     cpu_votes_choose("tile");
-    if (cpu_votes_choose("none such") || std::string(cpu_votes()) != "tile")
+    if (cpu_votes_choose("none such") || cpu_votes_choose(nullptr) || std::string(cpu_votes()) != "tile")
         failures.add("an unknown way to the votes was chosen");
     cpu_votes_choose("automatic");
 }

@@ -63,7 +63,9 @@ int main(int argc, char** argv) {
     check_all(agreement_examples(), check_agreement);
     check_all(all_examples(), check_passes);
     if (!expected.empty() && used != expected) failures.add("usable are " + used + ", expected were " + expected);
-    if (cpu_isa_choose("none such")) failures.add("an unknown instruction set was chosen");
+    if (cpu_isa_choose("none such") || cpu_isa_choose(nullptr)) failures.add("an unknown instruction set was chosen");
+    if (cpu_multiply_adds(0, 1, false) || cpu_multiply_adds(1, 0, true))
+        failures.add("nothing was multiplied and added");
 
     for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
     printf("core_tests: %zu comparisons on %s, %zu failures\n", compared, used.c_str(), failures.texts.size());

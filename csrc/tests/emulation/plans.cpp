@@ -159,6 +159,19 @@ void check_large_sizes(Failures& failures) {
     if (bytes <= 0) failures.add("a large weight has no plan");
 }
 
+// What is said of a problem goes where there is room for it, and nowhere else.
+void check_descriptions(Failures& failures) {
+    const RoutingProblem p = small_problem();
+    char text[8] = "1234567";
+    expect_status("a description in 4 bytes", cuda_describe(p, 0, text, 4), Status::ok, failures);
+    if (strlen(text) != 3 || memcmp(text + 4, "567", 4)) failures.add("a description is longer than its room");
+    for (int bytes : {0, -1, INT32_MIN}) {
+        expect_status("a description without room", cuda_describe(p, 0, text, bytes), Status::missing_pointer,
+                      failures);
+    }
+    expect_status("a description for nobody", cuda_describe(p, 0, nullptr, 8), Status::missing_pointer, failures);
+}
+
 }  // namespace
 
 void check_plans(Failures& failures) {
@@ -168,6 +181,7 @@ void check_plans(Failures& failures) {
     check_empty_batch_without_weight(failures);
     check_unasked_gradients(failures);
     check_large_sizes(failures);
+    check_descriptions(failures);
 }
 
 }  // namespace capsroute::tests

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
     check_mma(failures);
     check_numbers(failures);
     check_plans(failures);
+    check_hostile_problems(failures);
     for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
 
     const capsroute::emulation::Counters counters = capsroute::emulation::counters();

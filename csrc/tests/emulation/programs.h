@@ -55,6 +55,7 @@ void check_limits(Failures& failures);
 void check_mma(Failures& failures);
 void check_numbers(Failures& failures);
 void check_plans(Failures& failures);
+void check_hostile_problems(Failures& failures);
 void print_times();
 
 }  // namespace capsroute::tests

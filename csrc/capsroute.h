@@ -18,7 +18,7 @@ enum class Status : int32_t {
     bad_option,       // an option out of its range, or options that do not go together
     missing_pointer,  // a buffer that the problem needs is null
     small_workspace,  // workspace_bytes is less than the workspace function asks for
-    too_large,        // a buffer would pass 2^62 bytes
+    too_large,        // a buffer would pass 2^52 bytes; or the votes, by their strides
     no_device,        // no CUDA device of that index, or a driver older than the CUDA that this was built with
     not_built,        // nothing was built for the architecture of this device
     no_kernel,        // the kernel that was asked for cannot run this problem on this device
@@ -60,7 +60,7 @@ constexpr int kTemperatures = 32;
 
 // What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
 struct RoutingProblem {
-    int64_t batch;          // B >= 0
+    int64_t batch;          // B >= 0; all other sizes are at least 1
     int64_t inputs;         // I
     int64_t outputs;        // J
     int64_t input_size;     // d; unused with votes
@@ -87,10 +87,10 @@ struct RoutingProblem {
     CudaKernel cuda_kernel;  // CUDA only, as the next
     CudaFusion cuda_fusion;
 
-    const void* x;       // [B, I, d]
-    const void* weight;  // [I_w, J, D, d]
-    const void* votes;   // [B, I, J, D]
-    int64_t vote_strides[4];
+    const void* x;               // [B, I, d]
+    const void* weight;          // [I_w, J, D, d]
+    const void* votes;           // [B, I, J, D]
+    int64_t vote_strides[4];     // any, also below 0
     const void* bias;            // [J, D] or null
     const void* logits;          // [I, J] or [B, I, J], or null
     bool logits_per_sample;      // [B, I, J]
@@ -112,7 +112,7 @@ struct RoutingBackward {
     const void* grad_output;  // [B, J, D]
     const void* pre_squash;   // from forward
     const void* normaliser;   // from forward
-    void* grad_x;             // [B, I, d] or null when not needed, as all below
+    void* grad_x;             // [B, I, d] or null when not needed, as all below; only of what is given
     void* grad_weight;        // [I_w, J, D, d]
     void* grad_votes;         // [B, I, J, D]
     void* grad_bias;          // [J, D]
@@ -191,7 +191,9 @@ Status routing_forward_pass_cpu(const RoutingProblem& problem, const RoutingForw
 Status routing_backward_pass_cpu(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
 Status routing_last_pass_cpu(const RoutingProblem& problem, const RoutingLastPass& buffers);
 
-QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration);  // of iteration t, 1 .. T
+// Of iteration t, 1 .. T. Both are NaN for another t, or where there are too few or too many temperatures. Nothing else
+// of the problem is checked.
+QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration);
 
 // The same on a CUDA device: pointers are of the device, `device` is its index and `stream` a cudaStream_t. Nothing is
 // allocated, nothing waits, and the calls can be captured in a CUDA graph once they have run outside of one.
@@ -216,7 +218,8 @@ Status routing_last_pass_cuda(const RoutingProblem& problem, const RoutingLastPa
 
 // Whether kernels can run on this device: ok, or no_device, not_built.
 Status cuda_usable(int device);
-// Which kernel a problem takes on a device and how its passes follow each other; one line into `text`.
+// Which kernel a problem takes on a device and how its passes follow each other; one line into `text`, as much of it as
+// there is room for.
 Status cuda_describe(const RoutingProblem& problem, int device, char* text, int text_bytes);
 int cuda_arch_count();     // architectures that were built; 0 without CUDA
 int cuda_arch(int index);  // 90 for sm_90
@@ -237,8 +240,9 @@ const char* cpu_votes();                                  // the chosen one
 bool cpu_votes_choose(const char* name);                  // false, and nothing changed, when unknown
 const char* cpu_votes_of(const RoutingProblem& problem);  // what a problem takes, in words; null for a bad problem
 
-// Runs `rounds` >= 1 rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of
-// `threads` >= 1 threads. Returns the operations done, two per multiply-add; with the time taken, they are the peak.
+// Runs `rounds` rounds of nothing but multiply-adds in registers, of the chosen instruction set, on each of
+// `threads` threads; none where either is below 1. Returns the operations done, two per multiply-add; with the time
+// taken, they are the peak.
 int64_t cpu_multiply_adds(int64_t rounds, int threads, bool float64);
 
 }  // namespace capsroute

@@ -1,11 +1,16 @@
 #include "problem.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "options.h"
 
 namespace capsroute {
 namespace {
 
-constexpr int64_t kLargest = int64_t{1} << 62;
+// Bytes of a buffer: more than any machine has, and so few that no product of sizes that are planned with overflows.
+constexpr int64_t kLargest = int64_t{1} << 52;
+constexpr int64_t kPadding = 127;                          // to whole tiles, at most
 constexpr double kLargestNumber = 1.7976931348623157e308;  // that is finite
 
 // Sizes multiply without passing kLargest.
@@ -17,10 +22,37 @@ bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
     return true;
 }
 
-// Gradients of what was not given.
+// Whether the tensors, padded to whole tiles, and what is between the first vote and the last stay below kLargest, in
+// the widest type.
+bool fits(const RoutingProblem& p) {
+    if (p.batch > kLargest) return false;
+    const int64_t batch = p.batch + kPadding, size = p.votes ? 1 : p.input_size;
+    int64_t product;
+    if (!multiply(product, {batch, p.inputs, p.outputs, p.output_size, 8}) ||
+        !multiply(product, {batch, p.inputs, size, 8}) ||
+        !multiply(product, {p.iterations, batch, p.outputs, p.output_size, 8}) ||
+        !multiply(product, {p.inputs, p.outputs, p.output_size, size, 8})) {
+        return false;
+    }
+    const int64_t axes[] = {p.batch, p.inputs, p.outputs, p.output_size};
+    for (int axis = 0; p.votes && axis < 4; ++axis) {
+        const int64_t stride = p.vote_strides[axis];
+        if (stride < -kLargest || stride > kLargest) return false;
+        if (!multiply(product, {axes[axis] + kPadding, stride < 0 ? -stride : stride, 8})) return false;
+    }
+    return true;
+}
+
+// Gradients of what was not given. An empty batch has no votes and no x to point to.
 bool asks_for_nothing(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    return (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight) ||
-           (buffers.grad_bias && !problem.bias);
+    const bool made = !problem.votes, given = problem.votes || problem.batch == 0;
+    return (buffers.grad_x && !made) || (buffers.grad_weight && !(made && problem.weight)) ||
+           (buffers.grad_votes && !given) || (buffers.grad_bias && !problem.bias) ||
+           (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight);
+}
+
+bool has_temperatures(const RoutingProblem& problem) {
+    return 1 <= problem.temperatures && problem.temperatures <= kTemperatures;
 }
 
 bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t first) {
@@ -31,14 +63,15 @@ bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t fir
 
 void* Arena::take_bytes(std::initializer_list<int64_t> sizes, int64_t element) {
     int64_t bytes = 0;
-    if (!multiply(bytes, sizes) || !multiply(bytes, {bytes, element})) {
+    if (overflow_ || !multiply(bytes, sizes) || !multiply(bytes, {bytes, element})) {
         overflow_ = true;
         return nullptr;
     }
     bytes = divide_up(bytes, alignment_) * alignment_;
     // An address even where the sizes are zero or only the total is wanted: null means "not there".
     void* piece = (memory_ ? memory_ : reinterpret_cast<char*>(alignment_)) + used_;
-    if (__builtin_add_overflow(used_, bytes, &used_) || used_ > kLargest) overflow_ = true;
+    used_ += bytes;
+    overflow_ = used_ > kLargest;
     return piece;
 }
 
@@ -56,7 +89,7 @@ Status check(const RoutingProblem& p) {
     if ((p.squash == Squash::shifted || p.squash == Squash::power) && !(p.squash_constant > 0)) {
         return Status::bad_option;
     }
-    if (p.temperatures < 1 || p.temperatures > kTemperatures) return Status::bad_option;
+    if (!has_temperatures(p)) return Status::bad_option;
     for (int t = 0; t < p.temperatures; ++t) {
         if (!(p.inverse_temperature[t] > 0 && p.inverse_temperature[t] <= kLargestNumber)) return Status::bad_option;
     }
@@ -64,14 +97,7 @@ Status check(const RoutingProblem& p) {
     if (p.coupling_given && (p.iterations != 1 || p.softmax_over_inputs || p.leaky)) return Status::bad_option;
     if (p.coupling_given && !p.logits) return Status::missing_pointer;
     if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
-    int64_t product;
-    if (!multiply(product, {p.batch, p.inputs, p.outputs, p.output_size, 8}) ||
-        !multiply(product, {p.batch + 15, p.inputs, p.input_size, 8}) ||
-        !multiply(product, {p.iterations, p.batch + 15, p.outputs, p.output_size, 8}) ||
-        !multiply(product, {p.inputs, p.outputs, p.output_size, p.input_size, 8})) {
-        return Status::too_large;
-    }
-    return Status::ok;
+    return fits(p) ? Status::ok : Status::too_large;
 }
 
 Status check(const RoutingProblem& problem, const RoutingForward& buffers) {
@@ -80,12 +106,17 @@ Status check(const RoutingProblem& problem, const RoutingForward& buffers) {
     return buffers.output && buffers.workspace ? Status::ok : Status::missing_pointer;
 }
 
-Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
+Status check_wanted(const RoutingProblem& problem, const RoutingBackward& buffers) {
     const Status status = check(problem);
     if (status != Status::ok) return status;
-    if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
-    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
     return asks_for_nothing(problem, buffers) ? Status::missing_pointer : Status::ok;
+}
+
+Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
+    const Status status = check_wanted(problem, buffers);
+    if (status != Status::ok) return status;
+    if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
+    return problem.softmax_over_inputs && !buffers.normaliser ? Status::missing_pointer : Status::ok;
 }
 
 Status check(const RoutingProblem& problem, const RoutingAgreement& buffers) {
@@ -113,16 +144,18 @@ Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers) 
 }
 
 Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
-    const Status status = check(problem);
+    const Status status = check_wanted(problem, buffers.gradients);
     if (status != Status::ok) return status;
     if (!buffers.query || !buffers.slope || !buffers.gradients.workspace) return Status::missing_pointer;
     const bool normalised = buffers.normaliser && buffers.mean;
-    if (problem.softmax_over_inputs && !normalised) return Status::missing_pointer;
-    return asks_for_nothing(problem, buffers.gradients) ? Status::missing_pointer : Status::ok;
+    return problem.softmax_over_inputs && !normalised ? Status::missing_pointer : Status::ok;
 }
 
 QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration) {
-    return {iteration == 1 ? 0 : query_keep(problem, iteration), query_add(problem, iteration)};
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    if (!has_temperatures(problem) || !has_iteration(problem, iteration, 1)) return {kNone, kNone};
+    const int64_t t = std::min<int64_t>(iteration, kTemperatures);  // later iterations have the same temperature
+    return {t == 1 ? 0 : query_keep(problem, t), query_add(problem, t)};
 }
 
 }  // namespace capsroute

@@ -16,6 +16,9 @@ Status check(const RoutingProblem& problem, const RoutingForwardPass& buffers);
 Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
 Status check(const RoutingProblem& problem, const RoutingLastPass& buffers);
 
+// Of the problem and of which gradients are asked for, before there is a workspace.
+Status check_wanted(const RoutingProblem& problem, const RoutingBackward& buffers);
+
 inline int64_t divide_up(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }

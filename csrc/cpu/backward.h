@@ -452,6 +452,7 @@ void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t gr
     const RoutingProblem& problem = state.problem;
     const Scratch<T> scratch = capsroute::cpu::divide_scratch(state, scratch_memory);
     const int64_t count = state.votes_per_input, padded = (count + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+    const int64_t update_of_input = buffers.grad_weight ? padded * problem.input_size : 0;
     const int64_t repeats = problem.inputs / state.weight_inputs, pairs = repeats * state.tiles;
     const int64_t first_pair = part * state.part_pairs;
     const int64_t end_pair = first_pair + state.part_pairs < pairs ? first_pair + state.part_pairs : pairs;
@@ -464,14 +465,14 @@ void last_pass(const State<T>& state, const RoutingBackward& buffers, int64_t gr
     }
     for (int64_t w = first_input; w < end_input; w += kLastInputs) {
         const int64_t inputs = end_input - w < kLastInputs ? end_input - w : kLastInputs;
-        const int64_t update_size = inputs * padded * problem.input_size;
-        for (int64_t k = 0; buffers.grad_weight && k < update_size; ++k) scratch.update[k] = 0;
+        for (int64_t k = 0; k < inputs * update_of_input; ++k) scratch.update[k] = 0;
         for (int64_t repeat = 0; state.part_logits && repeat < repeats; ++repeat) {
             const int64_t input = repeat * state.weight_inputs + w;
             T* sums = state.part_logits + (part * problem.inputs + input) * problem.outputs;
             for (int64_t j = 0; j < inputs * problem.outputs; ++j) sums[j] = 0;
         }
-        const T* weight = problem.votes ? nullptr : weights_of(problem, w, inputs, scratch.row);
+        const bool by_product = !problem.votes && first_pair < end_pair;  // an empty batch may come without a weight
+        const T* weight = by_product ? weights_of(problem, w, inputs, scratch.row) : nullptr;
         for (int64_t pair = first_pair; pair < end_pair; ++pair) {
             const int64_t input = pair / state.tiles * state.weight_inputs + w, tile = pair % state.tiles;
             last_pass_of_tile(state, buffers, part, tile, input, inputs, weight, scratch);

@@ -80,7 +80,7 @@ const char* cpu_votes() {
 }
 
 bool cpu_votes_choose(const char* name) {
-    for (int votes = 0; votes < cpu::kNameCount; ++votes) {
+    for (int votes = 0; name && votes < cpu::kNameCount; ++votes) {
         if (std::strcmp(name, cpu::kNames[votes]) != 0) continue;
         cpu::forced.store(votes, std::memory_order_relaxed);
         return true;

@@ -50,7 +50,7 @@ const InstructionSet kSets[] = {
 constexpr int kSetCount = int(sizeof kSets / sizeof kSets[0]);
 
 int find(const char* name) {
-    for (int isa = 0; isa < kSetCount; ++isa) {
+    for (int isa = 0; name && isa < kSetCount; ++isa) {
         if (std::strcmp(name, kSets[isa].name) == 0) return isa;
     }
     return -1;

@@ -40,10 +40,11 @@ auto with_state(const RoutingProblem& problem, Work work) {
     return problem.dtype == DType::float64 ? work(State<double>{}) : work(State<float>{});
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted) {
-    const Status status = check(problem);
+int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& gradients) {
+    const Status status = check_wanted(problem, gradients);
     if (status != Status::ok) return -int64_t(status);
-    return with_state(problem, [&](auto state) { return plan(problem, direction, wanted, nullptr, state, true); });
+    return with_state(problem,
+                      [&](auto state) { return plan(problem, direction, wanted_of(gradients), nullptr, state, true); });
 }
 
 template <class Pass>
@@ -75,7 +76,7 @@ int64_t routing_backward_pass_workspace_cpu(const RoutingProblem& problem) {
 }
 
 int64_t routing_last_pass_workspace_cpu(const RoutingProblem& problem, const RoutingLastPass& pass) {
-    return cpu::workspace(problem, cpu::Direction::backward, cpu::wanted_of(pass.gradients));
+    return cpu::workspace(problem, cpu::Direction::backward, pass.gradients);
 }
 
 Status routing_forward_pass_cpu(const RoutingProblem& problem, const RoutingForwardPass& pass) {

@@ -6,6 +6,7 @@
 namespace capsroute {
 
 int64_t cpu_multiply_adds(int64_t rounds, int threads, bool float64) {
+    if (rounds < 1 || threads < 1) return 0;
     const auto loop = float64 ? cpu::peak_loops().of_double : cpu::peak_loops().of_float;
     int64_t operations = 0;
 #if defined(_OPENMP)

@@ -71,9 +71,8 @@ int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, 
     state.keeps_votes = !pass_alone && votes_for(p) == CpuVotes::tile;
     divide_inputs(state);
     divide_weights(state);
-    const int64_t chunk_weights = state.chunk_inputs * state.votes_per_input * p.input_size;
     state.holds_weights = is_half(p.dtype) && !p.votes && !state.pairs && p.weight_inputs == p.inputs &&
-                          chunk_weights * int64_t(sizeof(T)) <= kHeldBytes;
+                          state.chunk_inputs * state.votes_per_input * p.input_size * int64_t(sizeof(T)) <= kHeldBytes;
 
     const int64_t tiles = state.tiles, votes = state.votes_per_input, T_ = p.iterations;
     Arena arena(workspace);

@@ -176,10 +176,11 @@ auto with_state(const RoutingProblem& problem, Work work) {
     return keep ? work(KeptState<float>{}) : work(State<float>{});
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted) {
-    const Status status = check(problem);
+int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& buffers) {
+    const Status status = check_wanted(problem, buffers);
     if (status != Status::ok) return -int64_t(status);
-    return with_state(problem, [&](auto state) { return plan(problem, direction, wanted, nullptr, state); });
+    return with_state(problem,
+                      [&](auto state) { return plan(problem, direction, wanted_of(buffers), nullptr, state); });
 }
 
 }  // namespace
@@ -190,7 +191,7 @@ int64_t routing_forward_workspace_cpu(const RoutingProblem& problem) {
 }
 
 int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    return cpu::workspace(problem, cpu::Direction::backward, cpu::wanted_of(buffers));
+    return cpu::workspace(problem, cpu::Direction::backward, buffers);
 }
 
 int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem) {

@@ -239,9 +239,10 @@ inline const T* weights_of(const RoutingProblem& problem, int64_t input, int64_t
     return row(problem.dtype, problem.weight, input % problem.weight_inputs * count, inputs * count, buffer);
 }
 
-// Packs of an input: one for each component of x, or for each pair of them.
+// Packs of an input: one for each component of x, or for each pair of them; none where votes are given.
 template <class T>
 CAPSROUTE_INLINE int64_t packs_of_input(const State<T>& state) {
+    if (state.problem.votes) return 0;
     return state.pairs ? state.problem.input_size / 2 : state.problem.input_size;
 }
 

@@ -58,6 +58,7 @@ Status cuda_usable(int) {
 }
 
 Status cuda_describe(const RoutingProblem&, int, char* text, int text_bytes) {
+    if (!text || text_bytes < 1) return Status::missing_pointer;
     snprintf(text, size_t(text_bytes), "no CUDA kernels in this build");
     return Status::no_device;
 }

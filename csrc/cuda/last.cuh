@@ -243,7 +243,7 @@ CAPSROUTE_DEVICE void run_last(const Plan& plan, const RoutingBackward& buffers,
     const RoutingProblem& p = plan.problem;
     const Wanted wanted = wanted_of(buffers);
     const bool by_product = !p.votes, wants_of_pairs = wanted.logits || wanted.input_weight;
-    const LastMemory lie(plan, plan.last_outputs, wanted);
+    const LastMemory<int> lie(plan, plan.last_outputs, wanted);
     const int rows_of_output = kTiles * kColumns;
     const int first_t = int(wants_of_pairs ? first_iteration(p) : first_iteration_of_votes(p));
     const int tile_floats = kRows * plan.row_stride, output_floats = rows_of_output * plan.row_stride;

@@ -160,7 +160,8 @@ Status fused_last_pass(Plan plan, const RoutingLastPass& pass, const Device& dev
     return status == Status::ok ? end_backward(plan, pass.gradients, device, stream) : status;
 }
 
-// The problems that are planned for passes. A forward pass is never the last one, whose step would squash and store.
+// The problems that are planned for passes, of problems that were checked. A forward pass is never the last one, whose
+// step would squash and store.
 RoutingProblem in_launches(RoutingProblem problem) {
     problem.cuda_fusion = CudaFusion::launches;
     return problem;
@@ -174,26 +175,26 @@ RoutingProblem for_backward_pass(RoutingProblem problem) {
     return in_launches(problem);
 }
 
-int64_t workspace(const RoutingProblem& problem, const RoutingProblem& planned, Direction direction, Wanted wanted,
-                  int device) {
-    const Status status = check(problem);
-    return status == Status::ok ? chosen_workspace(planned, direction, wanted, device) : -int64_t(status);
+int64_t workspace(const RoutingProblem& problem, RoutingProblem (*planned)(RoutingProblem), Direction direction,
+                  const RoutingBackward& gradients, int device) {
+    const Status status = check_wanted(problem, gradients);
+    if (status != Status::ok) return -int64_t(status);
+    return chosen_workspace(planned(problem), direction, wanted_of(gradients), device);
 }
 
 }  // namespace
 }  // namespace cuda
 
 int64_t routing_forward_pass_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, cuda::for_forward_pass(problem), cuda::Direction::forward, {}, device);
+    return cuda::workspace(problem, cuda::for_forward_pass, cuda::Direction::forward, {}, device);
 }
 
 int64_t routing_backward_pass_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, cuda::for_backward_pass(problem), cuda::Direction::backward, {}, device);
+    return cuda::workspace(problem, cuda::for_backward_pass, cuda::Direction::backward, {}, device);
 }
 
 int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass& pass, int device) {
-    return cuda::workspace(problem, cuda::in_launches(problem), cuda::Direction::backward,
-                           cuda::wanted_of(pass.gradients), device);
+    return cuda::workspace(problem, cuda::in_launches, cuda::Direction::backward, pass.gradients, device);
 }
 
 Status routing_forward_pass_cuda(const RoutingProblem& problem, const RoutingForwardPass& pass, int device,

@@ -407,12 +407,14 @@ void add_couplings(Sequence& sequence) {
 // The gradients that are asked for, once the couplings of all iterations are there.
 void add_gradients(Sequence& sequence, const RoutingBackward& buffers) {
     const RoutingProblem& p = sequence.parameters.plan.problem;
-    const int64_t weights = p.weight_inputs * p.outputs * p.output_size * p.input_size;
     if (buffers.grad_votes) {
         sequence.add(plain_grad_votes, "plain_grad_votes", p.batch * p.inputs * p.outputs * p.output_size);
     }
     if (buffers.grad_x) sequence.add(plain_grad_x, "plain_grad_x", p.batch * p.inputs * p.input_size);
-    if (buffers.grad_weight) sequence.add(plain_grad_weight, "plain_grad_weight", weights);
+    if (buffers.grad_weight) {
+        sequence.add(plain_grad_weight, "plain_grad_weight",
+                     p.weight_inputs * p.outputs * p.output_size * p.input_size);
+    }
     if (buffers.grad_bias) sequence.add(plain_grad_bias, "plain_grad_bias", p.outputs * p.output_size);
     if (buffers.grad_logits) {
         sequence.add(plain_grad_logits, "plain_grad_logits",

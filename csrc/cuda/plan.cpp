@@ -158,23 +158,25 @@ bool choose_division(Plan& plan, const Device& device, Direction direction) {
 bool divide_last(Plan& plan, const Device& device, Wanted wanted) {
     const RoutingProblem& p = plan.problem;
     plan.weights = int(p.votes ? p.inputs : p.weight_inputs);
-    const auto bytes = [&](int outputs) { return LastMemory(plan, outputs, wanted).total * 4; };
+    const auto bytes = [&](int outputs) { return LastMemory<int64_t>(plan, outputs, wanted).total * 4; };
     plan.last_outputs = int(p.outputs);
     while (plan.last_outputs > 1 && bytes(plan.last_outputs) > kLastWarpBytes) {
         plan.last_outputs = divide_up(plan.last_outputs, 2);
     }
     plan.last_warps = kLastThreads / kWarp;
     while (plan.last_warps > 1 && plan.last_warps * bytes(plan.last_outputs) > device.shared_bytes) --plan.last_warps;
-    plan.last_shared_bytes = plan.last_warps * bytes(plan.last_outputs);
-    if (plan.last_shared_bytes > device.shared_bytes) return false;
+    const int64_t shared_bytes = plan.last_warps * bytes(plan.last_outputs);
+    if (shared_bytes > device.shared_bytes) return false;
+    plan.last_shared_bytes = int(shared_bytes);
 
-    const int repeats = int(p.inputs) / plan.weights;
-    const int64_t weight_bytes = std::max<int64_t>(p.weight_inputs * plan.width * kColumns * plan.k_steps * 32, 1);
-    const int64_t affordable = wanted.weight ? std::max<int64_t>(kPartBytes / weight_bytes, 1) : plan.tiles;
+    const int repeats = int(p.inputs) / plan.weights, tiles = std::max(plan.tiles, 1);
+    const int64_t weight_bytes =
+        std::max(int64_t{plan.weights} * plan.width * kColumns * plan.k_steps * 32, int64_t{1});
+    const int64_t affordable = wanted.weight ? std::max<int64_t>(kPartBytes / weight_bytes, 1) : tiles;
     const int useful = kLastWarpsPerMultiprocessor * device.multiprocessors / plan.weights;
     const int parts = int(std::clamp<int64_t>(useful, 1, affordable));
-    plan.part_tiles = std::max(divide_up(plan.tiles, std::min(parts, std::max(plan.tiles, 1))), 1);
-    plan.tile_parts = std::max(divide_up(plan.tiles, plan.part_tiles), 1);
+    plan.part_tiles = divide_up(tiles, std::min(parts, tiles));
+    plan.tile_parts = divide_up(tiles, plan.part_tiles);
     plan.part_repeats = divide_up(repeats, std::min(std::max(parts / plan.tile_parts, 1), repeats));
     plan.repeat_parts = divide_up(repeats, plan.part_repeats);
     const int64_t items = int64_t{plan.weights} * plan.repeat_parts * plan.tile_parts;

@@ -6,11 +6,13 @@
 namespace capsroute {
 namespace cuda {
 
-// The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for.
+// The one place that decides between the kernels: fused where they can run, else plain, unless one is asked for. An
+// empty batch is for the plain ones in any case: they do nothing but to store its gradients, which are zeros, and
+// unlike the others they do not look at a weight, without which it may come.
 Choice choose(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
               void* workspace) {
     Choice choice;
-    if (problem.cuda_kernel != CudaKernel::plain) {
+    if (problem.cuda_kernel != CudaKernel::plain && problem.batch > 0) {
         choice.bytes = plan_fused(problem, device, direction, wanted, workspace, choice.plan);
         choice.fused = choice.bytes != -int64_t(Status::no_kernel) || problem.cuda_kernel == CudaKernel::fused;
     }
@@ -81,9 +83,9 @@ Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& d
     return status == Status::ok ? end_backward(plan, buffers, device, stream) : status;
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index) {
-    const Status status = check(problem);
-    return status == Status::ok ? chosen_workspace(problem, direction, wanted, index) : -int64_t(status);
+int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& buffers, int index) {
+    const Status status = check_wanted(problem, buffers);
+    return status == Status::ok ? chosen_workspace(problem, direction, wanted_of(buffers), index) : -int64_t(status);
 }
 
 const char* fusion_text(const Plan& plan) {
@@ -103,7 +105,7 @@ int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device
 }
 
 int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device) {
-    return cuda::workspace(problem, cuda::Direction::backward, cuda::wanted_of(buffers), device);
+    return cuda::workspace(problem, cuda::Direction::backward, buffers, device);
 }
 
 Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream) {
@@ -140,6 +142,7 @@ Status cuda_usable(int index) {
 }
 
 Status cuda_describe(const RoutingProblem& problem, int index, char* text, int text_bytes) {
+    if (!text || text_bytes < 1) return Status::missing_pointer;
     Status status = check(problem);
     cuda::Device device;
     if (status == Status::ok) status = cuda::device_of(index, device);

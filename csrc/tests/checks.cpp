@@ -144,7 +144,7 @@ void check_names_of_votes(Failures& failures) {
     if (cpu_votes_name(-1)) failures.add("there is a way to the votes of number -1");
     if (std::string(cpu_votes()) != "automatic") failures.add("the ways to the votes do not start as automatic");
     cpu_votes_choose("tile");
-    if (cpu_votes_choose("none such") || std::string(cpu_votes()) != "tile")
+    if (cpu_votes_choose("none such") || cpu_votes_choose(nullptr) || std::string(cpu_votes()) != "tile")
         failures.add("an unknown way to the votes was chosen");
     cpu_votes_choose("automatic");
 }
@@ -188,7 +188,47 @@ void check_refusals(Failures& failures) {
     bad_size("no inputs", [](RoutingProblem& p) { p.inputs = 0; });
     bad_size("a negative batch", [](RoutingProblem& p) { p.batch = -1; });
     bad_size("weights that do not divide the inputs", [](RoutingProblem& p) { p.weight_inputs = 3; });
-    expect_of_problem("a batch of 2^60", Status::too_large, [](RoutingProblem& p) { p.batch = int64_t(1) << 60; });
+    const auto too_large = [&](const char* what, auto spoil) { expect_of_problem(what, Status::too_large, spoil); };
+    too_large("a batch of 2^60", [](RoutingProblem& p) { p.batch = int64_t(1) << 60; });
+    int64_t RoutingProblem::* const kSizes[] = {&RoutingProblem::batch,       &RoutingProblem::inputs,
+                                                &RoutingProblem::outputs,     &RoutingProblem::input_size,
+                                                &RoutingProblem::output_size, &RoutingProblem::iterations};
+    for (int64_t RoutingProblem::* size : kSizes) {
+        for (int64_t batch : {0, 2}) {
+            too_large("the largest size there can be", [&](RoutingProblem& p) {
+                p.batch = batch;
+                p.weight_inputs = 1;
+                p.*size = INT64_MAX;
+            });
+        }
+    }
+    too_large("sizes that only the padding of a tile makes too large", [](RoutingProblem& p) {
+        p.batch = 0;
+        p.outputs = int64_t{1} << 26;
+        p.iterations = int64_t{1} << 20;
+    });
+    // Given votes, in memory that is large enough; of x and the weight nothing counts then.
+    Buffer given(1 << 16);
+    const auto give_votes = [&](RoutingProblem& p) {
+        p.votes = given.data() + given.bytes() / 2;
+        const int64_t strides[] = {-p.inputs * p.outputs * p.output_size, p.outputs * p.output_size, -p.output_size, 1};
+        memcpy(p.vote_strides, strides, sizeof strides);
+        p.x = p.weight = nullptr;
+    };
+    for (int64_t unused : {INT64_MIN, int64_t{-1}, int64_t{0}, INT64_MAX}) {
+        good("given votes", [&](RoutingProblem& p) {
+            give_votes(p);
+            p.input_size = p.weight_inputs = unused;
+        });
+    }
+    for (int64_t stride : {INT64_MIN, -(int64_t{1} << 60), int64_t{1} << 50, int64_t{1} << 60, INT64_MAX}) {
+        for (int axis = 0; axis < 4; ++axis) {
+            too_large("votes that are too far apart", [&](RoutingProblem& p) {
+                give_votes(p);
+                p.vote_strides[axis] = stride;
+            });
+        }
+    }
     bad_option("no iterations", [](RoutingProblem& p) { p.iterations = 0; });
     bad_option("an unknown dtype", [](RoutingProblem& p) { p.dtype = DType(9); });
     bad_option("leaky over inputs", [](RoutingProblem& p) { p.leaky = p.softmax_over_inputs = true; });
@@ -253,20 +293,52 @@ void check_refusals(Failures& failures) {
         ask(buffers);
         return routing_backward_cpu(call.problem, buffers);
     };
-    compare_status("a gradient of no logits",
-                   backward([&](RoutingBackward& b) { b.grad_logits = call.grad_weight.data(); }),
-                   Status::missing_pointer);
-    compare_status("a gradient of no input weights",
-                   backward([&](RoutingBackward& b) { b.grad_input_weight = call.grad_weight.data(); }),
-                   Status::missing_pointer);
-    compare_status("a gradient of no bias",
-                   backward([&](RoutingBackward& b) { b.grad_bias = call.grad_weight.data(); }),
-                   Status::missing_pointer);
+    // Of what is not there, neither the gradient nor a workspace for it.
+    const auto no_gradient = [&](const char* what, void* RoutingBackward::* gradient) {
+        RoutingLastPass pass{};
+        pass.gradients.*gradient = space.data();
+        const auto& problem = call.problem;
+        for (int64_t bytes :
+             {routing_backward_workspace_cpu(problem, pass.gradients), routing_last_pass_workspace_cpu(problem, pass),
+              -int64_t(backward([&](RoutingBackward& b) { b.*gradient = space.data(); }))})
+            compare_status(what, Status(-bytes), Status::missing_pointer);
+    };
+    no_gradient("a gradient of no logits", &RoutingBackward::grad_logits);
+    no_gradient("a gradient of no input weights", &RoutingBackward::grad_input_weight);
+    no_gradient("a gradient of no bias", &RoutingBackward::grad_bias);
+    no_gradient("a gradient of votes that were made", &RoutingBackward::grad_votes);
+    const RoutingProblem made = call.problem;
+    call.problem.votes = space.data();
+    no_gradient("a gradient of no x", &RoutingBackward::grad_x);
+    no_gradient("a gradient of no weight", &RoutingBackward::grad_weight);
+    call.problem = made;
+    call.problem.batch = 0;
+    call.problem.weight = nullptr;
+    no_gradient("a gradient of a weight that nobody has", &RoutingBackward::grad_weight);
+    call.problem = made;
     RoutingAgreement agreement{call.query.data(), call.agreement.data(), space.data(), 0};
     compare_status("agreement without workspace", routing_agreement_cpu(call.problem, agreement),
                    Status::small_workspace);
     agreement.query = nullptr;
     compare_status("agreement with nothing", routing_agreement_cpu(call.problem, agreement), Status::missing_pointer);
+
+    // An empty batch, of which nobody knows whether its votes were given or made of a weight.
+    for (const Format& format : kFormats) {
+        Call empty(example, format, 1);
+        RoutingProblem& problem = empty.problem;
+        problem.batch = 0;
+        problem.x = problem.weight = nullptr;
+        problem.logits = space.data();
+        problem.logits_per_sample = false;
+        Buffer gradient(problem.inputs * problem.outputs * format.bytes);
+        RoutingBackward buffers{};
+        buffers.grad_output = buffers.pre_squash = buffers.normaliser = buffers.workspace = space.data();
+        buffers.workspace_bytes = space.bytes();
+        buffers.grad_logits = gradient.data();
+        compare_status("an empty batch without a weight", routing_backward_cpu(problem, buffers), Status::ok);
+        const Numbers zeros(size_t(problem.inputs * problem.outputs));
+        compare("its gradient of the logits", gradient.numbers(format), zeros, 0, failures);
+    }
 }
 
 }  // namespace capsroute::tests

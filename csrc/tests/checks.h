@@ -45,6 +45,9 @@ void check_agreement(const NamedExample& named, const Format& format, const std:
 // The passes of the core one by one, with naive steps between them, against the naive computation.
 void check_passes(const NamedExample& named, const Format& format, const std::vector<Kernels>& all, Failures& failures);
 
+// How the query of an iteration follows from the one before, and what there is none for.
+void check_query_updates(Failures& failures);
+
 // Passes that the core must answer with a status.
 void check_refusals_of_passes(Failures& failures);
 

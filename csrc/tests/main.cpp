@@ -12,9 +12,30 @@
 
 #include "tests/checks.h"
 #include "tests/examples.h"
+#include "tests/hostile.h"
 
 using namespace capsroute;
 using namespace capsroute::tests;
+
+namespace {
+
+constexpr Core kCore = {
+    routing_forward_workspace_cpu,
+    routing_backward_workspace_cpu,
+    routing_agreement_workspace_cpu,
+    routing_forward_pass_workspace_cpu,
+    routing_backward_pass_workspace_cpu,
+    routing_last_pass_workspace_cpu,
+    routing_forward_cpu,
+    routing_backward_cpu,
+    routing_agreement_cpu,
+    routing_forward_pass_cpu,
+    routing_backward_pass_cpu,
+    routing_last_pass_cpu,
+    [](const RoutingProblem& problem) { return cpu_votes_of(problem) != nullptr; },
+};
+
+}  // namespace
 
 int main(int argc, char** argv) {
     bool few = false;
@@ -34,8 +55,13 @@ int main(int argc, char** argv) {
     for (const NamedExample& each : small_examples()) check_naive_gradients(each, failures);
     check_refusals(failures);
     check_refusals_of_passes(failures);
-
+    check_query_updates(failures);
     check_names_of_votes(failures);
+    for (int votes = 0; cpu_votes_name(votes); ++votes) {
+        cpu_votes_choose(cpu_votes_name(votes));
+        check_hostile(kCore, 5000, 50, failures);
+    }
+    cpu_votes_choose("automatic");
 
     std::vector<Kernels> kernels;
     std::string used;
@@ -63,7 +89,9 @@ int main(int argc, char** argv) {
     check_all(agreement_examples(), check_agreement);
     check_all(all_examples(), check_passes);
     if (!expected.empty() && used != expected) failures.add("usable are " + used + ", expected were " + expected);
-    if (cpu_isa_choose("none such")) failures.add("an unknown instruction set was chosen");
+    if (cpu_isa_choose("none such") || cpu_isa_choose(nullptr)) failures.add("an unknown instruction set was chosen");
+    if (cpu_multiply_adds(0, 1, false) || cpu_multiply_adds(1, 0, true))
+        failures.add("nothing was multiplied and added");
 
     for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
     printf("core_tests: %zu comparisons on %s, %zu failures\n", compared, used.c_str(), failures.texts.size());

@@ -174,6 +174,30 @@ void check_passes(const NamedExample& named, const Format& format, const std::ve
     cpu_votes_choose("automatic");
 }
 
+void check_query_updates(Failures& failures) {
+    RoutingProblem problem{};
+    problem.iterations = INT64_MAX;
+    problem.agreement_factor = 3;
+    problem.inverse_temperature[0] = 2;
+    problem.inverse_temperature[1] = 4;
+    const auto expect = [&](const char* what, int64_t t, double keep, double add) {
+        const QueryUpdate got = routing_query_update(problem, t);
+        const auto same = [](double a, double b) { return a == b || (a != a && b != b); };
+        if (!same(got.keep, keep) || !same(got.add, add)) failures.add(std::string("the query update of ") + what);
+    };
+    problem.temperatures = 2;
+    expect("the first iteration", 1, 0, 12);
+    expect("the second iteration", 2, 1, 12);
+    expect("the last iteration there can be", INT64_MAX, 1, 12);
+    for (int64_t t : {int64_t{0}, int64_t{-1}, INT64_MIN}) expect("no iteration", t, NAN, NAN);
+    problem.iterations = 3;
+    expect("an iteration behind the last", 4, NAN, NAN);
+    for (int32_t count : {INT32_MIN, -1, 0, kTemperatures + 1, INT32_MAX}) {
+        problem.temperatures = count;
+        for (int64_t t : {1, 3}) expect("a bad number of temperatures", t, NAN, NAN);
+    }
+}
+
 void check_refusals_of_passes(Failures& failures) {
     const auto expect = [&](const char* what, Status got, Status wanted) {
         if (got != wanted) failures.add(std::string(what) + " gave: " + status_text(got));
@@ -207,6 +231,9 @@ void check_refusals_of_passes(Failures& failures) {
     problem.bias = nullptr;
     expect("a last pass for no bias", last({any, any, any, any, gradients}), Status::missing_pointer);
     gradients.grad_bias = nullptr;
+    gradients.grad_votes = any;
+    expect("a last pass for no votes", last({any, any, any, any, gradients}), Status::missing_pointer);
+    gradients.grad_votes = nullptr;
     problem.softmax_over_inputs = true;
     problem.leaky = false;
     expect("a forward pass without normaliser", forward({1, nullptr, any, nullptr, any, 0}), Status::missing_pointer);

@@ -1,5 +1,5 @@
 // Tests of the emulation: kernels that are right run in every order of the threads, and every rule that a kernel can
-// break is broken once and seen to be reported.
+// break is broken once and seen to be reported. And tests of what surrounds the emulated CUDA kernels.
 //
 // emulation_tests [--times]   with --times also prints what a rendezvous costs
 #include <stdio.h>
@@ -22,6 +22,8 @@ int main(int argc, char** argv) {
     check_limits(failures);
     check_mma(failures);
     check_numbers(failures);
+    check_plans(failures);
+    check_hostile_problems(failures);
     for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
 
     const capsroute::emulation::Counters counters = capsroute::emulation::counters();

@@ -54,6 +54,8 @@ void check_memory_faults(Failures& failures);
 void check_limits(Failures& failures);
 void check_mma(Failures& failures);
 void check_numbers(Failures& failures);
+void check_plans(Failures& failures);
+void check_hostile_problems(Failures& failures);
 void print_times();
 
 }  // namespace capsroute::tests

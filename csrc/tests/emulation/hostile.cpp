@@ -1,0 +1,50 @@
+// The hostile problems for the CUDA kernels of the emulated device.
+#include "tests/hostile.h"
+
+#include "tests/emulation/programs.h"
+
+namespace capsroute::tests {
+namespace {
+
+// The function with its device, and with its stream where it takes one.
+template <auto kFunction, class... Arguments>
+auto on_device(const Arguments&... arguments) {
+    if constexpr (requires { kFunction(arguments..., 0); }) {
+        return kFunction(arguments..., 0);
+    } else {
+        return kFunction(arguments..., 0, nullptr);
+    }
+}
+
+bool described(const RoutingProblem& problem) {
+    char text[16];  // shorter than what there is to say
+    return cuda_describe(problem, 0, text, int(sizeof text)) == Status::ok;
+}
+
+constexpr Core kCore = {
+    on_device<routing_forward_workspace_cuda>,
+    on_device<routing_backward_workspace_cuda>,
+    on_device<routing_agreement_workspace_cuda>,
+    on_device<routing_forward_pass_workspace_cuda>,
+    on_device<routing_backward_pass_workspace_cuda>,
+    on_device<routing_last_pass_workspace_cuda>,
+    on_device<routing_forward_cuda>,
+    on_device<routing_backward_cuda>,
+    on_device<routing_agreement_cuda>,
+    on_device<routing_forward_pass_cuda>,
+    on_device<routing_backward_pass_cuda>,
+    on_device<routing_last_pass_cuda>,
+    described,
+};
+
+}  // namespace
+
+void check_hostile_problems(Failures& failures) {
+    for (int architecture : {75, 90}) {
+        emulation::configure({.architecture = architecture});
+        check_hostile(kCore, 5000, 30, failures);
+    }
+    emulation::configure({});
+}
+
+}  // namespace capsroute::tests

@@ -1,0 +1,457 @@
+#include "tests/hostile.h"
+
+#include <math.h>
+
+#include <list>
+#include <string>
+
+#include "tests/buffer.h"
+
+namespace capsroute::tests {
+namespace {
+
+// SplitMix64 (Steele, Lea and Flood, 2014).
+class Random {
+   public:
+    explicit Random(uint64_t seed) : state_(seed) {}
+    uint64_t next() {
+        uint64_t z = state_ += 0x9e3779b97f4a7c15;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+        z = (z ^ z >> 27) * 0x94d049bb133111eb;
+        return z ^ z >> 31;
+    }
+    int64_t below(int64_t count) { return int64_t(next() % uint64_t(count)); }
+    bool one_in(int64_t count) { return below(count) == 0; }
+    template <class T, size_t kCount>
+    T one_of(const T (&values)[kCount]) {
+        return values[below(kCount)];
+    }
+
+   private:
+    uint64_t state_;
+};
+
+constexpr int64_t kTwo31 = int64_t{1} << 31, kTwo32 = int64_t{1} << 32;
+constexpr int64_t kHostileSizes[] = {
+    INT64_MIN, INT64_MIN + 1, -kTwo32, -kTwo31,    -1,         0,      1,          2,         15,        16,
+    17,        kTwo31 - 1,    kTwo31,  kTwo31 + 1, kTwo32 - 1, kTwo32, kTwo32 + 1, 1ll << 49, 1ll << 52, 1ll << 62,
+    INT64_MAX};
+constexpr int32_t kHostileNumbers[] = {INT32_MIN, -1, 0, 1, 2, 3, 4, 7, 8, 32, 33, 1000, INT32_MAX};
+constexpr double kHostileReals[] = {NAN, INFINITY, -INFINITY, 0, -0.0, -1, 1e-320, 1e308, 1};
+
+alignas(64) uint8_t any[64];  // stands for every buffer; nothing is read from it
+
+void* any_or_null(Random& random, int64_t null_one_in) {
+    return random.one_in(null_one_in) ? nullptr : any;
+}
+
+// A power of two, or a neighbour of one; the more, the rarer.
+int64_t size_of_any_kind(Random& random) {
+    const int64_t power = int64_t{1} << random.below(1 + random.below(62));
+    return random.one_in(2) ? power : power + random.below(3) - 1;
+}
+
+// Sizes and options of a small problem that is right. Pointers are left to the caller.
+RoutingProblem right_problem(Random& random) {
+    constexpr int64_t kBatches[] = {0, 1, 2, 5, 17}, kVectors[] = {1, 2, 3, 8, 9, 16};
+    RoutingProblem p{};
+    p.batch = random.one_of(kBatches);
+    p.weight_inputs = 1 + random.below(4);
+    p.inputs = p.weight_inputs * (1 + random.below(3));
+    p.outputs = 1 + random.below(5);
+    p.input_size = random.one_of(kVectors);
+    p.output_size = random.one_of(kVectors);
+    p.iterations = 1 + random.below(3);
+    p.dtype = kFormats[random.below(4)].dtype;
+    p.softmax_over_inputs = random.one_in(3);
+    p.leaky = !p.softmax_over_inputs && random.one_in(4);
+    p.gradient = Gradient(random.below(3));
+    p.squash = Squash(random.below(7));
+    p.eps = 1e-6;
+    p.squash_constant = 0.5;
+    p.keep_s = random.one_in(4);
+    p.replace_logits = random.one_in(4);
+    p.agreement_factor = 0.5;
+    p.temperatures = int32_t(1 + random.below(kTemperatures));
+    for (int t = 0; t < p.temperatures; ++t) p.inverse_temperature[t] = 1 + 0.1 * t;
+    p.threads = int32_t(1 + random.below(3));
+    p.allow_tf32 = random.one_in(2);
+    p.cuda_kernel = random.one_in(3) ? CudaKernel::plain : CudaKernel::automatic;
+    p.cuda_fusion = CudaFusion(random.below(4));
+    p.logits_per_sample = random.one_in(2);
+    if (random.one_in(6)) {
+        p.coupling_given = true;
+        p.iterations = 1;
+        p.softmax_over_inputs = p.leaky = false;
+    }
+    return p;
+}
+
+void spoil_sizes(Random& random, RoutingProblem& p) {
+    int64_t* const sizes[] = {&p.batch,       &p.inputs,        &p.outputs,   &p.input_size,
+                              &p.output_size, &p.weight_inputs, &p.iterations};
+    const int64_t spoilt = random.below(4);
+    for (int64_t n = 0; n < spoilt; ++n) *random.one_of(sizes) = random.one_of(kHostileSizes);
+}
+
+void spoil_options(Random& random, RoutingProblem& p) {
+    switch (random.below(12)) {
+        case 0: p.dtype = DType(random.one_of(kHostileNumbers)); break;
+        case 1: p.gradient = Gradient(random.one_of(kHostileNumbers)); break;
+        case 2: p.squash = Squash(random.one_of(kHostileNumbers)); break;
+        case 3: p.cuda_kernel = CudaKernel(random.one_of(kHostileNumbers)); break;
+        case 4: p.cuda_fusion = CudaFusion(random.one_of(kHostileNumbers)); break;
+        case 5: p.temperatures = random.one_of(kHostileNumbers); break;
+        case 6: p.threads = random.one_of(kHostileNumbers); break;
+        case 7: p.eps = random.one_of(kHostileReals); break;
+        case 8: p.squash_constant = random.one_of(kHostileReals); break;
+        case 9: p.agreement_factor = random.one_of(kHostileReals); break;
+        case 10: p.inverse_temperature[random.below(kTemperatures)] = random.one_of(kHostileReals); break;
+        default: p.softmax_over_inputs = p.leaky = true;
+    }
+}
+
+RoutingProblem hostile_problem(Random& random) {
+    RoutingProblem p = right_problem(random);
+    if (random.one_in(2)) {  // sizes that may be too large together where none is alone
+        p.batch = random.one_in(4) ? 0 : size_of_any_kind(random);
+        p.weight_inputs = size_of_any_kind(random);
+        p.inputs = random.one_in(2) ? p.weight_inputs : size_of_any_kind(random);
+        p.outputs = size_of_any_kind(random);
+        p.input_size = size_of_any_kind(random);
+        p.output_size = random.one_in(2) ? 1 + random.below(64) : size_of_any_kind(random);
+        if (!p.coupling_given && random.one_in(2)) p.iterations = size_of_any_kind(random);
+    } else {
+        spoil_sizes(random, p);
+    }
+    if (random.one_in(2)) spoil_options(random, p);
+    if (random.one_in(8)) p.cuda_kernel = CudaKernel::fused;
+    if (random.one_in(3)) {
+        p.votes = any_or_null(random, 10);
+        for (int64_t& stride : p.vote_strides) {
+            stride = random.one_in(8) ? random.one_of(kHostileSizes) : random.below(200) - 100;
+        }
+    }
+    if (!p.votes || random.one_in(2)) {
+        p.x = any_or_null(random, 10);
+        p.weight = any_or_null(random, 10);
+    }
+    p.bias = any_or_null(random, 2);
+    p.logits = any_or_null(random, p.coupling_given ? 10 : 2);
+    p.input_weight = any_or_null(random, 2);
+    p.input_mask = static_cast<uint8_t*>(any_or_null(random, 2));
+    p.output_mask = static_cast<uint8_t*>(any_or_null(random, 2));
+    return p;
+}
+
+void want_anything(Random& random, RoutingBackward& buffers) {
+    for (void** gradient : {&buffers.grad_x, &buffers.grad_weight, &buffers.grad_votes, &buffers.grad_bias,
+                            &buffers.grad_logits, &buffers.grad_input_weight}) {
+        *gradient = any_or_null(random, 2);
+    }
+}
+
+bool is_status(Status status) {
+    return Status::ok <= status && status <= Status::fault;
+}
+
+Status status_of(int64_t bytes) {
+    return bytes < 0 ? Status(-bytes) : Status::ok;
+}
+
+// What one hostile problem is answered. No workspace is ever large enough, so that no kernel runs.
+class Interview {
+   public:
+    Interview(const Core& core, const RoutingProblem& problem, Random& random, std::string name, Failures& failures)
+        : core_(core), p_(problem), random_(random), name_(std::move(name)), failures_(failures) {}
+
+    // What is wrong with the problem itself; ok where that depends on what is asked of it.
+    Status run() {
+        const Status agreement = status_of(core_.agreement_workspace(p_));
+        const bool refused =
+            agreement == Status::bad_size || agreement == Status::bad_option || agreement == Status::missing_pointer;
+        of_problem_ = refused ? agreement : Status::ok;
+        expect("agreement workspace", agreement, of_problem_, {Status::too_large});
+        expect("agreement", core_.agreement(p_, {nullptr, any, any, INT64_MAX}), of_problem_,
+               {Status::missing_pointer, Status::too_large});
+        if (core_.described(p_) && refused) failures_.add(name_ + ": a bad problem is described");
+        check_whole_op();
+        check_passes();
+        check_query_update();
+        return of_problem_;
+    }
+
+   private:
+    // Bytes that are too few for what was asked for.
+    int64_t too_few(int64_t bytes) {
+        const int64_t choices[] = {bytes - 1, -1, INT64_MIN};
+        return bytes > 0 ? random_.one_of(choices) : -1;
+    }
+
+    void check_whole_op() {
+        const int64_t forward_bytes = core_.forward_workspace(p_);
+        expect_bytes("forward workspace", forward_bytes);
+        RoutingForward forward{any, any, any, any, too_few(forward_bytes)};
+        expect_same("forward", core_.forward(p_, forward), forward_bytes);
+        forward.output = nullptr;
+        expect("forward without output", core_.forward(p_, forward), of_problem_,
+               {Status::missing_pointer, Status::too_large});
+
+        RoutingBackward backward{any, any, any, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, any, 0};
+        want_anything(random_, backward);
+        const int64_t backward_bytes = core_.backward_workspace(p_, backward);
+        expect_bytes("backward workspace", backward_bytes);
+        backward.workspace_bytes = too_few(backward_bytes);
+        expect_same("backward", core_.backward(p_, backward), backward_bytes);
+        backward.pre_squash = nullptr;
+        expect("backward without sums", core_.backward(p_, backward), of_problem_,
+               {Status::missing_pointer, Status::too_large});
+    }
+
+    void check_passes() {
+        const int64_t iteration = random_.one_in(2) ? 1 + random_.below(3) : random_.one_of(kHostileSizes);
+        const bool forward_there = 1 <= iteration && iteration <= p_.iterations;
+        const int64_t forward_bytes = core_.forward_pass_workspace(p_);
+        expect_bytes("forward pass workspace", forward_bytes);
+        const RoutingForwardPass forward{iteration, any, any, any, any, too_few(forward_bytes)};
+        expect_pass("forward pass", core_.forward_pass(p_, forward), forward_there, forward_bytes);
+
+        const int64_t backward_bytes = core_.backward_pass_workspace(p_);
+        expect_bytes("backward pass workspace", backward_bytes);
+        const RoutingBackwardPass backward{iteration, any, any, any, any, any, any, too_few(backward_bytes)};
+        expect_pass("backward pass", core_.backward_pass(p_, backward), forward_there && iteration > 1, backward_bytes);
+
+        RoutingLastPass last{any, any, any, any, {}};
+        want_anything(random_, last.gradients);
+        const int64_t last_bytes = core_.last_pass_workspace(p_, last);
+        expect_bytes("last pass workspace", last_bytes);
+        last.gradients.workspace = any;
+        last.gradients.workspace_bytes = too_few(last_bytes);
+        expect_same("last pass", core_.last_pass(p_, last), last_bytes);
+    }
+
+    void check_query_update() {
+        for (int64_t t : {int64_t{1}, random_.one_of(kHostileSizes)}) {
+            const QueryUpdate update = routing_query_update(p_, t);
+            const bool there = 1 <= t && t <= p_.iterations && 1 <= p_.temperatures && p_.temperatures <= kTemperatures;
+            if (!there && !(isnan(update.keep) && isnan(update.add)))
+                failures_.add(name_ + ": query update of nothing");
+        }
+    }
+
+    // One of some statuses; the problem's own one where that is bad.
+    void expect(const char* what, Status got, Status of_problem, std::initializer_list<Status> others) {
+        bool known = got == of_problem;
+        for (Status other : others) known = known || (of_problem == Status::ok && got == other);
+        if (!known || !is_status(got)) failures_.add(name_ + ", " + what + ": " + status_text(got));
+    }
+    void expect_bytes(const char* what, int64_t bytes) {
+        expect(what, status_of(bytes), of_problem_, {Status::too_large, Status::no_kernel, Status::missing_pointer});
+    }
+    // What runs refuses what its workspace was refused for, or finds the workspace too small.
+    void expect_same(const char* what, Status got, int64_t bytes) {
+        const Status wanted = bytes < 0 ? Status(-bytes) : Status::small_workspace;
+        if (got != wanted) failures_.add(name_ + ", " + what + ": " + status_text(got));
+    }
+    void expect_pass(const char* what, Status got, bool there, int64_t bytes) {
+        if (there) return expect_same(what, got, bytes);
+        expect(what, got, of_problem_, {Status::bad_option, Status::too_large});
+    }
+
+    const Core& core_;
+    const RoutingProblem& p_;
+    Random& random_;
+    const std::string name_;
+    Failures& failures_;
+    Status of_problem_ = Status::ok;
+};
+
+// A problem that is right with its buffers, some of them left out at random.
+class Run {
+   public:
+    Run(const Core& core, Random& random, std::string name, Failures& failures)
+        : core_(core),
+          random_(random),
+          name_(std::move(name)),
+          failures_(failures),
+          p_(right_problem(random)),
+          format_(kFormats[int(p_.dtype)]),
+          sums_(accumulation_format(format_)),
+          capsules_(p_.batch * p_.outputs * p_.output_size),
+          pairs_(p_.batch * p_.inputs * p_.outputs) {
+        const int64_t weights = p_.weight_inputs * p_.outputs * p_.output_size * p_.input_size;
+        if (random.one_in(3)) {
+            give_votes();
+        } else if (p_.batch > 0 || random.one_in(2)) {
+            p_.x = p_.batch > 0 ? input(p_.batch * p_.inputs * p_.input_size) : nullptr;
+            p_.weight = input(weights);
+        }
+        if (random.one_in(2)) p_.bias = input(p_.outputs * p_.output_size);
+        const int64_t logits = (p_.logits_per_sample ? p_.batch : 1) * p_.inputs * p_.outputs;
+        if (p_.coupling_given || random.one_in(2)) p_.logits = input(logits);
+        if (random.one_in(3)) p_.input_weight = input(p_.batch * p_.inputs);
+        if (random.one_in(3)) p_.input_mask = mask(p_.batch * p_.inputs);
+        if (random.one_in(3)) p_.output_mask = mask(p_.batch * p_.outputs);
+        // Gradients of all that is there; an empty batch from nothing but null pointers has empty votes.
+        if (p_.x || (p_.weight && random.one_in(2)))
+            want(&RoutingBackward::grad_x, p_.batch * p_.inputs * p_.input_size);
+        if (p_.weight) want(&RoutingBackward::grad_weight, weights);
+        if (!p_.x && !p_.weight) want(&RoutingBackward::grad_votes, pairs_ * p_.output_size);
+        if (p_.bias) want(&RoutingBackward::grad_bias, p_.outputs * p_.output_size);
+        if (p_.logits) want(&RoutingBackward::grad_logits, logits);
+        if (p_.input_weight) want(&RoutingBackward::grad_input_weight, p_.batch * p_.inputs);
+        gradients_ = outputs_.size();
+    }
+
+    void run() {
+        const int64_t T = p_.iterations;
+        RoutingForward forward{};
+        forward.output = output(capsules_, format_);
+        forward.pre_squash = output(T * capsules_, sums_);
+        forward.normaliser = p_.softmax_over_inputs ? output(T * p_.batch * 2 * p_.outputs, sums_) : nullptr;
+        forward.workspace = workspace(core_.forward_workspace(p_), forward.workspace_bytes);
+        expect("forward", core_.forward(p_, forward));
+        RoutingBackward backward = wanted_;
+        backward.grad_output = input(capsules_);
+        backward.pre_squash = forward.pre_squash;
+        backward.normaliser = forward.normaliser;
+        backward.workspace = workspace(core_.backward_workspace(p_, backward), backward.workspace_bytes);
+        expect("backward", core_.backward(p_, backward));
+        expect_numbers("the whole op");
+
+        outputs_.resize(gradients_);
+        for (const Output& each : outputs_) memset(each.buffer->data(), 0xff, size_t(each.buffer->bytes()));
+        RoutingAgreement agreement{vectors(capsules_), output(pairs_, sums_), nullptr, 0};
+        RoutingProblem unmasked = p_;
+        unmasked.input_mask = unmasked.output_mask = nullptr;
+        agreement.workspace = workspace(core_.agreement_workspace(unmasked), agreement.workspace_bytes);
+        expect("agreement", core_.agreement(unmasked, agreement));
+        run_passes();
+    }
+
+   private:
+    void run_passes() {
+        const int64_t T = p_.iterations, pairs = p_.batch * p_.outputs;
+        RoutingForwardPass forward{
+            1 + random_.below(T), vectors(capsules_), output(capsules_, sums_), nullptr, nullptr, 0};
+        if (p_.softmax_over_inputs) forward.normaliser = output(2 * pairs, sums_);
+        forward.workspace = workspace(core_.forward_pass_workspace(p_), forward.workspace_bytes);
+        expect("forward pass", core_.forward_pass(p_, forward));
+        if (T > 1) {
+            RoutingBackwardPass backward{2 + random_.below(T - 1),
+                                         vectors(capsules_),
+                                         vectors(capsules_),
+                                         vectors(2 * pairs),
+                                         vectors(pairs),
+                                         output(capsules_, sums_),
+                                         nullptr,
+                                         0};
+            backward.workspace = workspace(core_.backward_pass_workspace(p_), backward.workspace_bytes);
+            expect("backward pass", core_.backward_pass(p_, backward));
+        }
+        RoutingLastPass last{vectors(T * capsules_), vectors(T * capsules_), vectors(T * 2 * pairs), vectors(T * pairs),
+                             wanted_};
+        last.gradients.workspace = workspace(core_.last_pass_workspace(p_, last), last.gradients.workspace_bytes);
+        expect("last pass", core_.last_pass(p_, last));
+        expect_numbers("a pass");
+    }
+
+    // Strides of axes in any order, of which some run backwards and some stand still.
+    void give_votes() {
+        const int64_t sizes[] = {p_.batch, p_.inputs, p_.outputs, p_.output_size};
+        const bool natural = random_.one_in(2);
+        int64_t count = 1, first = 0;
+        bool placed[4] = {};
+        for (int n = 3; n >= 0; --n) {
+            int axis = natural ? n : int(random_.below(4));
+            while (placed[axis]) axis = (axis + 1) % 4;
+            placed[axis] = true;
+            if (random_.one_in(8)) continue;  // all along it are the same
+            p_.vote_strides[axis] = count;
+            count *= sizes[axis];
+            if (sizes[axis] < 2 || !random_.one_in(4)) continue;
+            first += (sizes[axis] - 1) * p_.vote_strides[axis];
+            p_.vote_strides[axis] = -p_.vote_strides[axis];
+        }
+        p_.weight_inputs = p_.input_size = random_.one_of(kHostileSizes);  // not used
+        if (p_.batch > 0) {
+            p_.votes = input(count) + first * format_.bytes;
+        } else {
+            p_.weight_inputs = p_.input_size = 1;  // nothing says that these are votes
+        }
+    }
+
+    uint8_t* numbers(int64_t count, const Format& format) {
+        Numbers values(static_cast<size_t>(count));
+        for (double& value : values) value = double(random_.below(17)) / 64;
+        return buffers_.emplace_back(values, format).data();
+    }
+    uint8_t* input(int64_t count) { return numbers(count, format_); }
+    uint8_t* vectors(int64_t count) { return numbers(count, sums_); }
+    uint8_t* mask(int64_t count) {
+        Buffer& buffer = buffers_.emplace_back(count);
+        for (int64_t n = 0; n < count; ++n) buffer.data()[n] = !random_.one_in(4);
+        return buffer.data();
+    }
+    uint8_t* output(int64_t count, const Format& format) {
+        outputs_.push_back({&buffers_.emplace_back(count * format.bytes), &format});
+        return outputs_.back().buffer->data();
+    }
+    void want(void* RoutingBackward::* gradient, int64_t count) {
+        if (!random_.one_in(4)) wanted_.*gradient = output(count, format_);
+    }
+    uint8_t* workspace(int64_t bytes, int64_t& workspace_bytes) {
+        if (bytes < 0) failures_.add(name_ + ": workspace refused: " + status_text(Status(-bytes)));
+        workspace_bytes = bytes < 0 ? 0 : bytes;
+        return buffers_.emplace_back(workspace_bytes).data();
+    }
+
+    void expect(const char* what, Status got) {
+        if (got != Status::ok) failures_.add(name_ + ", " + what + " refused: " + status_text(got));
+        for (Buffer& buffer : buffers_) {
+            if (!buffer.guard_is_whole()) failures_.add(name_ + ", " + what + " wrote behind a buffer");
+        }
+    }
+    // That all outputs were stored; a half type may have no number that is large enough.
+    void expect_numbers(const char* what) {
+        for (const Output& each : outputs_) {
+            for (double number : each.buffer->numbers(*each.format)) {
+                if (isnan(number)) return failures_.add(name_ + ", " + what + " left something unwritten");
+            }
+        }
+    }
+
+    struct Output {
+        Buffer* buffer;
+        const Format* format;
+    };
+
+    const Core& core_;
+    Random& random_;
+    const std::string name_;
+    Failures& failures_;
+    RoutingProblem p_;
+    const Format& format_;
+    const Format& sums_;
+    const int64_t capsules_, pairs_;
+    RoutingBackward wanted_{};
+    std::list<Buffer> buffers_;
+    std::vector<Output> outputs_;  // the gradients first
+    size_t gradients_ = 0;
+};
+
+}  // namespace
+
+void check_hostile(const Core& core, int structs, int runs, Failures& failures) {
+    Random random(20171026);
+    int good = 0;
+    for (int n = 0; n < structs; ++n) {
+        const RoutingProblem problem = hostile_problem(random);
+        const std::string name = "hostile problem " + std::to_string(n);
+        good += Interview(core, problem, random, name, failures).run() == Status::ok;
+    }
+    if (good < structs / 8 || good > structs - structs / 8) failures.add("too few hostile problems of one kind");
+    for (int n = 0; n < runs; ++n) Run(core, random, "small problem " + std::to_string(n), failures).run();
+}
+
+}  // namespace capsroute::tests

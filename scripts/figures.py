@@ -3,7 +3,8 @@
 
 Reads docs/results/cpu/*.json; writes docs/results/cpu/README.md, the PNG figures beside it, and what stands between the
 markers in README.md. Reads docs/experiments/results/*.json; writes what stands between the markers in the pages of
-these experiments. Run twice, it changes nothing.
+these experiments. Reads docs/results/mnist/runs.json; writes the page and the figure beside it. Run twice, it changes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 from capsroute.bench import figures
-from capsroute.experiments import pages
+from capsroute.experiments import pages, reference_runs
 from capsroute.training.errors import TrainingError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,7 @@ def main() -> int:
     try:
         write(ROOT / "README.md", ROOT / "docs/results/cpu")
         write_experiments(ROOT / "docs/experiments")
+        reference_runs.write_page(ROOT / "docs/results/mnist")
     except (figures.ResultsError, TrainingError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1

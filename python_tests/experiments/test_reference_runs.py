@@ -8,6 +8,7 @@ import pytest
 
 from capsroute.experiments import reference_runs
 from capsroute.training import TrainConfig, preset
+from python_tests.packaging.tree import ROOT
 
 
 def write_run(folder, accuracies, *, restarts=0, images=60_000, dataset="mnist", **changes):
@@ -82,3 +83,10 @@ def test_runs_that_are_no_result(tmp_path, folders, capsys):
     assert "is not of a run on all of MNIST" in said(write_run(tmp_path / "few", [0.9], images=40))
     assert "holds 1 of 3 epochs" in said(write_run(tmp_path / "short", [0.9], epochs=3))
     assert "cannot read" in said(tmp_path / "absent")
+
+
+def test_the_committed_page_follows_from_the_committed_runs():
+    folder = ROOT / "docs/results/mnist"
+    runs = json.loads((folder / reference_runs.RUNS).read_text())
+    assert (folder / "README.md").read_text() == reference_runs.document(runs), "run make figures"
+    assert all(run["epochs"][-1]["test_accuracy"] >= 0.994 for run in reference_runs.groups(runs)[0])  # the longest

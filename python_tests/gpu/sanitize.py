@@ -15,16 +15,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+NAME = "compute-sanitizer"
+STATUS = 99  # of a process in which it has found something
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 TESTS = ("python_tests/routing/test_cuda_kernels.py", "python_tests/routing/test_options.py")
+ON_CUDA = ("-k", "cuda and not cuda_emulated")
 # The allocator's cache would hide accesses between tensors and keep old contents; each tensor gets memory of its own.
 ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 
 
+def prefix(sanitizer: str, tool: str) -> list[str]:
+    """What stands before a command that is to run under one tool."""
+    return [sanitizer, "--tool", tool, "--error-exitcode", str(STATUS), "--target-processes", "all"]
+
+
 def command(sanitizer: str, tool: str, tests: Sequence[str]) -> list[str]:
     """What runs the tests under one tool."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "cuda and not cuda_emulated"]
-    return [sanitizer, "--tool", tool, "--error-exitcode", "99", "--target-processes", "all", *pytest, *tests]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ON_CUDA]
+    return [*prefix(sanitizer, tool), *pytest, *tests]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=TOOLS, help="which to run (all)")
     parser.add_argument("tests", nargs="*", default=TESTS, help="what pytest runs (small tests of routing)")
     given = parser.parse_args(arguments)
-    sanitizer = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
+    sanitizer = shutil.which(NAME) or shutil.which(NAME, path="/usr/local/cuda/bin")
     if sanitizer is None:
-        print("compute-sanitizer was not found: it comes with the CUDA toolkit; put its folder on PATH")
+        print(f"{NAME} was not found: it comes with the CUDA toolkit; put its folder on PATH")
         return 2
     failed = []
     for tool in given.tools:

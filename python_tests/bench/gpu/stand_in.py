@@ -7,10 +7,24 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import torch
 
 from capsroute.bench import memory
+from capsroute.bench.gpu import ceilings, meter, plan
 from capsroute.bench.gpu.device import Work
+
+
+@contextlib.contextmanager
+def quick() -> Iterator[None]:
+    """Context in which a run does little of everything, by one thread: its order is looked at, not its times."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings, "_SIZE", 32)
+        patch.setattr(ceilings, "_BYTES", 4096)
+        patch.setattr(plan, "SWEEP", (2, 6))
+        patch.setattr(meter.Meter.__init__, "__defaults__", (1e-3,))
+        yield
 
 
 class CpuDevice:

@@ -1,0 +1,175 @@
+"""The list of what is done, in order: what is right comes before what is fast."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from capsroute.bench import shapes
+
+from ..gpu import sanitize
+
+# What docs/kernels.md explains: the time of each beside its floor, and where it goes.
+EXPLAINED = ("mnist", "emnist-letters", "deepcaps", "recommender-50")
+# As many shapes as fit into a call with torch.compile; each group measures the limits of the device again.
+_GROUPS = 4
+_SECTIONS = (
+    "SpeedOfLight",
+    "ComputeWorkloadAnalysis",
+    "MemoryWorkloadAnalysis",
+    "WarpStateStats",
+    "LaunchStats",
+    "Occupancy",
+)
+_TOOLKIT = "/usr/local/cuda/bin"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something to do by one command.
+
+    Attributes:
+        name: On the command line, and of its files.
+        about: A few words.
+        command: From the seconds that it may take to what is run.
+        tests: Whether it runs pytest with :mod:`.resume`, and so can go on in a later call.
+        least: Seconds below which it is not begun.
+        most: Seconds that it never needs more of.
+        needs: A program that must be there.
+    """
+
+    name: str
+    about: str
+    command: Callable[[float], list[str]]
+    tests: bool = False
+    least: float = 30.0
+    most: float = 480.0
+    needs: str | None = None
+
+
+def program(name: str) -> str | None:
+    """Where a program of the CUDA toolkit is."""
+    return shutil.which(name) or shutil.which(name, path=_TOOLKIT)
+
+
+def pieces(out: Path, data: Path | None, rehearse: bool) -> list[Piece]:
+    """All pieces.
+
+    Args:
+        out: Folder of the findings.
+        data: Folder of MNIST's files, to train on; digits otherwise.
+        rehearse: On the emulated device, with little of each.
+    """
+    return [
+        _build(rehearse),
+        *_tests(out, rehearse),
+        *_sanitized(out, rehearse),
+        *_benchmarks(out, rehearse),
+        *_profiles(out, rehearse),
+        _training(out, data, rehearse),
+    ]
+
+
+def _python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def _build(rehearse: bool) -> Piece:
+    if rehearse:
+        return Piece("build", "what was built", lambda _: _python("-m", "capsroute", "info"))
+    build = _python("setup.py", "-q", "build_ext", "--inplace")
+    return Piece("build", "compile for this GPU, and the emulation", lambda _: build, least=120.0)
+
+
+def _pytest(out: Path, name: str, *chosen: str) -> Callable[[float], list[str]]:
+    plugin = ("-p", "python_tests.visit.resume", "--visit-record", str(out / f"{name}.jsonl"), "--visit-seconds")
+    quiet = ("-q", "--no-header", "--tb=short", "-p", "no:cacheprovider")
+    return lambda seconds: _python("-m", "pytest", *plugin, f"{seconds:.0f}", *quiet, *chosen)
+
+
+def _tests(out: Path, rehearse: bool) -> list[Piece]:
+    if rehearse:
+        few = ("python_tests/routing/test_options.py", "-k", "cuda_emulated and leaky")
+        return [Piece("routing", "tests of routing", _pytest(out, "routing", *few), tests=True)]
+    routing = ("python_tests/routing", "-k", "cuda and not cuda_emulated")
+    others = ("python_tests", "--ignore=python_tests/routing", "--ignore=python_tests/gpu", *routing[1:])
+    return [
+        Piece("routing", "tests of routing on the GPU", _pytest(out, "routing", *routing), tests=True),
+        Piece("gpu", "tests that need a GPU", _pytest(out, "gpu", "python_tests/gpu"), tests=True),
+        Piece("others", "all other tests with CUDA kernels", _pytest(out, "others", *others), tests=True),
+    ]
+
+
+def _sanitized(out: Path, rehearse: bool) -> list[Piece]:
+    """Small tests under each tool of compute-sanitizer; in a rehearsal the same tests without it."""
+    found = []
+    for tool in sanitize.TOOLS[: 1 if rehearse else None]:
+        tests = (
+            ("python_tests/routing/test_absent.py", "-k", "cuda_emulated")
+            if rehearse
+            else (*sanitize.TESTS, *sanitize.ON_CUDA)
+        )
+        run = _pytest(out, tool, *tests)
+        prefix = [] if rehearse else sanitize.prefix(program(sanitize.NAME) or sanitize.NAME, tool)
+        found.append(
+            Piece(
+                tool,
+                f"small tests under {tool}",
+                lambda seconds, prefix=prefix, run=run: [*prefix, *run(seconds)],
+                tests=True,
+                needs=None if rehearse else sanitize.NAME,
+            )
+        )
+    return found
+
+
+def _benchmarks(out: Path, rehearse: bool) -> list[Piece]:
+    if rehearse:
+        run = ("-m", "python_tests.visit.rehearsed_bench", "--out", str(out / "bench-1"))
+        return [Piece("bench-1", "correctness and times of small shapes", lambda _: _python(*run))]
+    names = [shape.name for shape in shapes.SHAPES]
+    groups = [names[start::_GROUPS] for start in range(_GROUPS)]
+    found = [_bench(out, f"bench-{number}", group) for number, group in enumerate(groups, start=1)]
+    return [*found, _bench(out, "bench-autotune", EXPLAINED[:2], "--max-autotune", "--precisions", "float32")]
+
+
+def _bench(out: Path, name: str, of: Sequence[str], *options: str) -> Piece:
+    bench = ("-m", "capsroute", "bench", "gpu", "--out", str(out / name), "--shapes", ",".join(of), *options)
+    return Piece(
+        name,
+        f"correctness and times of {', '.join(of)}",
+        lambda seconds: _python(*bench, "--budget", f"{seconds - 15:.0f}"),  # it ends itself a minute later
+        least=420.0,
+    )
+
+
+def _profiles(out: Path, rehearse: bool) -> list[Piece]:
+    if rehearse:
+        run = _python("-m", "python_tests.visit.profiled", "--backend", "cuda_emulated", "--shrink", "16", "mnist")
+        return [Piece("ncu-mnist", "the calls to profile", lambda _: run)]
+    found = []
+    for shape in EXPLAINED:
+        for precision in ("float32", "bfloat16"):
+            name = f"ncu-{shape}-{precision}"
+            run = _python("-m", "python_tests.visit.profiled", "--precision", precision, shape)
+            command = [*_profiler(out / f"{name}.csv"), *run]
+            about = f"counters of {shape} in {precision}"
+            found.append(Piece(name, about, lambda _, command=command: command, least=60.0, most=240.0, needs="ncu"))
+    return found
+
+
+def _profiler(log: Path) -> list[str]:
+    sections = [word for name in _SECTIONS for word in ("--section", name)]
+    # The clocks are left as they are, for the machine may not be ours alone.
+    plain = ["--clock-control", "none", "--profile-from-start", "off", "--csv", "--page", "details", "--log-file"]
+    return [program("ncu") or "ncu", *sections, *plain, str(log)]
+
+
+def _training(out: Path, data: Path | None, rehearse: bool) -> Piece:
+    run = ["-m", "python_tests.visit.training", "--out", str(out / "training")]
+    run += ["--data-dir", str(data)] if data else []
+    run += ["--device", "cpu"] if rehearse else []
+    return Piece("training", "an epoch on the GPU beside the same on the CPU", lambda _: _python(*run), least=240.0)

@@ -1,0 +1,114 @@
+"""What is known so far, in files that survive whatever ends the process."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capsroute.bench import files
+
+
+class TestRecord:
+    """A line of JSON for each beginning and each end of a test.
+
+    Args:
+        path: The file; it may not exist yet.
+    """
+
+    __test__ = False  # for pytest, which takes the name for that of a test
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, test: str, outcome: str, text: str = "") -> None:
+        """Write a line at once: the next moment may end the process."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"test": test, "outcome": outcome, **({"text": text} if text else {})}) + "\n")
+
+    def close(self) -> None:
+        """Note that all tests have ended."""
+        self.add("", "all")
+
+    def _lines(self) -> list[dict[str, str]]:
+        if not self.path.exists():
+            return []
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:  # the process ended while it wrote
+                continue
+        return found
+
+    def outcomes(self) -> dict[str, str]:
+        """By test that has ended: ``"passed"``, ``"skipped"`` or ``"failed"``."""
+        return {line["test"]: line["outcome"] for line in self._lines() if line["outcome"] not in ("began", "all")}
+
+    def unfinished(self) -> list[str]:
+        """Tests that began and did not end."""
+        ended = self.outcomes()
+        return [line["test"] for line in self._lines() if line["outcome"] == "began" and line["test"] not in ended]
+
+    def complete(self) -> bool:
+        """Whether a call came to the end of all tests."""
+        return any(line["outcome"] == "all" for line in self._lines())
+
+    def counts(self) -> dict[str, int]:
+        """How many tests passed, failed and were skipped."""
+        return dict(Counter(self.outcomes().values()))
+
+    def failures(self) -> list[str]:
+        """Names of the tests that failed."""
+        return [test for test, outcome in self.outcomes().items() if outcome == "failed"]
+
+
+@dataclass
+class State:
+    """What is known of one piece.
+
+    Attributes:
+        verdict: ``"open"``, ``"right"``, ``"wrong"`` or ``"left out"``.
+        calls: How often it was begun.
+        seconds: All of them together.
+        note: Why it is wrong or left out, or how far it came.
+    """
+
+    verdict: str = "open"
+    calls: int = 0
+    seconds: float = 0.0
+    note: str = ""
+
+
+@dataclass
+class VisitRecord:
+    """``visit.json``.
+
+    Args:
+        folder: Where it lies.
+        environment: Machine, device, versions, commit; from the first call that wrote it.
+        pieces: By name.
+    """
+
+    folder: Path
+    environment: dict[str, Any] = field(default_factory=dict)
+    pieces: dict[str, State] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> VisitRecord:
+        """What earlier calls left in the folder, or nothing."""
+        path = folder / "visit.json"
+        if not path.exists():
+            return cls(folder)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls(folder, content["environment"], {name: State(**state) for name, state in content["pieces"].items()})
+
+    def write(self) -> None:
+        """Replace the file."""
+        content = {
+            "environment": self.environment,
+            "pieces": {name: asdict(state) for name, state in self.pieces.items()},
+        }
+        files.replace(self.folder / "visit.json", json.dumps(content, indent=1) + "\n")

@@ -10,7 +10,7 @@
 namespace capsroute::tests {
 namespace {
 
-uint8_t any[64];  // stands for every pointer; nothing is read from it
+alignas(64) uint8_t any[64];  // stands for every pointer; nothing is read from it
 
 RoutingProblem small_problem() {
     RoutingProblem p{};

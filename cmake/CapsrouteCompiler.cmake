@@ -22,13 +22,17 @@ if(CAPSROUTE_OPENMP)
     endif()
 endif()
 
-# A sanitizer's first finding ends the program. Its modules keep their symbols, for the findings to name functions.
+# A sanitizer's first finding ends the program. Its modules keep their symbols, for the findings to name functions. Above
+# -O1 the checks of vector code take many minutes to compile.
 set(sanitize_flags)
 if(CAPSROUTE_SANITIZE)
-    set(sanitize_flags -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS)
+    set(sanitize_flags -O1 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS)
     if(CAPSROUTE_SANITIZE STREQUAL "address")
         list(APPEND sanitize_flags -fsanitize=address,undefined)
     else()
+        if(CAPSROUTE_OPENMP AND NOT CAPSROUTE_OPENMP_FOUND)
+            capsroute_stop("races are looked for between threads, but ${CMAKE_CXX_COMPILER} has no OpenMP: install its runtime.")
+        endif()
         list(APPEND sanitize_flags -fsanitize=thread)
     endif()
 endif()

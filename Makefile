@@ -28,7 +28,7 @@ WITH_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test docs lint format build core-tests leaks cross cuda-check bench bench-check figures clean distclean
+.PHONY: help demo test docs lint format build core-tests leaks cross sanitize tidy cuda-check bench bench-check figures clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -70,6 +70,13 @@ leaks: ## no code of one instruction set in another's objects (after `make build
 cross: ## the core's tests on 64-bit Arm and on older x86-64 processors, under QEMU
 	$(WITH_VENV) scripts/cross-checks
 
+sanitize: $(STAMPS)/dev ## AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer; SANITIZE=--full takes all tests
+	$(WITH_VENV) PYTHON=$(abspath $(PY)) scripts/sanitize address $(SANITIZE)
+	$(WITH_VENV) scripts/sanitize thread $(SANITIZE)
+
+tidy: $(STAMPS)/dev ## clang-tidy over the core, its tests and the CUDA kernels, by .clang-tidy
+	$(WITH_VENV) scripts/tidy
+
 cuda-check: $(STAMPS)/dev ## the CUDA kernels for all architectures, by nvcc: warnings, spills, size
 	$(WITH_VENV) scripts/cuda-check $(abspath $(PY)) $(RESOURCES)
 
@@ -79,8 +86,9 @@ bench: $(STAMPS)/dev build ## both ops on every shape beside plain PyTorch and t
 bench-check: $(STAMPS)/dev build ## fail where capsroute lost over 20 % of its lead over plain PyTorch or torch.compile (long)
 	$(VENV)/bin/capsroute bench --baseline $(BASELINE)
 
-figures: $(STAMPS)/dev ## tables and figures of the documents, from the results in docs/results/cpu
+figures: $(STAMPS)/dev ## tables and figures of the documents, from the results in docs/results
 	$(PY) scripts/figures.py
+	$(PY) -m python_tests.reliability.planted --page
 
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache capsroute/_native*.so capsroute/_emulated*.so

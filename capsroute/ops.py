@@ -76,8 +76,13 @@ def _addresses(tensors: Optional) -> list[int]:
     return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy where it does not begin at a multiple of its elements, as views of foreign memory may."""
+    return tensor if tensor.data_ptr() % tensor.element_size() == 0 else tensor.clone()
+
+
 def _contiguous(tensors: Optional) -> list[Tensor | None]:
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+    return [None if tensor is None else _aligned(tensor.contiguous()) for tensor in tensors]
 
 
 class _Place(NamedTuple):
@@ -108,7 +113,7 @@ def _packed(options: RoutingOptions) -> tuple[list[int], list[float]]:
 def _arranged(sources: Sequence[Tensor], optional: Optional) -> list[Tensor | None]:
     """x, weight, votes and the others as the core reads them: contiguous, but votes whatever their strides."""
     if len(sources) == 1:
-        return [None, None, sources[0], *_contiguous(optional)]
+        return [None, None, _aligned(sources[0]), *_contiguous(optional)]
     x, weight, *others = _contiguous([*sources, *optional])
     return [x, weight, None, *others]
 
@@ -195,7 +200,7 @@ def _agreement(sources: Sequence[Tensor], query: Tensor, options: RoutingOptions
     if result.numel() == 0:
         return result
     place = _place(sources[0], options)
-    tensors, query = _arranged(sources, [None] * len(OPTIONAL)), query.contiguous()
+    tensors, query = _arranged(sources, [None] * len(OPTIONAL)), _aligned(query.contiguous())
     problem = _problem(place, tensors, _sizes(sources), options._replace(coupling_given=False))
     size = problem.agreement_workspace()
     memory, workspace = _workspace(size, place.alignment, result)

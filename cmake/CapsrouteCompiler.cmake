@@ -22,6 +22,21 @@ if(CAPSROUTE_OPENMP)
     endif()
 endif()
 
+# A sanitizer's first finding ends the program. Its modules keep their symbols, for the findings to name functions. Above
+# -O1 the checks of vector code take many minutes to compile.
+set(sanitize_flags)
+if(CAPSROUTE_SANITIZE)
+    set(sanitize_flags -O1 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all -D_GLIBCXX_ASSERTIONS)
+    if(CAPSROUTE_SANITIZE STREQUAL "address")
+        list(APPEND sanitize_flags -fsanitize=address,undefined)
+    else()
+        if(CAPSROUTE_OPENMP AND NOT CAPSROUTE_OPENMP_FOUND)
+            capsroute_stop("races are looked for between threads, but ${CMAKE_CXX_COMPILER} has no OpenMP: install its runtime.")
+        endif()
+        list(APPEND sanitize_flags -fsanitize=thread)
+    endif()
+endif()
+
 # Not -ffast-math: infinities and NaN must pass through. errno and floating-point traps are not used by anybody, and
 # without them square roots and selections vectorise.
 function(capsroute_flags target)
@@ -36,7 +51,7 @@ function(capsroute_flags target)
         CAPSROUTE_VERSION="${CAPSROUTE_VERSION}"
         $<$<BOOL:${CAPSROUTE_X86_64}>:CAPSROUTE_X86_64>)
     target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/csrc")
-    set(flags -fno-math-errno -fno-trapping-math -Wall -Wextra)
+    set(flags -fno-math-errno -fno-trapping-math -Wall -Wextra ${sanitize_flags})
     if(CAPSROUTE_WERROR)
         list(APPEND flags -Werror)
     endif()
@@ -44,4 +59,5 @@ function(capsroute_flags target)
     target_compile_options(${target} PRIVATE
         "$<$<COMPILE_LANGUAGE:CXX>:${flags}>"
         "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=${flags_of_host_compiler}>")
+    target_link_options(${target} PRIVATE ${sanitize_flags})
 endfunction()

@@ -8,7 +8,7 @@ function(capsroute_add_module name)
     # NO_EXTRAS: link-time optimisation would mix code of different instruction sets.
     pybind11_add_module(${name} MODULE NO_EXTRAS ${ARGN})
     capsroute_flags(${name})
-    if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT CAPSROUTE_SANITIZE)
         pybind11_strip(${name})
     endif()
 endfunction()

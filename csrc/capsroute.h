@@ -17,6 +17,7 @@ enum class Status : int32_t {
     bad_size,         // a size is below its minimum, or sizes do not fit each other
     bad_option,       // an option out of its range, or options that do not go together
     missing_pointer,  // a buffer that the problem needs is null
+    misaligned,       // a workspace is not on a multiple of 64 bytes, or a buffer on none of the size of its elements
     small_workspace,  // workspace_bytes is less than the workspace function asks for
     too_large,        // a buffer would pass 2^52 bytes; or the votes, by their strides
     no_device,        // no CUDA device of that index, or a driver older than the CUDA that this was built with

@@ -10,13 +10,14 @@ namespace {
 
 // Bytes of a buffer: more than any machine has, and so few that no product of sizes that are planned with overflows.
 constexpr int64_t kLargest = int64_t{1} << 52;
+constexpr int64_t kWorkspaceAlignment = 64;
 constexpr int64_t kPadding = 127;                          // to whole tiles, at most
 constexpr double kLargestNumber = 1.7976931348623157e308;  // that is finite
 
 // Sizes multiply without passing kLargest.
 bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
     product = 1;
-    for (int64_t size : sizes) {
+    for (const int64_t size : sizes) {
         if (__builtin_mul_overflow(product, size, &product) || product > kLargest) return false;
     }
     return true;
@@ -49,6 +50,45 @@ bool asks_for_nothing(const RoutingProblem& problem, const RoutingBackward& buff
     return (buffers.grad_x && !made) || (buffers.grad_weight && !(made && problem.weight)) ||
            (buffers.grad_votes && !given) || (buffers.grad_bias && !problem.bias) ||
            (buffers.grad_logits && !problem.logits) || (buffers.grad_input_weight && !problem.input_weight);
+}
+
+// Null is aligned: whether a buffer may be missing is another question.
+bool are_aligned(std::initializer_list<const void*> buffers, int64_t bytes) {
+    return std::all_of(buffers.begin(), buffers.end(), [bytes](const void* buffer) {
+        return reinterpret_cast<uintptr_t>(buffer) % uint64_t(bytes) == 0;
+    });
+}
+
+int64_t element_bytes(const RoutingProblem& problem) {
+    return problem.dtype == DType::float64 ? 8 : problem.dtype == DType::float32 ? 4 : 2;
+}
+
+int64_t accumulator_bytes(const RoutingProblem& problem) {
+    return problem.dtype == DType::float64 ? 8 : 4;
+}
+
+// What is read of the problem itself; of x and the weight nothing is where votes are given.
+bool is_aligned(const RoutingProblem& p) {
+    const int64_t bytes = element_bytes(p);
+    return are_aligned({p.votes, p.bias, p.logits, p.input_weight}, bytes) &&
+           (p.votes || are_aligned({p.x, p.weight}, bytes));
+}
+
+// A workspace, the buffers of the accumulation type and those of the problem's own.
+Status check_alignment(const RoutingProblem& problem, const void* workspace,
+                       std::initializer_list<const void*> accumulated, std::initializer_list<const void*> stored) {
+    const bool aligned = are_aligned({workspace}, kWorkspaceAlignment) &&
+                         are_aligned(accumulated, accumulator_bytes(problem)) &&
+                         are_aligned(stored, element_bytes(problem));
+    return aligned ? Status::ok : Status::misaligned;
+}
+
+// The workspace of a backward, the gradients that are asked for, and what else is of the accumulation type.
+Status check_gradients(const RoutingProblem& problem, const RoutingBackward& buffers,
+                       std::initializer_list<const void*> accumulated) {
+    return check_alignment(problem, buffers.workspace, accumulated,
+                           {buffers.grad_x, buffers.grad_weight, buffers.grad_votes, buffers.grad_bias,
+                            buffers.grad_logits, buffers.grad_input_weight});
 }
 
 bool has_temperatures(const RoutingProblem& problem) {
@@ -97,13 +137,15 @@ Status check(const RoutingProblem& p) {
     if (p.coupling_given && (p.iterations != 1 || p.softmax_over_inputs || p.leaky)) return Status::bad_option;
     if (p.coupling_given && !p.logits) return Status::missing_pointer;
     if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
+    if (!is_aligned(p)) return Status::misaligned;
     return fits(p) ? Status::ok : Status::too_large;
 }
 
 Status check(const RoutingProblem& problem, const RoutingForward& buffers) {
     const Status status = check(problem);
     if (status != Status::ok) return status;
-    return buffers.output && buffers.workspace ? Status::ok : Status::missing_pointer;
+    if (!buffers.output || !buffers.workspace) return Status::missing_pointer;
+    return check_alignment(problem, buffers.workspace, {buffers.pre_squash, buffers.normaliser}, {buffers.output});
 }
 
 Status check_wanted(const RoutingProblem& problem, const RoutingBackward& buffers) {
@@ -116,13 +158,16 @@ Status check(const RoutingProblem& problem, const RoutingBackward& buffers) {
     const Status status = check_wanted(problem, buffers);
     if (status != Status::ok) return status;
     if (!buffers.grad_output || !buffers.pre_squash || !buffers.workspace) return Status::missing_pointer;
-    return problem.softmax_over_inputs && !buffers.normaliser ? Status::missing_pointer : Status::ok;
+    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
+    if (!are_aligned({buffers.grad_output}, element_bytes(problem))) return Status::misaligned;
+    return check_gradients(problem, buffers, {buffers.pre_squash, buffers.normaliser});
 }
 
 Status check(const RoutingProblem& problem, const RoutingAgreement& buffers) {
     const Status status = check(problem);
     if (status != Status::ok) return status;
-    return buffers.query && buffers.agreement && buffers.workspace ? Status::ok : Status::missing_pointer;
+    if (!buffers.query || !buffers.agreement || !buffers.workspace) return Status::missing_pointer;
+    return check_alignment(problem, buffers.workspace, {buffers.query, buffers.agreement}, {});
 }
 
 Status check(const RoutingProblem& problem, const RoutingForwardPass& buffers) {
@@ -131,7 +176,8 @@ Status check(const RoutingProblem& problem, const RoutingForwardPass& buffers) {
     if (!has_iteration(problem, buffers.iteration, 1)) return Status::bad_option;
     if (!buffers.sum || !buffers.workspace) return Status::missing_pointer;
     if (buffers.iteration > 1 && !buffers.query) return Status::missing_pointer;
-    return problem.softmax_over_inputs && !buffers.normaliser ? Status::missing_pointer : Status::ok;
+    if (problem.softmax_over_inputs && !buffers.normaliser) return Status::missing_pointer;
+    return check_alignment(problem, buffers.workspace, {buffers.query, buffers.sum, buffers.normaliser}, {});
 }
 
 Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers) {
@@ -140,7 +186,9 @@ Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers) 
     if (!has_iteration(problem, buffers.iteration, 2)) return Status::bad_option;
     if (!buffers.query || !buffers.slope || !buffers.sum || !buffers.workspace) return Status::missing_pointer;
     const bool normalised = buffers.normaliser && buffers.mean;
-    return problem.softmax_over_inputs && !normalised ? Status::missing_pointer : Status::ok;
+    if (problem.softmax_over_inputs && !normalised) return Status::missing_pointer;
+    return check_alignment(problem, buffers.workspace,
+                           {buffers.query, buffers.slope, buffers.sum, buffers.normaliser, buffers.mean}, {});
 }
 
 Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
@@ -148,7 +196,9 @@ Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
     if (status != Status::ok) return status;
     if (!buffers.query || !buffers.slope || !buffers.gradients.workspace) return Status::missing_pointer;
     const bool normalised = buffers.normaliser && buffers.mean;
-    return problem.softmax_over_inputs && !normalised ? Status::missing_pointer : Status::ok;
+    if (problem.softmax_over_inputs && !normalised) return Status::missing_pointer;
+    return check_gradients(problem, buffers.gradients,
+                           {buffers.query, buffers.slope, buffers.normaliser, buffers.mean});
 }
 
 QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration) {

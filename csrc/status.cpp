@@ -8,6 +8,7 @@ const char* status_text(Status status) {
         case Status::bad_size: return "a size is below its minimum, or the sizes do not fit each other";
         case Status::bad_option: return "an option is outside its range, or options contradict each other";
         case Status::missing_pointer: return "a buffer that the problem needs is null";
+        case Status::misaligned: return "the workspace is not aligned to 64 bytes, or a buffer not to its elements";
         case Status::small_workspace: return "the workspace is smaller than the problem needs";
         case Status::too_large: return "a buffer would be larger than can be addressed";
         case Status::no_device: return "there is no such CUDA device, or its driver is too old for this build";

@@ -47,6 +47,7 @@ struct Pack {
 };
 
 // Every operation is the same loop over the registers.
+// NOLINTNEXTLINE(bugprone-macro-parentheses): r is the name of a variable that is declared
 #define CAPSROUTE_EACH(r) _Pragma("GCC unroll 16") for (int r = 0; r < kRegisters; ++r)
 
 template <class T>

@@ -97,7 +97,7 @@ class Team {
     // Where every thread has a processor, they spin for about 10 ms, longer than other programs keep one: who yields
     // earlier gets it back late. Where not, the processor is left at once to those that are waited for.
     static constexpr int kSpins = 500000, kShortSpins = 100;
-    const bool alone_;
+    [[maybe_unused]] const bool alone_;
     const int spins_;
 
     // Apart from each other, because all threads write the first two while others wait for the third.

@@ -168,7 +168,7 @@ CAPSROUTE_DEVICE void fill_with_zeros(const Shared& memory, int count) {
 }
 
 // The share [T, 16, 4] of a tile and input from the `first` iteration on, zeros for rows past the batch.
-CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows& rows, int64_t input, int first) {
+CAPSROUTE_DEVICE void load_shares(const Plan& plan, const Shared& to, const Rows& rows, int input, int first) {
     const RoutingProblem& p = plan.problem;
     if (!has_shares(p)) return;
     for (int at = (first - 1) * kRows + lane_index(); at < p.iterations * kRows; at += kWarp) {

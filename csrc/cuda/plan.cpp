@@ -93,8 +93,8 @@ double cost(const Plan& plan, const Device& device) {
     const double compute = waves * divide_up(plan.chunk_inputs, plan.input_warps) * warps *
                            (plan.block_outputs * plan.output_tiles) * per_tile;
     const double row_bytes = 4.0 * plan.k_steps * kColumns;
-    const double weight_bytes = double(plan.batch_groups) * p.inputs * plan.width * kColumns * row_bytes;
-    const double x_bytes = double(plan.column_blocks) * plan.tiles * kRows * p.inputs * row_bytes;
+    const double weight_bytes = double(plan.batch_groups) * double(p.inputs) * plan.width * kColumns * row_bytes;
+    const double x_bytes = double(plan.column_blocks) * plan.tiles * kRows * double(p.inputs) * row_bytes;
     const double loads = (weight_bytes + x_bytes) * (plan.resident ? 1 / iterations : 1);
     const double sums =
         plan.fusion == CudaFusion::cluster ? 0 : 2.0 * plan.chunks * plan.tiles * plan.width * kFragment * 4;
@@ -109,7 +109,7 @@ bool divide_passes(Plan& plan, const Device& device, Direction direction, CudaFu
     const int inputs = int(plan.problem.inputs);
     plan.fusion = fusion;
     plan.tile_warps = tile_warps;
-    plan.tile_warps_log2 = std::bit_width(unsigned(tile_warps)) - 1;
+    plan.tile_warps_log2 = int(std::bit_width(unsigned(tile_warps))) - 1;
     plan.batch_groups = std::max(divide_up(plan.tiles, tile_warps), 1);
     plan.cluster = 1;
     const int cells = plan.batch_groups * plan.column_blocks;

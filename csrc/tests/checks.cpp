@@ -165,6 +165,12 @@ void check_refusals(Failures& failures) {
         compare_status(what, routing_forward_cpu(call.problem, forward), wanted);
     };
     expect("no output", Status::missing_pointer, [](RoutingProblem&, RoutingForward& f) { f.output = nullptr; });
+    expect("a workspace off its place", Status::misaligned, [](RoutingProblem&, RoutingForward& f) {
+        f.workspace = static_cast<uint8_t*>(f.workspace) + 32;
+        f.workspace_bytes -= 32;
+    });
+    expect("an output off its place", Status::misaligned,
+           [](RoutingProblem&, RoutingForward& f) { f.output = static_cast<uint8_t*>(f.output) + 2; });
     expect("no workspace", Status::small_workspace, [](RoutingProblem&, RoutingForward& f) { f.workspace_bytes = 0; });
 
     // A problem that nothing takes, wherever it is given.
@@ -185,6 +191,8 @@ void check_refusals(Failures& failures) {
     const auto missing = [&](const char* what, auto spoil) { expect_of_problem(what, Status::missing_pointer, spoil); };
     good("a good problem", [](RoutingProblem&) {});
     missing("no weight", [](RoutingProblem& p) { p.weight = nullptr; });
+    expect_of_problem("a weight off its place", Status::misaligned,
+                      [](RoutingProblem& p) { p.weight = static_cast<const uint8_t*>(p.weight) + 1; });
     bad_size("no inputs", [](RoutingProblem& p) { p.inputs = 0; });
     bad_size("a negative batch", [](RoutingProblem& p) { p.batch = -1; });
     bad_size("weights that do not divide the inputs", [](RoutingProblem& p) { p.weight_inputs = 3; });

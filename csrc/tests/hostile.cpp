@@ -34,7 +34,7 @@ class Random {
 constexpr int64_t kTwo31 = int64_t{1} << 31, kTwo32 = int64_t{1} << 32;
 constexpr int64_t kHostileSizes[] = {
     INT64_MIN, INT64_MIN + 1, -kTwo32, -kTwo31,    -1,         0,      1,          2,         15,        16,
-    17,        kTwo31 - 1,    kTwo31,  kTwo31 + 1, kTwo32 - 1, kTwo32, kTwo32 + 1, 1ll << 49, 1ll << 52, 1ll << 62,
+    17,        kTwo31 - 1,    kTwo31,  kTwo31 + 1, kTwo32 - 1, kTwo32, kTwo32 + 1, 1LL << 49, 1LL << 52, 1LL << 62,
     INT64_MAX};
 constexpr int32_t kHostileNumbers[] = {INT32_MIN, -1, 0, 1, 2, 3, 4, 7, 8, 32, 33, 1000, INT32_MAX};
 constexpr double kHostileReals[] = {NAN, INFINITY, -INFINITY, 0, -0.0, -1, 1e-320, 1e308, 1};
@@ -43,6 +43,11 @@ alignas(64) uint8_t any[64];  // stands for every buffer; nothing is read from i
 
 void* any_or_null(Random& random, int64_t null_one_in) {
     return random.one_in(null_one_in) ? nullptr : any;
+}
+
+// Off the alignment of every element there is.
+void* misaligned(Random& random) {
+    return any + 1 + 2 * random.below(31);
 }
 
 // A power of two, or a neighbour of one; the more, the rarer.
@@ -141,6 +146,9 @@ RoutingProblem hostile_problem(Random& random) {
     p.input_weight = any_or_null(random, 2);
     p.input_mask = static_cast<uint8_t*>(any_or_null(random, 2));
     p.output_mask = static_cast<uint8_t*>(any_or_null(random, 2));
+    const void** const pointers[] = {&p.x, &p.weight, &p.votes, &p.bias, &p.logits, &p.input_weight};
+    const void*& one = *random.one_of(pointers);
+    if (one && random.one_in(16)) one = misaligned(random);
     return p;
 }
 
@@ -168,8 +176,8 @@ class Interview {
     // What is wrong with the problem itself; ok where that depends on what is asked of it.
     Status run() {
         const Status agreement = status_of(core_.agreement_workspace(p_));
-        const bool refused =
-            agreement == Status::bad_size || agreement == Status::bad_option || agreement == Status::missing_pointer;
+        const bool refused = agreement == Status::bad_size || agreement == Status::bad_option ||
+                             agreement == Status::missing_pointer || agreement == Status::misaligned;
         of_problem_ = refused ? agreement : Status::ok;
         expect("agreement workspace", agreement, of_problem_, {Status::too_large});
         expect("agreement", core_.agreement(p_, {nullptr, any, any, INT64_MAX}), of_problem_,
@@ -177,6 +185,7 @@ class Interview {
         if (core_.described(p_) && refused) failures_.add(name_ + ": a bad problem is described");
         check_whole_op();
         check_passes();
+        check_alignment();
         check_query_update();
         return of_problem_;
     }
@@ -228,6 +237,34 @@ class Interview {
         last.gradients.workspace = any;
         last.gradients.workspace_bytes = too_few(last_bytes);
         expect_same("last pass", core_.last_pass(p_, last), last_bytes);
+    }
+
+    // One buffer of each call that is not where it must be, and a workspace that is large enough for anything.
+    void check_alignment() {
+        int64_t wrong = 0;
+        const auto at = [&](int64_t place) -> void* { return place == wrong ? misaligned(random_) : any; };
+        const auto refuses = [&](const char* what, Status got) {
+            if (of_problem_ == Status::ok && (got == Status::misaligned || got == Status::too_large)) return;
+            if (got == Status::ok || got != of_problem_) failures_.add(name_ + ", " + what + ": " + status_text(got));
+        };
+        wrong = random_.below(4);
+        refuses("misaligned forward", core_.forward(p_, {at(0), at(1), at(2), at(3), INT64_MAX}));
+        refuses("misaligned forward pass", core_.forward_pass(p_, {1, at(0), at(1), at(2), at(3), INT64_MAX}));
+        const RoutingBackward backward{at(0),   at(1),   at(2),   nullptr, nullptr,  nullptr,
+                                       nullptr, nullptr, nullptr, at(3),   INT64_MAX};
+        refuses("misaligned backward", core_.backward(p_, backward));
+        wrong = random_.below(3);
+        refuses("misaligned agreement", core_.agreement(p_, {at(0), at(1), at(2), INT64_MAX}));
+        wrong = random_.below(p_.bias ? 6 : 5);
+        RoutingLastPass last{at(0), at(1), at(2), at(3), {}};
+        last.gradients.workspace = at(4);
+        last.gradients.workspace_bytes = INT64_MAX;
+        last.gradients.grad_bias = p_.bias ? at(5) : nullptr;
+        refuses("misaligned last pass", core_.last_pass(p_, last));
+        if (p_.iterations < 2) return;
+        wrong = random_.below(6);
+        refuses("misaligned backward pass",
+                core_.backward_pass(p_, {2, at(0), at(1), at(2), at(3), at(4), at(5), INT64_MAX}));
     }
 
     void check_query_update() {

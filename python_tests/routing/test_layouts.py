@@ -45,8 +45,14 @@ def misaligned(t: Tensor) -> Tensor:
     return _surrounding(t, t.numel() + 1)[1:].view(t.shape).copy_(t)
 
 
+def off_its_elements(t: Tensor) -> Tensor:
+    """Contiguous, at an address that is no multiple of an element's size, as in the bytes of a file."""
+    memory = bytearray(t.numel() * t.element_size() + 1)
+    return torch.frombuffer(memory, dtype=t.dtype, offset=1).view(t.shape).copy_(t).to(t.device)
+
+
 NAMES = ["x", "weight", "votes", "bias", "logits", "input_weight", "input_mask", "output_mask", "grad"]
-LAYOUTS: list[Callable[[Tensor], Tensor]] = [transposed, every_other, padded, misaligned]
+LAYOUTS: list[Callable[[Tensor], Tensor]] = [transposed, every_other, padded, misaligned, off_its_elements]
 
 
 def _arguments(entry: str, dtype: torch.dtype) -> dict[str, Tensor]:

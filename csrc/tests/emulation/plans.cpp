@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "cuda/plan.h"
+#include "tests/buffer.h"
 #include "tests/emulation/programs.h"
 
 namespace capsroute::tests {
 namespace {
 
-uint8_t any[64];  // stands for every pointer; nothing is read from it
+alignas(64) uint8_t any[64];  // stands for every pointer; nothing is read from it
 
 RoutingProblem small_problem() {
     RoutingProblem p{};
@@ -98,7 +99,7 @@ void check_empty_batch_without_weight(Failures& failures) {
         buffers.grad_logits = gradient.data();
         const int64_t bytes = routing_backward_workspace_cuda(p, buffers, 0);
         expect_status("a workspace for an empty batch without a weight", status_of(bytes), Status::ok, failures);
-        std::vector<double> space(size_t(bytes < 0 ? 0 : bytes / 8 + 64));
+        Buffer space(bytes < 0 ? 0 : bytes);
         RoutingForward forward{any, nullptr, nullptr, space.data(), bytes};
         expect_status("forward of an empty batch without a weight", routing_forward_cuda(p, forward, 0, nullptr),
                       Status::ok, failures);

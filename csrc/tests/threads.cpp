@@ -1,0 +1,85 @@
+// Several threads that call the core at once, each with a team of its own, as the threads of a Python program do: every
+// result must have the bits that one thread alone computes. Built with ThreadSanitizer, it shows races between calls.
+//
+// thread_tests [--few]   with --few each example in one format and one way to the votes, by turns
+#include <stdio.h>
+#include <string.h>
+
+#include <iterator>
+#include <list>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/call.h"
+
+using namespace capsroute;
+using namespace capsroute::tests;
+
+namespace {
+
+constexpr int kCallers = 3, kTeam = 2;
+
+struct Task {
+    const NamedExample* named;
+    const Format* format;
+};
+
+bool run(Call& call, const Task& task, Failures& failures) {
+    if (!call.run(task.named->name, failures)) return false;
+    return !task.named->example.input_mask.empty() || !task.named->example.output_mask.empty() ||
+           call.run_agreement(task.named->name + ": agreement", failures);
+}
+
+// The tasks from another one on for each caller, so that different calls meet.
+void call_all(const std::vector<Task>& tasks, const std::list<Call>& expected, int caller, Failures& failures) {
+    for (size_t n = 0; n < tasks.size(); ++n) {
+        const size_t at = (n + size_t(caller) * tasks.size() / kCallers) % tasks.size();
+        const Task& task = tasks[at];
+        const Call& alone = *std::next(expected.begin(), int64_t(at));
+        Call call(task.named->example, *task.format, kTeam);
+        if (!run(call, task, failures)) continue;
+        for (const auto result : {&Call::output, &Call::grad_x, &Call::grad_weight, &Call::grad_votes, &Call::grad_bias,
+                                  &Call::grad_logits, &Call::grad_input_weight, &Call::agreement}) {
+            if (!(call.*result == alone.*result))
+                failures.add(task.named->name + ", " + task.format->name + ": other bits beside other calls");
+        }
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const bool few = argc == 2 && !strcmp(argv[1], "--few");
+    if (argc != 1 && !few) {
+        fprintf(stderr, "usage: thread_tests [--few]\n");
+        return 2;
+    }
+    const std::vector<NamedExample> examples = all_examples();
+    Failures failures;
+    size_t calls = 0;
+    for (int votes = 0; cpu_votes_name(votes); ++votes) {
+        cpu_votes_choose(cpu_votes_name(votes));
+        std::vector<Task> tasks;
+        for (size_t n = 0; n < examples.size(); ++n) {
+            for (size_t format = 0; format < std::size(kFormats); ++format) {
+                if (!few || (n + size_t(votes)) % std::size(kFormats) == format)
+                    tasks.push_back({&examples[n], &kFormats[format]});
+            }
+        }
+        std::list<Call> expected;
+        for (const Task& task : tasks) run(expected.emplace_back(task.named->example, *task.format, 1), task, failures);
+        std::vector<Failures> found(kCallers);
+        std::vector<std::thread> callers;
+        for (int caller = 0; caller < kCallers; ++caller)
+            callers.emplace_back([&, caller] { call_all(tasks, expected, caller, found[size_t(caller)]); });
+        for (std::thread& caller : callers) caller.join();
+        for (const Failures& each : found)
+            for (const std::string& text : each.texts) failures.add(text);
+        calls += tasks.size() * kCallers;
+    }
+    for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
+    printf("thread_tests: %zu examples by %d callers of %d threads each, %zu failures\n", calls, kCallers, kTeam,
+           failures.texts.size());
+    return failures.texts.empty() && calls > 0 ? 0 : 1;
+}

@@ -29,12 +29,12 @@ inline void squash_backward(const State<T>& state, const RoutingBackward& buffer
         along = fma(s, part * load(gradient + k * kLanes<T>), along);
     }
     const SquashOf<T> squash = squash_of(problem, iteration, squared);
-    const Pack<T> s_factor = squash.twice_derivative * along;
+    const Pack<T> s_factor = squash.slope * (squash.unit * along);
     Pack<T> mean = zero;
     for (int64_t k = 0; k < size; ++k) {
         const Pack<T> without_bias = saved_s(k);
         const Pack<T> s = without_bias + bias_of<T>(problem, output * size + k);
-        Pack<T> a = fma(squash.factor, part * load(gradient + k * kLanes<T>), s_factor * s);
+        Pack<T> a = fma(squash.factor, part * load(gradient + k * kLanes<T>), s_factor * (squash.unit * s));
         if (state.present) a = select(output_present(state, tile, output), a, zero);
         store(slope + k * kLanes<T>, a);
         mean = fma(without_bias, a, mean);

@@ -27,10 +27,10 @@ inline void kept_squash_backward(const KeptState<T>& state, const Wave& wave, in
         along += s * (scale * gradient[k]);
     }
     const capsroute::SquashFactors<T> squash = squash_of_number(problem, iteration, squared);
-    const T s_factor = squash.twice_derivative * along;
+    const T s_factor = squash.slope * (squash.unit * along);
     T mean = 0;
     for (int64_t k = 0; k < size; ++k) {
-        const T a = there ? squash.factor * (scale * gradient[k]) + s_factor * with_bias(k) : T(0);
+        const T a = there ? squash.factor * (scale * gradient[k]) + s_factor * (squash.unit * with_bias(k)) : T(0);
         mean += without_bias[k] * a;
         slope[k] = a;
     }

@@ -66,11 +66,12 @@ inline T exp_nonpositive_of(T x) {
 // The squash of a vector with this squared length, and its derivative.
 template <class T>
 inline capsroute::SquashFactors<T> squash_of_number(const RoutingProblem& problem, int64_t iteration, T squared) {
-    alignas(64) T factor[kLanes<T>], twice_derivative[kLanes<T>];
+    alignas(64) T factor[kLanes<T>], slope[kLanes<T>], unit[kLanes<T>];
     const SquashOf<T> squash = squash_of(problem, iteration, splat(squared));
     store(factor, squash.factor);
-    store(twice_derivative, squash.twice_derivative);
-    return {factor[0], twice_derivative[0]};
+    store(slope, squash.slope);
+    store(unit, squash.unit);
+    return {factor[0], slope[0], unit[0]};
 }
 
 // The coupling of the first iteration without initial logits, per output; 0 where it is absent.

@@ -28,13 +28,13 @@ inline void kept_squash_backward(const KeptState<T>& state, const Wave& wave, in
     }
     const capsroute::SquashFactors<T> squash = squash_of_number(problem, iteration, squared);
     const T s_factor = squash.slope * (squash.unit * along);
-    T mean = 0;
     for (int64_t k = 0; k < size; ++k) {
         const T a = there ? squash.factor * (scale * gradient[k]) + s_factor * (squash.unit * with_bias(k)) : T(0);
-        mean += without_bias[k] * a;
         slope[k] = a;
     }
-    if (state.mean) at_sample(state, state.mean, iteration - 1, sample, problem.outputs)[output] = mean;
+    if (!state.mean) return;
+    at_sample(state, state.mean, iteration - 1, sample, problem.outputs)[output] =
+        product_like_kept(size, without_bias, slope);
 }
 
 template <class T>

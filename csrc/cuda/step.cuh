@@ -295,7 +295,9 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
 }
 
 // a = squash'(s)^T gradient for one output of iteration t, kept as fragments; s is the saved one. Also the mean of c p
-// under a softmax over inputs, which is (s without the bias) . a.
+// under a softmax over inputs, which is (s without the bias) . a. It is added up as p is: where one input has all the
+// coupling, its c (p - mean) is then exactly 0, and not the rounding of p, which may be much larger than all other
+// gradients.
 template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& buffers, int t, const Rows& rows,
                                       int output, const float (&gradient)[kTiles][4]) {
@@ -338,7 +340,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
     if constexpr (kOverInputs) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const float sum = sum_over_columns(mean[r]);
+            const float sum = sum_of_products(mean[r]);
             if (lane_column() == 0) plan.mean[mean_index(plan, t, rows.tile, output, lane_row() + 8 * r)] = sum;
         }
     }

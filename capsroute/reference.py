@@ -59,9 +59,8 @@ def squash(s: Tensor, eps: float = 1e-8, kind: str = "standard", constant: float
     if kind == "standard":
         return s * (n / (1 + n) / _where_positive(n + eps, n + eps).sqrt())
     if kind == "shifted":
-        q = n + eps
-        root = torch.where(q > 0, _where_positive(q, q).sqrt(), 0.0)
-        return s * (root / (constant + q))
+        q = n + eps  # not sqrt(q) / (constant + q), whose gradient has a factor of 1 / |s|^3, too small for large s
+        return s * (q / (constant + q) / _where_positive(q, q).sqrt())
     r = torch.where(n > 0, _where_positive(n, n).sqrt(), 0.0)
     if kind == "power":
         gain = torch.where(n > 0, (_where_positive(n, n) / (1 + n)).pow(constant), 0.0)

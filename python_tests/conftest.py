@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 import torch
 
-from .kernels import cpu_kernels, cuda_backends, usable_cpu_isas
+from .kernels import cpu_kernels, cuda_backends, in_force, usable_cpu_isas
 
 # What a test that asks for the fixture runs once with each of.
 _PARAMETERS = {
@@ -57,18 +56,9 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def _in_force(name: str) -> Iterator[str]:
-    from capsroute import testing
-    from capsroute.options import BACKENDS
-
     if name == "cuda":
         torch.set_default_device("cuda")
-    with ExitStack() as stack:
-        if name in BACKENDS:
-            stack.enter_context(testing.backend(name))
-        else:
-            isa, _, votes = name.partition("-")
-            stack.enter_context(testing.cpu_isa(isa))
-            stack.enter_context(testing.cpu_votes(votes or "automatic"))
+    with in_force(name):
         yield name
     torch.set_default_device(None)
 

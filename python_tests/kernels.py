@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import pytest
 import torch
 
@@ -27,6 +30,22 @@ def cuda_backends() -> list[str]:
     info = capsroute.build_info()
     real = torch.cuda.is_available() and info["cuda_archs"]
     return [*(["cuda_emulated"] if info["emulation"] else []), *(["cuda"] if real else [])]
+
+
+@contextmanager
+def in_force(name: str) -> Iterator[None]:
+    """Context in which calls take this kernel: an instruction set, with a way to its votes or without, or a backend."""
+    from capsroute import testing
+    from capsroute.options import BACKENDS
+
+    with ExitStack() as stack:
+        if name in BACKENDS:
+            stack.enter_context(testing.backend(name))
+        else:
+            isa, _, votes = name.partition("-")
+            stack.enter_context(testing.cpu_isa(isa))
+            stack.enter_context(testing.cpu_votes(votes or "automatic"))
+        yield
 
 
 def require(backend: str = "") -> None:

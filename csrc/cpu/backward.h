@@ -11,7 +11,8 @@ using capsroute::cpu::kLastInputs;
 using capsroute::cpu::scratch_of_last;
 
 // a = squash'(s)^T (scale gradient) for output j of a tile; s includes the bias. Also the mean of c p under a softmax
-// over inputs, which is (s without the bias) . a.
+// over inputs, which is (s without the bias) . a. It is added up as p is: where one input has all the coupling, its
+// c (p - mean) is then exactly 0, and not the rounding of p, which may be much larger than all other gradients.
 template <class T>
 inline void squash_backward(const State<T>& state, const RoutingBackward& buffers, int64_t iteration, int64_t tile,
                             int64_t output, T scale, const T* gradient, T* slope) {
@@ -29,18 +30,16 @@ inline void squash_backward(const State<T>& state, const RoutingBackward& buffer
         along = fma(s, part * load(gradient + k * kLanes<T>), along);
     }
     const SquashOf<T> squash = squash_of(problem, iteration, squared);
-    const Pack<T> s_factor = squash.twice_derivative * along;
-    Pack<T> mean = zero;
+    const Pack<T> s_factor = squash.slope * (squash.unit * along);
     for (int64_t k = 0; k < size; ++k) {
-        const Pack<T> without_bias = saved_s(k);
-        const Pack<T> s = without_bias + bias_of<T>(problem, output * size + k);
-        Pack<T> a = fma(squash.factor, part * load(gradient + k * kLanes<T>), s_factor * s);
+        const Pack<T> s = saved_s(k) + bias_of<T>(problem, output * size + k);
+        Pack<T> a = fma(squash.factor, part * load(gradient + k * kLanes<T>), s_factor * (squash.unit * s));
         if (state.present) a = select(output_present(state, tile, output), a, zero);
         store(slope + k * kLanes<T>, a);
-        mean = fma(without_bias, a, mean);
     }
     if (state.mean) {
-        store(tile_of(state.mean, state, iteration - 1, tile, problem.outputs) + output * kLanes<T>, mean);
+        store(tile_of(state.mean, state, iteration - 1, tile, problem.outputs) + output * kLanes<T>,
+              product_like_votes(saved_s, slope, size));
     }
 }
 

@@ -279,14 +279,14 @@ inline ChunkWeights<T> chunk_weights(const State<T>& state, int64_t tile, int64_
     return weights;
 }
 
-// The query of the next iteration from that of this one and v = factor s; backward repeats it bit for bit. In the first
-// iteration the query is 0, and not read.
+// The query of the next iteration from that of this one and v = factor s; backward repeats it bit for bit, so this is
+// no sum of two plain products (see add_products). In the first iteration the query is 0, and not read.
 template <class T>
 CAPSROUTE_INLINE Pack<T> next_query(const State<T>& state, int64_t tile, int64_t output, QueryStep<T> step,
                                     const T* query, Pack<T> factor, Pack<T> s) {
     const Pack<T> zero = splat(T(0));
-    const Pack<T> before = step.keep != 0 ? splat(step.keep) * load(query) : zero;
-    const Pack<T> next = fma(splat(step.add) * factor, s, before);
+    Pack<T> next = fma(splat(step.add) * factor, s, zero);
+    if (step.keep != 0) next = fma(splat(step.keep), load(query), next);
     return state.present ? select(output_present(state, tile, output), next, zero) : next;
 }
 

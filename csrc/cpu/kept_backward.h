@@ -27,14 +27,14 @@ inline void kept_squash_backward(const KeptState<T>& state, const Wave& wave, in
         along += s * (scale * gradient[k]);
     }
     const capsroute::SquashFactors<T> squash = squash_of_number(problem, iteration, squared);
-    const T s_factor = squash.twice_derivative * along;
-    T mean = 0;
+    const T s_factor = squash.slope * (squash.unit * along);
     for (int64_t k = 0; k < size; ++k) {
-        const T a = there ? squash.factor * (scale * gradient[k]) + s_factor * with_bias(k) : T(0);
-        mean += without_bias[k] * a;
+        const T a = there ? squash.factor * (scale * gradient[k]) + s_factor * (squash.unit * with_bias(k)) : T(0);
         slope[k] = a;
     }
-    if (state.mean) at_sample(state, state.mean, iteration - 1, sample, problem.outputs)[output] = mean;
+    if (!state.mean) return;
+    at_sample(state, state.mean, iteration - 1, sample, problem.outputs)[output] =
+        product_like_kept(size, without_bias, slope);
 }
 
 template <class T>

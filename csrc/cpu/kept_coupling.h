@@ -24,6 +24,19 @@ CAPSROUTE_INLINE T* terms_of(const KeptState<T>& state, T* terms, int64_t block)
     return terms + block * state.problem.outputs * kLanes<T>;
 }
 
+// Calls add(k, chain) for each component of a sum of products in two chains.
+template <class Add>
+CAPSROUTE_INLINE void chained(int64_t size, const Add& add) {
+    int64_t k = 0;
+    for (; k + 4 <= size; k += 4) {
+        add(k, 0);
+        add(k + 1, 1);
+        add(k + 2, 0);
+        add(k + 3, 1);
+    }
+    for (; k < size; ++k) add(k, 0);
+}
+
 // dots[b][j] = votes of output j . query, for kBlocks blocks that read each component of the query once. Each block's
 // products are summed in the same order whatever kBlocks and kQueries are: backward finds the logits of forward.
 template <int kBlocks, int kQueries, class T>
@@ -46,14 +59,7 @@ CAPSROUTE_INLINE void kept_products(const KeptState<T>& state, int64_t block, in
                 if constexpr (kQueries > 1) sum[1][b][chain] = fma(q2, vote, sum[1][b][chain]);
             }
         };
-        int64_t k = 0;
-        for (; k + 4 <= size; k += 4) {
-            add(k, 0);
-            add(k + 1, 1);
-            add(k + 2, 0);
-            add(k + 3, 1);
-        }
-        for (; k < size; ++k) add(k, 0);
+        chained(size, add);
         _Pragma("GCC unroll 2") for (int b = 0; b < kBlocks; ++b) {
             store(dots + (b * outputs + j) * kLanes<T>, sum[0][b][0] + sum[0][b][1]);
             if constexpr (kQueries > 1) {
@@ -61,6 +67,14 @@ CAPSROUTE_INLINE void kept_products(const KeptState<T>& state, int64_t block, in
             }
         }
     }
+}
+
+// The product of a vector with a query, added up as that of a vote is.
+template <class T>
+inline T product_like_kept(int64_t size, const T* vector, const T* query) {
+    T sum[2] = {0, 0};
+    chained(size, [&](int64_t k, int chain) { sum[chain] = fma_of(query[k], vector[k], sum[chain]); });
+    return sum[0] + sum[1];
 }
 
 // dots = votes . query for all blocks of a chunk, and the same for a second query.

@@ -66,11 +66,12 @@ inline T exp_nonpositive_of(T x) {
 // The squash of a vector with this squared length, and its derivative.
 template <class T>
 inline capsroute::SquashFactors<T> squash_of_number(const RoutingProblem& problem, int64_t iteration, T squared) {
-    alignas(64) T factor[kLanes<T>], twice_derivative[kLanes<T>];
+    alignas(64) T factor[kLanes<T>], slope[kLanes<T>], unit[kLanes<T>];
     const SquashOf<T> squash = squash_of(problem, iteration, splat(squared));
     store(factor, squash.factor);
-    store(twice_derivative, squash.twice_derivative);
-    return {factor[0], twice_derivative[0]};
+    store(slope, squash.slope);
+    store(unit, squash.unit);
+    return {factor[0], slope[0], unit[0]};
 }
 
 // The coupling of the first iteration without initial logits, per output; 0 where it is absent.
@@ -92,7 +93,8 @@ inline void uniform_coupling(const KeptState<T>& state, const Wave& wave, int64_
 }
 
 // to = the query of the next iteration, for the components of one output whose s includes the bias. Backward repeats it
-// bit for bit, so there is one copy of its code. Returns the factor of the squash.
+// bit for bit, so there is one copy of its code, and no sum of two plain products (see add_products). Returns the
+// factor of the squash.
 template <class T>
 __attribute__((noinline)) T advance_query(const KeptState<T>& state, bool there, int64_t iteration, const T* s,
                                           const T* query, T* to) {
@@ -102,7 +104,9 @@ __attribute__((noinline)) T advance_query(const KeptState<T>& state, bool there,
     for (int64_t k = 0; k < size; ++k) squared += s[k] * s[k];
     const T factor = squash_of_number(state.problem, iteration, squared).factor, part = step.add * factor;
     for (int64_t k = 0; k < size; ++k) {
-        to[k] = there ? part * s[k] + (step.keep != 0 ? step.keep * query[k] : T(0)) : T(0);
+        T next = part * s[k];
+        if (step.keep != 0) next = fma_of(step.keep, query[k], next);
+        to[k] = there ? next : T(0);
     }
     return factor;
 }

@@ -102,6 +102,18 @@ CAPSROUTE_INLINE Pack<T> fma(T a, Pack<T> b, Pack<T> c) {
     return c;
 }
 
+// The same of numbers, for those that must be rounded as in packs: of plain products and sums the compiler chooses
+// which become one operation.
+template <class T>
+CAPSROUTE_INLINE T fma_of(T a, T b, T c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    if constexpr (sizeof(T) == 4) return __builtin_fmaf(a, b, c);
+    return __builtin_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 // The larger; where either is NaN, b.
 template <class T>
 CAPSROUTE_INLINE Pack<T> larger(Pack<T> a, Pack<T> b) {

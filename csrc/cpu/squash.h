@@ -25,7 +25,7 @@ using SquashOf = capsroute::SquashFactors<Pack<T>>;
 // The factors of vectors with these squared lengths, as they leave iteration t.
 template <class T>
 CAPSROUTE_INLINE SquashOf<T> squash_of(const RoutingProblem& problem, int64_t iteration, Pack<T> squared) {
-    if (!capsroute::squashes(problem, iteration)) return {splat(T(1)), splat(T(0))};
+    if (!capsroute::squashes(problem, iteration)) return {splat(T(1)), splat(T(0)), splat(T(0))};
     return capsroute::squash_factors<PackOps<T>>(problem, squared);
 }
 

@@ -86,16 +86,21 @@ inline bool any_input_present(const State<T>& state, int64_t tile, int64_t input
 }
 
 // dot += sum over k of votes[k] query[k], in short chains of dependent sums. Every product of votes and query goes
-// through here, so that backward finds the logits of forward bit for bit.
+// through here, so that backward finds the logits of forward bit for bit. A sum of two plain products must not stand
+// here: the compiler may round either of them, another one in another place.
 template <int kBlock, class T>
 CAPSROUTE_INLINE void add_products(const Pack<T> (&votes)[kBlock], const T* query, Pack<T>& dot) {
-    constexpr int kChains = kBlock < 4 ? kBlock : 4;
-    Pack<T> chain[kChains];
-    _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
-        const Pack<T> q = load(query + k * kLanes<T>);
-        chain[k % kChains] = k < kChains ? votes[k] * q : fma(votes[k], q, chain[k % kChains]);
+    constexpr int kChains = 4;
+    if constexpr (kBlock <= kChains) {
+        _Pragma("GCC unroll 4") for (int k = 0; k < kBlock; ++k) dot = fma(votes[k], load(query + k * kLanes<T>), dot);
+    } else {
+        Pack<T> chain[kChains];
+        _Pragma("GCC unroll 16") for (int k = 0; k < kBlock; ++k) {
+            chain[k % kChains] =
+                fma(votes[k], load(query + k * kLanes<T>), k < kChains ? splat(T(0)) : chain[k % kChains]);
+        }
+        _Pragma("GCC unroll 4") for (int c = 0; c < kChains; ++c) dot = dot + chain[c];
     }
-    _Pragma("GCC unroll 4") for (int c = 0; c < kChains; ++c) dot = dot + chain[c];
 }
 
 // One block of votes of one input: votes[k] = weight[k, :] . x, and their products with up to two queries.
@@ -150,19 +155,27 @@ inline void votes_from_weight(const RoutingProblem& problem, const T* weight, in
     }
 }
 
-// The products of `count` votes of one output that are in memory already, in the same blocks as vote_blocks.
-template <int kBlock, int kQueries, class T>
-CAPSROUTE_INLINE void product_blocks(const T* votes, const T* query, const T* second_query, int64_t k, int64_t count,
+// The products of `count` votes of one output that are there already, vote(k), in the same blocks as vote_blocks.
+template <int kBlock, int kQueries, class T, class Vote>
+CAPSROUTE_INLINE void product_blocks(const Vote& vote, const T* query, const T* second_query, int64_t k, int64_t count,
                                      Pack<T>& dot, Pack<T>& second_dot) {
     for (; k + kBlock <= count; k += kBlock) {
         Pack<T> block[kBlock];
-        _Pragma("GCC unroll 16") for (int b = 0; b < kBlock; ++b) block[b] = load(votes + (k + b) * kLanes<T>);
+        _Pragma("GCC unroll 16") for (int b = 0; b < kBlock; ++b) block[b] = vote(k + b);
         add_products(block, query + k * kLanes<T>, dot);
         if constexpr (kQueries > 1) add_products(block, second_query + k * kLanes<T>, second_dot);
     }
     if constexpr (kBlock > 1) {
-        if (k < count) product_blocks<kBlock / 2, kQueries>(votes, query, second_query, k, count, dot, second_dot);
+        if (k < count) product_blocks<kBlock / 2, kQueries>(vote, query, second_query, k, count, dot, second_dot);
     }
+}
+
+// The product of one vector with `count` components, vote(k), and a query, as it would be that of a vote.
+template <class T, class Vote>
+inline Pack<T> product_like_votes(const Vote& vote, const T* query, int64_t count) {
+    Pack<T> dot = splat(T(0)), none = dot;
+    product_blocks<kVoteBlock, 1>(vote, query, query, 0, count, dot, none);
+    return dot;
 }
 
 // dots[j] = sum over k of votes[j, k] query[j, k], and the same for a second query.
@@ -173,8 +186,8 @@ inline void dot_products(const RoutingProblem& problem, const T* votes, const T*
     for (int64_t j = 0; j < problem.outputs; ++j) {
         const int64_t first = j * count * kLanes<T>;
         Pack<T> dot = splat(T(0)), second_dot = splat(T(0));
-        product_blocks<kVoteBlock, kQueries>(votes + first, query + first, second_query + first, 0, count, dot,
-                                             second_dot);
+        const auto vote = [&](int64_t k) __attribute__((always_inline)) { return load(votes + first + k * kLanes<T>); };
+        product_blocks<kVoteBlock, kQueries>(vote, query + first, second_query + first, 0, count, dot, second_dot);
         store(dots + j * kLanes<T>, dot);
         if constexpr (kQueries > 1) store(second_dots + j * kLanes<T>, second_dot);
     }

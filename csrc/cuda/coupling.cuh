@@ -118,6 +118,12 @@ CAPSROUTE_DEVICE void add_products(const float (*votes)[4], const float* vectors
     }
 }
 
+// The sum of the shares of a row's lanes, known to all of them. Added up as sum_of_own does.
+CAPSROUTE_DEVICE float sum_of_products(float share) {
+    share += shuffle_xor(share, 2);
+    return share + shuffle_xor(share, 1);
+}
+
 // The products of one output, known to all lanes of a row. Added up as sum_of_own does: the last pass finds the same
 // logits, bit by bit, as the pass whose largest logit and sum it takes.
 template <int kTiles>
@@ -125,10 +131,7 @@ CAPSROUTE_DEVICE void products(const float (&votes)[kTiles][4], const float* vec
     result[0] = result[1] = 0.0f;
     add_products<kTiles>(votes, vectors, tile, result[0], result[1]);
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-        result[r] += shuffle_xor(result[r], 2);
-        result[r] += shuffle_xor(result[r], 1);
-    }
+    for (int r = 0; r < 2; ++r) result[r] = sum_of_products(result[r]);
 }
 
 // What a sample has for each output of a warp: the part that this lane owns, of both its rows. Owned number k is that

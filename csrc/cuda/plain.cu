@@ -159,7 +159,7 @@ plain_sums(CAPSROUTE_PARAMETER PlainParameters parameters) {
 // The factors of the squash of a capsule whose element k is s(k).
 template <class Element>
 CAPSROUTE_DEVICE SquashFactors<double> squash_of(const RoutingProblem& p, int64_t t, Element s) {
-    if (!squashes(p, t)) return {1.0, 0.0};
+    if (!squashes(p, t)) return {1.0, 0.0, 0.0};
     double squared = 0;
     for (int64_t k = 0; k < p.output_size; ++k) squared += s(k) * s(k);
     return squash_factors<SquashNumbers<double>>(p, squared);
@@ -238,7 +238,7 @@ plain_slope(CAPSROUTE_PARAMETER PlainParameters parameters) {
         double along = 0;
         for (int64_t k = 0; k < p.output_size; ++k) along += s(k) * gradient(k);
         for (int64_t k = 0; k < p.output_size; ++k) {
-            const double a = squash.factor * gradient(k) + squash.twice_derivative * along * s(k);
+            const double a = squash.factor * gradient(k) + squash.slope * (squash.unit * along) * (squash.unit * s(k));
             parameters.plan.slope[(t - 1) * capsules(p) + first + k] = has_output(p, b, j) ? a : 0.0;
         }
     });

@@ -217,7 +217,7 @@ CAPSROUTE_DEVICE void add_bias(const RoutingProblem& problem, const Rows& rows, 
 // The squash of both rows in iteration t. All lanes of a warp call it: in each row one finds the factors of the upper
 // row and the others those of the lower, so that the code stands here once.
 CAPSROUTE_DEVICE SquashFactors<float> squash_of_rows(const RoutingProblem& problem, int t, const float (&squared)[2]) {
-    if (!squashes(problem, t)) return {1.0f, 0.0f};
+    if (!squashes(problem, t)) return {1.0f, 0.0f, 0.0f};
     return squash_factors<SquashNumbers<float>>(problem, lane_column() == 0 ? squared[0] : squared[1]);
 }
 CAPSROUTE_DEVICE float of_row(float number, int r) {
@@ -295,7 +295,9 @@ CAPSROUTE_DEVICE void run_forward_step(const Plan& plan, const RoutingForward& b
 }
 
 // a = squash'(s)^T gradient for one output of iteration t, kept as fragments; s is the saved one. Also the mean of c p
-// under a softmax over inputs, which is (s without the bias) . a.
+// under a softmax over inputs, which is (s without the bias) . a. It is added up as p is: where one input has all the
+// coupling, its c (p - mean) is then exactly 0, and not the rounding of p, which may be much larger than all other
+// gradients.
 template <int kTiles, bool kOverInputs>
 CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& buffers, int t, const Rows& rows,
                                       int output, const float (&gradient)[kTiles][4]) {
@@ -315,12 +317,13 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
         for (int r = 0; r < 4; ++r) along[r / 2] += s[n][r] * gradient[n][r];
     }
     const SquashFactors<float> squash = squash_of_rows(p, t, squared);
-    float factor[2], s_factor[2], mean[2] = {0.0f, 0.0f};
+    float factor[2], unit[2], s_factor[2], mean[2] = {0.0f, 0.0f};
     bool there[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         factor[r] = of_row(squash.factor, r);
-        s_factor[r] = of_row(squash.twice_derivative, r) * sum_over_columns(along[r]);
+        unit[r] = of_row(squash.unit, r);
+        s_factor[r] = of_row(squash.slope, r) * (unit[r] * sum_over_columns(along[r]));
         there[r] = output_is_there(p, rows.sample(r), output);
     }
     const int slope = iteration_of(plan, Direction::backward, t).vectors + rows.tile * plan.width + output * kTiles;
@@ -329,7 +332,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
         float a[4];
 #pragma unroll
         for (int r = 0; r < 4; ++r) {
-            a[r] = there[r / 2] ? fmaf(factor[r / 2], gradient[n][r], s_factor[r / 2] * s[n][r]) : 0.0f;
+            a[r] = there[r / 2] ? fmaf(factor[r / 2], gradient[n][r], s_factor[r / 2] * (unit[r / 2] * s[n][r])) : 0.0f;
             mean[r / 2] += without_bias[n][r] * a[r];
         }
         store_fragment(plan.slope, slope + n, a);
@@ -337,7 +340,7 @@ CAPSROUTE_DEVICE void squash_backward(const Plan& plan, const RoutingBackward& b
     if constexpr (kOverInputs) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-            const float sum = sum_over_columns(mean[r]);
+            const float sum = sum_of_products(mean[r]);
             if (lane_column() == 0) plan.mean[mean_index(plan, t, rows.tile, output, lane_row() + 8 * r)] = sum;
         }
     }

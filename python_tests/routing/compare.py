@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -98,16 +99,44 @@ def assert_matches_reference(
         amplified: See :func:`.tolerances.assert_faithful`.
     """
     actual = fused(tensors, options, grad) if actual is None else actual
-    dtype = grad.dtype
-    truth = plain(tensors, options, grad, torch.float64)
-    same = plain_in_several_orders(tensors, options, grad, torch.float64 if dtype == torch.float64 else torch.float32)
-    assert actual.keys() == truth.keys()
-    for name in truth:
-        assert actual[name].dtype == dtype, f"{name} is {actual[name].dtype}, expected {dtype}"
+    expected(tensors, options, grad).check(actual, amplified=amplified)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a call should give.
+
+    Attributes:
+        truth: ``output`` and gradients in float64.
+        orders: What plain PyTorch computes, in float32 for half types, in several orders of summation.
+        grad: Gradient of the output, in the dtype of the call.
+    """
+
+    truth: Tensors
+    orders: list[Tensors]
+    grad: Tensor
+
+    def check(self, actual: Tensors, *, amplified: bool = False) -> None:
+        """Hold results to the rule of the tolerances."""
+        assert actual.keys() == self.truth.keys()
+        for name in self.truth:
+            self.check_one(actual[name], name, amplified=amplified)
+
+    def check_one(self, actual: Tensor, name: str, *, amplified: bool = False) -> None:
+        """The same for the output or one gradient."""
+        dtype, grad = self.grad.dtype, self.grad
+        assert actual.dtype == dtype, f"{name} is {actual.dtype}, expected {dtype}"
         # Gradients of logits are differences of terms p = w û·a, which cancel exactly over a softmax of one capsule.
         terms = float(grad.abs().amax()) if name == "logits" and grad.numel() else 0.0
-        orders = [results[name] for results in same]
-        assert_faithful(actual[name], truth[name], orders, name=name, terms=terms, amplified=amplified)
+        orders = [results[name] for results in self.orders]
+        assert_faithful(actual, self.truth[name], orders, name=name, terms=terms, amplified=amplified)
+
+
+def expected(tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Expected:
+    """What the public function should give for these arguments, see :func:`assert_matches_reference`."""
+    compute = torch.float64 if grad.dtype == torch.float64 else torch.float32
+    truth = plain(tensors, options, grad, torch.float64)
+    return Expected(truth, plain_in_several_orders(tensors, options, grad, compute), grad)
 
 
 def assert_bitwise_equal(actual: Tensors, expected: Tensors) -> None:

@@ -1,0 +1,147 @@
+"""NaN, infinity and overflow: what they reach, and that no wrong number comes out of them unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..routing.cases import Case, Tensors
+from ..routing.compare import expected, fused
+from .errors import forced
+
+_SIZES = (19, 9, 5, 7, 6)
+VICTIM = 7  # the sample, or the input or output capsule, that is spoiled
+PER_SAMPLE = ("output", "x", "logits")
+
+
+@dataclass(frozen=True)
+class Poison:
+    """One way to spoil a call.
+
+    Attributes:
+        name: What is spoiled.
+        spoil: Changes the arguments and the gradient of the output.
+        masks: ``"input_mask"`` or ``"output_mask"`` where what is spoiled is absent, else empty.
+        own: Whether it must stay in sample :data:`VICTIM`.
+        hidden: Whether nothing of it may be seen at all.
+    """
+
+    name: str
+    spoil: Callable[[Tensors, Tensor, float], None]
+    mask: str = ""
+    own: bool = False
+    hidden: bool = False
+
+
+def _x(tensors: Tensors, grad: Tensor, bad: float) -> None:
+    tensors["x"][VICTIM, 1] = bad
+
+
+def _logits(tensors: Tensors, grad: Tensor, bad: float) -> None:
+    tensors["logits"][VICTIM, 1, 1] = bad
+
+
+def _gradient(tensors: Tensors, grad: Tensor, bad: float) -> None:
+    grad[VICTIM, 1] = bad
+
+
+def _absent_x(tensors: Tensors, grad: Tensor, bad: float) -> None:
+    tensors["x"][~tensors["input_mask"]] = bad
+
+
+def _weight(tensors: Tensors, grad: Tensor, bad: float) -> None:
+    tensors["weight"][1, 2, 0, 0] = bad
+
+
+POISONS = (
+    Poison("x of one sample", _x, own=True),
+    Poison("initial logits of one sample", _logits, own=True),
+    Poison("output gradient of one sample", _gradient, own=True),
+    Poison("x of absent inputs", _absent_x, mask="input_mask", hidden=True),
+    Poison("one weight", _weight),
+    Poison("one weight, whose input is absent in every sample", _weight, mask="input_mask"),
+    Poison("one weight, whose output is absent in every sample", _weight, mask="output_mask"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it, counted over the elements of output and gradients.
+
+    Attributes:
+        elements: All of them.
+        leaked: Elements that must not have changed by a bit, and did.
+        silent: Finite elements that are wrong: float64 has another number, or none.
+        spoiled: Elements that are not finite, where plain PyTorch has a number.
+    """
+
+    elements: int
+    leaked: int
+    silent: int
+    spoiled: int
+
+
+def _arguments(poison: Poison, softmax: str, dtype: torch.dtype) -> tuple[Tensors, dict[str, Any], Tensor]:
+    masks = {poison.mask: True} if poison.mask else {}
+    case = Case(_SIZES, softmax=softmax, logits="sample", bias=True, **masks)
+    tensors = case.tensors(dtype)
+    if "weight" in poison.name and poison.mask:
+        tensors[poison.mask][:, 1 if poison.mask == "input_mask" else 2] = False
+    return tensors, case.options(), case.output_gradient(dtype)
+
+
+def measure(poison: Poison, softmax: str, dtype: torch.dtype, bad: float, kernel: str) -> Outcome:
+    """Run one call as it is, and spoiled."""
+    tensors, options, grad = _arguments(poison, softmax, dtype)
+    spoiled, bad_grad = {name: tensor.clone() for name, tensor in tensors.items()}, grad.clone()
+    poison.spoil(spoiled, bad_grad, bad)
+    with forced(kernel):
+        clean, result = fused(tensors, options, grad), fused(spoiled, options, bad_grad)
+    leaked = 0
+    others = torch.arange(_SIZES[0]) != VICTIM
+    for name, tensor in result.items():
+        before = clean[name]
+        if poison.own and name in PER_SAMPLE:
+            tensor, before = tensor[others], before[others]
+        elif not poison.hidden:
+            continue
+        leaked += int((tensor != before).sum())
+    return _judge(spoiled, options, bad_grad, result, leaked)
+
+
+def overflow(softmax: str, dtype: torch.dtype, kernel: str) -> Outcome:
+    """x so large that the squares of the sums pass the range of the accumulation type, in one sample of several."""
+    case = Case(_SIZES, softmax=softmax)
+    tensors = case.tensors(torch.float64)
+    tensors["x"][VICTIM] *= 1e200 if dtype == torch.float64 else 1e4 if dtype == torch.float16 else 1e25
+    if dtype == torch.float16:  # whose numbers are too small for that, but not their products
+        tensors["weight"] *= 1e4
+    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    grad = case.output_gradient(dtype)
+    with forced(kernel):
+        result = fused(tensors, case.options(), grad)
+    return _judge(tensors, case.options(), grad, result, 0)
+
+
+def _judge(tensors: Tensors, options: dict[str, Any], grad: Tensor, result: Tensors, leaked: int) -> Outcome:
+    """Each element beside float64 and plain PyTorch; a finite one counts as right by the rule of the tolerances."""
+    known = expected(tensors, options, grad)
+    elements = silent = spoiled = 0
+    for name, tensor in result.items():
+        truth, usual = known.truth[name], torch.stack([order[name].double() for order in known.orders])
+        finite, plain_finite = torch.isfinite(tensor), torch.isfinite(usual).all(0)
+        info = torch.finfo(tensor.dtype)
+        comparable = finite & torch.isfinite(truth)
+        scale = float(truth[comparable].abs().max()) if comparable.any() else 0.0
+        noise = torch.where(plain_finite, (usual - truth).abs().amax(0), 0.0)
+        worst = float(noise[comparable & plain_finite].max()) if (comparable & plain_finite).any() else 0.0
+        relative = {torch.float64: 1e-13, torch.float32: 1e-6}.get(tensor.dtype, 4 * info.eps)
+        wrong = (tensor.double() - truth).abs() > 2 * worst + relative * scale
+        elements += tensor.numel()
+        silent += int((finite & (~torch.isfinite(truth) | (comparable & wrong))).sum())
+        spoiled += int((~finite & plain_finite & (usual[0].abs() <= info.max)).sum())
+    return Outcome(elements, leaked, silent, spoiled)

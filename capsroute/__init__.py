@@ -4,7 +4,7 @@ The routing functions are :func:`dynamic_routing` and :func:`route_votes`; :mod:
 PyTorch what they compute, :mod:`capsroute.nn` and :mod:`capsroute.models` build networks with them.
 """
 
-from . import reference, testing
+from . import _interpreter, reference, testing  # the first one before torch
 from ._version import __version__
 from .backends import build_info
 from .functional import dynamic_routing, explain, route_votes

@@ -111,8 +111,7 @@ void choose_isa(const std::string& name) {
 
 int64_t multiply_adds(int64_t rounds, int threads, bool float64) {
     if (rounds < 1 || threads < 1) throw std::invalid_argument("rounds and threads must be at least 1");
-    py::gil_scoped_release unlocked;
-    return capsroute::cpu_multiply_adds(rounds, threads, float64);
+    return capsroute::bindings::unlocked([&] { return capsroute::cpu_multiply_adds(rounds, threads, float64); });
 }
 
 py::dict build_info() {

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from capsroute import no_memory
 from capsroute._version import __version__
 from capsroute.cli.errors import CommandError
 from capsroute.cli.output import checked_output
@@ -45,19 +46,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
 
     Returns:
-        Exit status: 0; 2 for bad input and where standard output cannot be written, with one sentence on standard
-        error; 130 after Ctrl-C; 141 where the reader of standard output went away.
+        Exit status: 0; 2 for bad input, where standard output cannot be written and where memory has run out, with one
+        sentence on standard error; 130 after Ctrl-C; 141 where the reader of standard output went away.
     """
     try:
         with checked_output():
             return _run(argv)
     except CommandError as error:
-        print(f"capsroute: error: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough, as in `capsroute info | head -1`
         return _BROKEN_PIPE
+    except (MemoryError, OSError, RuntimeError) as error:
+        sentence = no_memory.sentence_of(error)
+        if sentence is None:
+            raise
+        return _failed(f"{sentence}; a smaller batch or problem needs less")
+
+
+def _failed(sentence: str) -> int:
+    print(f"capsroute: error: {sentence}", file=sys.stderr)
+    return 2
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../capsroute.h"
+#include "unlocked.h"
 
 namespace capsroute::bindings {
 
@@ -113,12 +114,7 @@ inline RoutingBackward make_backward(Address grad_output, Address pre_squash, Ad
 // Runs a call without the interpreter's lock.
 template <class Call>
 void run_unlocked(Call call) {
-    Status status;
-    {
-        py::gil_scoped_release unlocked;
-        status = call();
-    }
-    raise_on_failure(status);
+    raise_on_failure(unlocked(call));
 }
 
 // The passes of the op one by one.

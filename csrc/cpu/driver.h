@@ -6,6 +6,7 @@
 #include "dispatch.h"
 #include "plan.h"
 #include "team.h"
+#include "threads.h"
 
 namespace capsroute::cpu {
 
@@ -52,10 +53,11 @@ void run_last(Team& team, const State<T>& state, const RoutingBackward& buffers)
     }
 }
 
-// Runs body(team) on the problem's threads; one thread needs no others.
+// Runs body(team) on the problem's threads, or on as many as there can be; one thread needs no others.
 template <class Body>
 void on_team(int threads, Body body) {
 #if defined(_OPENMP)
+    if (threads > 1) threads = startable_threads(threads);
     if (threads > 1) {
         Team team(threads);
 #pragma omp parallel num_threads(threads)

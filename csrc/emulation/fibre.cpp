@@ -39,7 +39,10 @@ char* new_stack() {
     void* memory =
         mmap(nullptr, page + kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    if (mprotect(memory, page, PROT_NONE) != 0) throw std::bad_alloc();
+    if (mprotect(memory, page, PROT_NONE) != 0) {
+        munmap(memory, page + kStackBytes);
+        throw std::bad_alloc();
+    }
     return static_cast<char*>(memory) + page;
 }
 

@@ -1,6 +1,7 @@
 // The declarations of csrc/cuda/host.h for the emulated device, which is the only one and has index 0.
 #include "../cuda/host.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include <algorithm>
@@ -17,8 +18,14 @@ namespace capsroute::emulation {
 namespace {
 
 std::recursive_mutex one_at_a_time;  // guards the machine and what follows
-std::map<const void*, int> allowed_shared_bytes;
+// Never destroyed: a thread may still launch when the process ends.
+std::map<const void*, int>& allowed_shared_bytes = *new std::map<const void*, int>;
 thread_local char detail[512];
+
+// A fork waits for the launch of another thread. The child has none, and its lock belongs to a thread by its number in
+// the parent.
+[[maybe_unused]] const int watched = pthread_atfork([] { one_at_a_time.lock(); }, [] { one_at_a_time.unlock(); },
+                                                    [] { new (&one_at_a_time) std::recursive_mutex; });
 
 Status refuse(Status status, const char* text) {
     snprintf(detail, sizeof detail, "%s", text);

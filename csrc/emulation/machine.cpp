@@ -1,12 +1,13 @@
 #include "machine.h"
 
+#include <new>
 #include <utility>
 
 #include "fault.h"
 
 namespace capsroute::emulation {
 
-Machine machine;
+Immortal immortal;
 Thread* current = nullptr;
 
 namespace {
@@ -114,7 +115,13 @@ void end_thread() {
 void run_thread() {
     fibre_entered();
     current->activity = Activity::running;
-    machine.launch.call(machine.launch.function, machine.launch.parameters);
+    bool memory_left = true;
+    try {
+        machine.launch.call(machine.launch.function, machine.launch.parameters);
+    } catch (const std::bad_alloc&) {
+        memory_left = false;  // and no more than that: a fault never leaves this block
+    }
+    if (!memory_left) fault("there is not enough memory for what the emulation notes of it");
     end_thread();
 }
 

@@ -98,7 +98,15 @@ struct Machine {
     bool failed = false;
 };
 
-extern Machine machine;
+// Never destroyed: a launch may run in another thread while the process ends.
+union Immortal {
+    Immortal() : machine() {}
+    ~Immortal() {}
+    Machine machine;
+};
+extern Immortal immortal;
+inline Machine& machine = immortal.machine;
+
 extern Thread* current;  // the thread that runs; null outside of launches
 
 // Runs a launch to its end; false when it broke a rule, and fault_text() says which.

@@ -14,6 +14,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from capsroute import no_memory
 from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
 
@@ -164,6 +165,8 @@ def _unpickle(file: IO[bytes], where: str) -> Any:
         # Python 2 wrote the original: its strings are bytes.
         return _Unpickler(file, encoding="bytes").load()
     except Exception as error:  # a foreign or damaged pickle raises anything
+        if sentence := no_memory.sentence_of(error):
+            raise TrainingError(f"cannot read {where}: {sentence}") from error
         raise TrainingError(f"{where} is no pickled batch of CIFAR-10, or it is damaged: {_one_line(error)}") from error
 
 

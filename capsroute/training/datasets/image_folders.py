@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from capsroute import no_memory
 from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
@@ -114,4 +115,6 @@ def _decode(
     except TrainingError:
         raise
     except Exception as error:  # a damaged image raises anything
+        if sentence := no_memory.sentence_of(error):
+            raise TrainingError(f"cannot read {where}: {sentence}") from error
         raise TrainingError(f"{where} is no JPEG or PNG image, or it is damaged") from error

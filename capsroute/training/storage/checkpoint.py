@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from capsroute import no_memory
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
@@ -161,6 +162,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
     except Exception as error:  # whatever unpickling a foreign file raises
+        if sentence := no_memory.sentence_of(error):
+            raise TrainingError(f"cannot read the checkpoint {path}: {sentence}") from error
         raise TrainingError(f"{path} is not a checkpoint of capsroute train, or it is damaged") from error
     if not isinstance(contents, dict) or set(contents) | _ADDED != _ENTRIES | _ADDED or contents["format"] != _FORMAT:
         raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train")

@@ -144,6 +144,15 @@ FAULTS = (
         TSAN,
     ),
     Fault(
+        "a barrier before shared memory is filled again is missing",
+        "csrc/cuda/stage.cuh",
+        "block_sync();  // the slots are free",
+        "",
+        "plain",
+        "emulation_tests",
+        DEVICE,
+    ),
+    Fault(
         "a barrier after shared memory was filled is missing",
         "csrc/cuda/sweep.cuh",
         "wait_for_copies();\n            block_sync();",
@@ -182,8 +191,8 @@ FAULTS = (
     Fault(
         "how sums are divided depends on the number of threads",
         "csrc/cpu/plan.cpp",
-        "const int64_t for_threads = divide_up(kTargetItems, tiles);",
-        "const int64_t for_threads = divide_up(kTargetItems * p.threads, tiles);",
+        "const int64_t chunks = std::clamp<int64_t>(wanted, 1, divide_up(p.inputs, 8));",
+        "const int64_t chunks = std::clamp<int64_t>(p.threads, 1, divide_up(p.inputs, 8));",
         "plain",
         "core_tests",
         TESTS,
@@ -202,8 +211,8 @@ FAULTS = (
         "csrc/problem.cpp",
         "are_aligned({workspace}, kWorkspaceAlignment)",
         "are_aligned({workspace}, 1)",
-        "plain",
+        "address",
         "core_tests",
-        TESTS + "off its place",
+        ASAN,
     ),
 )

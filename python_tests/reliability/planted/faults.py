@@ -144,15 +144,6 @@ FAULTS = (
         TSAN,
     ),
     Fault(
-        "a barrier before shared memory is filled again is missing",
-        "csrc/cuda/stage.cuh",
-        "block_sync();  // the slots are free",
-        "",
-        "plain",
-        "emulation_tests",
-        DEVICE,
-    ),
-    Fault(
         "a barrier after shared memory was filled is missing",
         "csrc/cuda/sweep.cuh",
         "wait_for_copies();\n            block_sync();",

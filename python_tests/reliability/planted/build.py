@@ -35,7 +35,7 @@ class Run(NamedTuple):
         """The first line that matches, from there on, without addresses, process numbers and folders."""
         for line in self.text.splitlines():
             if found := re.search(pattern, line):
-                said = re.sub(r" on address .*|0x[0-9a-f]+|==\d+==", "", line[found.start() :])
+                said = re.sub(r" on address .*|0x[0-9a-f]+ ?|==\d+==| \(pid=\d+\)", "", line[found.start() :])
                 return re.sub(r"/\S+/csrc/", "csrc/", said).strip()
         return None
 

@@ -40,7 +40,8 @@ static constexpr KeptKernels<T> kept_kernels_of() {
 }
 
 extern const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA);
-const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA) = {kernels_of<float>(), kernels_of<double>(), kept_kernels_of<float>(),
-                                                    kept_kernels_of<double>(), kMultipliesPairs};
+// Not by code that runs when the library is loaded: this processor may lack its instructions.
+constinit const KernelTable CAPSROUTE_TABLE(CAPSROUTE_ISA) = {
+    kernels_of<float>(), kernels_of<double>(), kept_kernels_of<float>(), kept_kernels_of<double>(), kMultipliesPairs};
 
 }  // namespace capsroute::cpu

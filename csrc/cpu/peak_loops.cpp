@@ -36,6 +36,6 @@ static int64_t peak_loop(int64_t rounds, double* number) {
 }
 
 extern const PeakLoops CAPSROUTE_TABLE(CAPSROUTE_ISA);
-const PeakLoops CAPSROUTE_TABLE(CAPSROUTE_ISA) = {peak_loop<float>, peak_loop<double>};
+constinit const PeakLoops CAPSROUTE_TABLE(CAPSROUTE_ISA) = {peak_loop<float>, peak_loop<double>};
 
 }  // namespace capsroute::cpu

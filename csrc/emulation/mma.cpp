@@ -33,7 +33,7 @@ template <int kCount>
 void see(const float (&values)[kCount], double (&result)[kCount]) {
     uint32_t bits[kCount];
     memcpy(bits, values, sizeof bits);
-    for (int n = 0; n < kCount; ++n) bits[n] = (bits[n] & 0xffffe000) | (values[n] != values[n] ? 0x400000 : 0);
+    for (int n = 0; n < kCount; ++n) bits[n] = (bits[n] & 0xffffe000) | (__builtin_isnan(values[n]) ? 0x400000 : 0);
     float kept[kCount];
     memcpy(kept, bits, sizeof kept);
     for (int n = 0; n < kCount; ++n) result[n] = kept[n];

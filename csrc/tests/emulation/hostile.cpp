@@ -41,8 +41,10 @@ constexpr Core kCore = {
 
 void check_hostile_problems(Failures& failures) {
     for (int architecture : {75, 90}) {
-        emulation::configure({.architecture = architecture});
-        check_hostile(kCore, 5000, 30, failures);
+        for (int multiprocessors : {3, 1}) {  // with one, a block has several items, one after the other
+            emulation::configure({.architecture = architecture, .multiprocessors = multiprocessors});
+            check_hostile(kCore, 2500, 60, failures);
+        }
     }
     emulation::configure({});
 }

@@ -35,9 +35,17 @@ class Run(NamedTuple):
         """The first line that matches, from there on, without addresses, process numbers and folders."""
         for line in self.text.splitlines():
             if found := re.search(pattern, line):
-                said = re.sub(r"0x[0-9a-f]+|==\d+==", "…", line[found.start() :])
+                said = re.sub(r" on address .*|0x[0-9a-f]+ ?|==\d+==| \(pid=\d+\)", "", line[found.start() :])
                 return re.sub(r"/\S+/csrc/", "csrc/", said).strip()
         return None
+
+
+def _copy_if_other(source: str, copy: str) -> str:
+    """Copies a file unless it is there already: the age of its copy says what must be built again."""
+    if not (Path(copy).exists() and Path(copy).read_bytes() == Path(source).read_bytes()):
+        shutil.copyfile(source, copy)
+        shutil.copymode(source, copy)
+    return copy
 
 
 class Tree:
@@ -50,9 +58,9 @@ class Tree:
             source, copy = ROOT / name, folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, copy, dirs_exist_ok=True)
+                shutil.copytree(source, copy, copy_function=_copy_if_other, dirs_exist_ok=True)
             else:
-                shutil.copy2(source, copy)
+                _copy_if_other(str(source), str(copy))
 
     def build(self, kind: str, driver: str) -> Run:
         """Builds one driver of csrc/tests with a sanitizer, or plain."""

@@ -24,7 +24,8 @@ def lines(content: Mapping[str, Any]) -> list[str]:
         for row in content["faults"]
     ]
     names = ["fault", "in", "sanitizers", "program", "which says"]
-    return [f"{head}{content['commit']}.", "", *markdown_table(names, rows)]
+    note = [content["note"], ""] if "note" in content else []
+    return [f"{head}{content['commit']}.", *note, "", *markdown_table(names, rows)]
 
 
 def page() -> str:

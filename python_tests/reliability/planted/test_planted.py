@@ -66,6 +66,17 @@ def test_a_copy_that_fails_without_a_fault_shows_nothing(
     assert "fails without a fault" in capsys.readouterr().err
 
 
+def test_a_copy_that_is_used_again_keeps_its_age(tmp_path: Path) -> None:
+    """Or what was built with a fault would pass for built without it."""
+    Tree(tmp_path)
+    path = tmp_path / FAULTS[0].file
+    with Tree(tmp_path).planted(FAULTS[0]):
+        pass
+    restored = path.stat().st_mtime_ns
+    Tree(tmp_path)
+    assert path.stat().st_mtime_ns == restored > (ROOT / FAULTS[0].file).stat().st_mtime_ns
+
+
 def test_no_such_fault(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "none of this name"]) == 2
     assert capsys.readouterr().err == "there is no such fault\n"

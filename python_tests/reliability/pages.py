@@ -29,7 +29,8 @@ def _power(value: float | None) -> str:
 
 def _head(results: Results) -> list[str]:
     environment = results["environment"]
-    return paragraph(f"Commit {results['commit']}, {environment['date'][:10]}. {headline(environment)}.")
+    commits = " and ".join(dict.fromkeys(run["commit"] for run in (results, *results.get("later", ()))))
+    return paragraph(f"Commit {commits}, {environment['date'][:10]}. {headline(environment)}.")
 
 
 def numbers(results: Results) -> list[str]:

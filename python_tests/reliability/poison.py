@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..routing.cases import Case, Tensors
-from ..routing.compare import expected, fused
+from ..routing.compare import Expected, expected, fused
 from .errors import forced
 
 _SIZES = (19, 9, 5, 7, 6)
@@ -94,26 +94,28 @@ def _arguments(poison: Poison, softmax: str, dtype: torch.dtype) -> tuple[Tensor
     return tensors, case.options(), case.output_gradient(dtype)
 
 
-def measure(poison: Poison, softmax: str, dtype: torch.dtype, bad: float, kernel: str) -> Outcome:
-    """Run one call as it is, and spoiled."""
+def measure(poison: Poison, softmax: str, dtype: torch.dtype, bad: float, kernels: Sequence[str]) -> list[Outcome]:
+    """Run one call as it is, and spoiled, on these kernels."""
     tensors, options, grad = _arguments(poison, softmax, dtype)
     spoiled, bad_grad = {name: tensor.clone() for name, tensor in tensors.items()}, grad.clone()
     poison.spoil(spoiled, bad_grad, bad)
-    with forced(kernel):
-        clean, result = fused(tensors, options, grad), fused(spoiled, options, bad_grad)
-    leaked = 0
+    known = expected(spoiled, options, bad_grad)
     others = torch.arange(_SIZES[0]) != VICTIM
-    for name, tensor in result.items():
-        before = clean[name]
-        if poison.own and name in PER_SAMPLE:
-            tensor, before = tensor[others], before[others]
-        elif not poison.hidden:
-            continue
-        leaked += int((tensor != before).sum())
-    return _judge(spoiled, options, bad_grad, result, leaked)
+    outcomes = []
+    for kernel in kernels:
+        with forced(kernel):
+            clean, result = fused(tensors, options, grad), fused(spoiled, options, bad_grad)
+        leaked = 0
+        for name, tensor in result.items():
+            if poison.own and name in PER_SAMPLE:
+                leaked += int((tensor[others] != clean[name][others]).sum())
+            elif poison.hidden:
+                leaked += int((tensor != clean[name]).sum())
+        outcomes.append(_judge(known, result, leaked))
+    return outcomes
 
 
-def overflow(softmax: str, dtype: torch.dtype, kernel: str) -> Outcome:
+def overflow(softmax: str, dtype: torch.dtype, kernels: Sequence[str]) -> list[Outcome]:
     """x so large that the squares of the sums pass the range of the accumulation type, in one sample of several."""
     case = Case(_SIZES, softmax=softmax)
     tensors = case.tensors(torch.float64)
@@ -122,14 +124,16 @@ def overflow(softmax: str, dtype: torch.dtype, kernel: str) -> Outcome:
         tensors["weight"] *= 1e4
     tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
     grad = case.output_gradient(dtype)
-    with forced(kernel):
-        result = fused(tensors, case.options(), grad)
-    return _judge(tensors, case.options(), grad, result, 0)
+    known = expected(tensors, case.options(), grad)
+    outcomes = []
+    for kernel in kernels:
+        with forced(kernel):
+            outcomes.append(_judge(known, fused(tensors, case.options(), grad), 0))
+    return outcomes
 
 
-def _judge(tensors: Tensors, options: dict[str, Any], grad: Tensor, result: Tensors, leaked: int) -> Outcome:
+def _judge(known: Expected, result: Tensors, leaked: int) -> Outcome:
     """Each element beside float64 and plain PyTorch; a finite one counts as right by the rule of the tolerances."""
-    known = expected(tensors, options, grad)
     elements = silent = spoiled = 0
     for name, tensor in result.items():
         truth, usual = known.truth[name], torch.stack([order[name].double() for order in known.orders])

@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,31 @@ def check_out(arguments: argparse.Namespace, made: Parser) -> None:
         made.error(f"cannot write {arguments.out}: {error.strerror or error}")
 
 
-def write(out: Path | None, results: dict[str, Any]) -> None:
-    """Write results with their environment and commit, if they are to be written at all."""
-    if out is None:
-        return
+def origin() -> dict[str, Any]:
+    """Where results come from: environment and commit."""
     head = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(head, capture_output=True, text=True, check=False).stdout.strip() or None
-    content = {"environment": environment.describe(), "commit": commit, **results}
+    return {"environment": environment.describe(), "commit": commit}
+
+
+def write(out: Path | None, results: dict[str, Any]) -> None:
+    """Write results with their origin, if they are to be written at all."""
+    if out is not None:
+        replace(out, json.dumps({**origin(), **results}, indent=1) + "\n")
+
+
+def update(out: Path | None, results: dict[str, list[dict[str, Any]]], keys: Sequence[str]) -> None:
+    """Put rows in the place of those with the same ``keys`` in results that are there already; others go to the end.
+
+    The file says that these came later, and from where.
+    """
+    if out is None:
+        return
+    content = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {**origin(), "later": []}
+    for name, rows in results.items():
+        by_key = {tuple(row.get(key) for key in keys): row for row in [*content.get(name, []), *rows]}
+        content[name] = list(by_key.values())
+    content.setdefault("later", []).append(origin())
     replace(out, json.dumps(content, indent=1) + "\n")
 
 

@@ -117,6 +117,10 @@ def _cancelling(noise: float) -> Change:
     return change
 
 
+def _long_votes(tensors: Tensors, dtype: torch.dtype) -> None:
+    tensors["x"] *= 5e3
+
+
 def _one_input_rules(tensors: Tensors, dtype: torch.dtype) -> None:
     """One input's votes are 1e4 times the others', so that it has all the agreement."""
     tensors["x"][:, 3] *= 1e4
@@ -156,11 +160,12 @@ STRESSES = (
     Stress("votes cancel exactly, eps 0", _cancelling(0.0), options={"eps": 0.0}, amplified=True),
     Stress("votes cancel within 1 %", _cancelling(1e-2)),
     Stress("one input with all the agreement", _one_input_rules, sizes=(5, 12, 8, 4, 16)),
+    Stress("votes of length 1e4, input weights", _long_votes, options={"input_weight": True}),
     Stress("T = 100", sizes=(3, 6, 4, 3, 5), options={"iterations": 100}, amplified=True),
     Stress("T = 1", options={"iterations": 1}),
     Stress(
         "I = 1,000,000",
-        sizes=(1, 1_000_000, 2, 2, 3),
+        sizes=(1, 1_000_000, 2, 2, 2),
         softmaxes=("outputs", "inputs"),
         dtypes=(FLOAT64, FLOAT32),
         large=True,

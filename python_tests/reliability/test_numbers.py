@@ -59,12 +59,12 @@ def test_differences_see_a_wrong_gradient() -> None:
 def test_nothing_leaks_and_no_number_is_wrong_unseen(spoiled: poison.Poison, dtype: torch.dtype, kernel: str) -> None:
     for softmax in ("outputs", "inputs"):
         for bad in (math.nan, math.inf):
-            outcome = poison.measure(spoiled, softmax, dtype, bad, kernel)
+            (outcome,) = poison.measure(spoiled, softmax, dtype, bad, [kernel])
             assert (outcome.leaked, outcome.silent) == (0, 0), f"{softmax}, {bad}: {outcome}"
 
 
 @pytest.mark.parametrize("kernel", [f"{_WIDEST}-made", f"{_WIDEST}-wave", *_EMULATED])
 @pytest.mark.parametrize("softmax", ["outputs", "inputs"])
 def test_an_overflow_is_seen(softmax: str, kernel: str) -> None:
-    outcome = poison.overflow(softmax, torch.float32, kernel)
+    (outcome,) = poison.overflow(softmax, torch.float32, [kernel])
     assert outcome.silent == 0, outcome

@@ -7,7 +7,7 @@ import pytest
 from capsroute.bench.figures import put
 
 from . import numbers, pages, record, training
-from .runs import WRONG
+from .runs import WRONG, Curve
 from .stress import STRESSES
 
 
@@ -20,13 +20,12 @@ def test_page_follows_from_the_committed_result(name: str) -> None:
 
 def test_every_stress_is_there_and_holds() -> None:
     results = record.read("numbers")
-    assert [(row["stress"], row["dtype"]) for row in results["errors"]] == [
-        (stress.name, str(dtype)[6:]) for stress in STRESSES for dtype in stress.dtypes
-    ]
+    measured = [(row["stress"], row["dtype"]) for row in results["errors"]]
+    assert sorted(measured) == sorted((s.name, str(dtype)[6:]) for s in STRESSES for dtype in s.dtypes)
     assert not [row for row in results["errors"] if row["problems"]]
     assert all(found["agrees"] for row in results["differences"] for found in row["arguments"].values())
     assert not [row for row in results["poison"] if row["leaked"] or row["silent"]]
-    page = (record.ROOT / "docs/reliability/numbers.md").read_text(encoding="utf-8")
+    page = " ".join((record.ROOT / "docs/reliability/numbers.md").read_text(encoding="utf-8").split())
     for reason in numbers.KNOWN.values():
         assert reason in page
 
@@ -47,11 +46,7 @@ def test_the_op_trains_as_its_definition_does() -> None:
 
 
 def test_the_comparisons_follow_from_the_curves() -> None:
-    from .runs import Curve
-
     results = record.read("training")
     curves = {name: [Curve(**curve) for curve in runs] for name, runs in results["curves"].items()}
     for row, again in zip(results["comparisons"], training.compare(curves), strict=True):
-        assert row == pytest.approx(again) if isinstance(row, float) else row.keys() == again.keys()
-        assert row["difference"] == pytest.approx(again["difference"])
-        assert row["equivalence_p"] == pytest.approx(again["equivalence_p"])
+        assert row == {name: pytest.approx(v) if isinstance(v, float) else v for name, v in again.items()}

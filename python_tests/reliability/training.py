@@ -6,24 +6,25 @@ JSON of this command.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from capsroute.bench.files import replace
 from capsroute.training.datasets import load_dataset
 
 from . import record
 from .equivalence import independent, paired
 from .runs import ROUTES, WRONG, Curve, train
 
-EPOCHS = 4
+EPOCHS = 3
 # Seeds: those of the pilot, which gives the margins and is in no comparison; those that the op and its definition have
 # in common; and others for the op alone.
 PILOT, SHARED, APART = range(100, 108), range(5), range(50, 55)
@@ -59,16 +60,29 @@ def _train(name: str, seed: int, epochs: int) -> Curve:
     return train(route, seed, epochs, load_dataset("digits"))
 
 
-def train_all(sets: dict[str, Sequence[int]], epochs: int, workers: int) -> dict[str, list[Curve]]:
-    """The curves of all runs, each on one thread."""
-    jobs = [(name, seed) for name, seeds in sets.items() for seed in seeds]
-    curves: dict[str, list[Curve]] = {name: [] for name in sets}
+def train_all(
+    sets: dict[str, Sequence[int]], epochs: int, workers: int, unfinished: Path | None = None
+) -> dict[str, list[Curve]]:
+    """The curves of all runs, each on one thread.
+
+    Args:
+        sets: Seeds by the name of a set.
+        epochs: Of each run.
+        workers: Runs at a time.
+        unfinished: Where each run is kept as soon as it has ended; runs that are there are not done again.
+    """
+    known = json.loads(unfinished.read_text(encoding="utf-8")) if unfinished and unfinished.exists() else []
+    done = {(name, epochs, curve["seed"]): Curve(**curve) for name, of, curve in known if of == epochs}
+    jobs = [(name, seed) for name, seeds in sets.items() for seed in seeds if (name, epochs, seed) not in done]
     with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(partial(_train, epochs=epochs), *zip(*jobs, strict=True))
-        for (name, seed), curve in zip(jobs, results, strict=True):
-            curves[name].append(curve)
-            print(f"{name}, seed {seed}: test loss {curve.test_loss[-1]:.5f}", flush=True)
-    return curves
+        waiting = {pool.submit(_train, name, seed, epochs): name for name, seed in jobs}
+        for ended in as_completed(waiting):
+            name, curve = waiting[ended], ended.result()
+            done[name, epochs, curve.seed] = curve
+            print(f"{name}, seed {curve.seed}: test loss {curve.test_loss[-1]:.5f}", flush=True)
+            if unfinished:
+                replace(unfinished, json.dumps([(n, of, asdict(c)) for (n, of, _), c in done.items()]))
+    return {name: [done[name, epochs, seed] for seed in seeds] for name, seeds in sets.items()}
 
 
 def compare(curves: dict[str, list[Curve]]) -> list[dict[str, Any]]:
@@ -134,13 +148,16 @@ def main() -> int:
         if getattr(arguments, name) < 1:
             made.error(f"--{name} must be at least 1, got {getattr(arguments, name)}")
     record.check_out(arguments, made)
-    curves = train_all(plan(), arguments.epochs, arguments.processes)
+    unfinished = arguments.out and arguments.out.with_suffix(".unfinished.json")
+    curves = train_all(plan(), arguments.epochs, arguments.processes, unfinished)
     rows = compare(curves)
     for row in rows:
         verdict = "equivalent" if row["equivalent"] else "not shown to be equivalent"
         print(f"{row['outcome']}: {row['runs']}: difference {row['difference']:.2g}, {verdict}")
     stored = {name: [asdict(curve) for curve in runs] for name, runs in curves.items()}
     record.write(arguments.out, {"epochs": arguments.epochs, "comparisons": rows, "curves": stored})
+    if unfinished:
+        unfinished.unlink()
     if arguments.plot is not None:
         draw(arguments.plot, curves)
     return 0 if all(row["equivalent"] for row in rows if row["runs"].startswith("op")) else 1

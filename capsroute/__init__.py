@@ -4,6 +4,7 @@ The routing functions are :func:`dynamic_routing` and :func:`route_votes`; :mod:
 PyTorch what they compute, :mod:`capsroute.nn` and :mod:`capsroute.models` build networks with them.
 """
 
+from . import _loading as _loading  # first
 from . import reference, testing
 from ._version import __version__
 from .backends import build_info

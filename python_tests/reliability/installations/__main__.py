@@ -1,4 +1,7 @@
-"""``python -m python_tests.reliability.installations``: see ``--help``. Needs neither torch nor capsroute itself."""
+"""Installs capsroute in every way, and tests what was installed; needs neither torch nor capsroute itself.
+
+Start it by ``python -m python_tests.reliability.installations``.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,13 @@ from pathlib import Path
 
 from python_tests.packaging.tree import ROOT
 
-from . import record, ways
+from . import page, record, ways
 from .installed import TESTS
-from .workshop import THIS_PYTHON, Failure, Workshop, interpreter
+from .workshop import THIS_PYTHON, Failure, Workshop, program
 
 PROGRAM = "python -m python_tests.reliability.installations"
 RESULTS = ROOT / "docs/results/reliability/installations.json"
+PAGE = ROOT / "docs/reliability/installations.md"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,16 +38,25 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cuda-archs", default="90", metavar="LIST", help="for these architectures (default: 90)")
     made.add_argument("--tests", choices=TESTS, default="few", help="which tests run against the wheel (default: few)")
     made.add_argument("--out", type=Path, default=RESULTS, metavar="FILE", help="JSON file that the results go into")
+    made.add_argument("--page", action="store_true", help="only write the tables of the page, from the JSON file")
     return made
+
+
+def write_page(results: Path) -> None:
+    """Write what stands between the markers of the page."""
+    from capsroute.bench import figures  # nothing else here needs capsroute
+
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(figures.put(page.block(record.read(results)), text), encoding="utf-8")
 
 
 def build_variables(arguments: argparse.Namespace) -> dict[str, str]:
     """Variables that all builds of this run have."""
     found = {}
     if arguments.cxx:
-        found["CXX"] = interpreter(arguments.cxx)
+        found["CXX"] = program(arguments.cxx)
     if arguments.cuda:
-        found |= {"CUDACXX": interpreter(arguments.cuda), "CAPSROUTE_CUDA_ARCHS": arguments.cuda_archs}
+        found |= {"CUDACXX": program(arguments.cuda), "CAPSROUTE_CUDA_ARCHS": arguments.cuda_archs}
     return found
 
 
@@ -73,6 +86,9 @@ def main(argv: list[str] | None = None) -> int:
     """Try the ways that were asked for; the status is 0, 1 where one failed, or 2 where the arguments are wrong."""
     made = parser()
     arguments = made.parse_args(argv)
+    if arguments.page:
+        write_page(arguments.out)
+        return 0
     names = arguments.way or ways.supported()
     if unknown := [name for name in names if name not in ways.WAYS]:
         made.error(f"there is no way named {unknown[0]}; there are {', '.join(ways.WAYS)}")
@@ -80,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         shop = Workshop(
             folder,
-            interpreter(arguments.python),
+            program(arguments.python, "Python"),
             arguments.torch,
             base=arguments.base,
             built=arguments.built,

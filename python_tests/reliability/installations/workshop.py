@@ -219,15 +219,15 @@ def without_compiler(folder: Path, **changes: str) -> dict[str, str]:
     return clean_environment(PATH=str(empty), CC="false", CXX="false", **changes)
 
 
-def interpreter(name: str) -> str:
-    """The full name of a Python.
+def program(name: str, kind: str = "program") -> str:
+    """The full name of a program.
 
     Raises:
         Failure: There is none of that name.
     """
     found = shutil.which(name)
     if found is None:
-        raise Failure(f"there is no Python named {name}")
+        raise Failure(f"there is no {kind} named {name}")
     return os.path.abspath(found)
 
 

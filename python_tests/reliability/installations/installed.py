@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from .workshop import Environment, Failure, Workshop, run, without_compiler
 
-TESTS = {
-    "few": [f"python_tests/routing/test_{name}.py" for name in ("absent", "backends", "details", "reference")],
+TESTS: dict[str, list[str]] = {
+    "none": [],
+    "few": [f"python_tests/routing/test_{name}.py" for name in ("backends", "reference")],
     "routing": ["python_tests/routing"],
     "all": ["python_tests/routing", "python_tests/nn", "python_tests/models"],
 }
@@ -77,13 +77,12 @@ def openmp(shop: Workshop, place: Environment) -> list[Path]:
 def check_tests(shop: Workshop, place: Environment, which: str) -> list[str]:
     """Sentences on the tests that ran against the installed package, and on the README's examples."""
     variables = without_compiler(shop.folder, OMP_NUM_THREADS="1")
-    workers = ["-n", os.environ["PYTEST_WORKERS"]] if os.environ.get("PYTEST_WORKERS") else []
     pytest = [place.python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     said = []
-    for title, arguments in (
-        ("README examples", ["python_tests/packaging/test_documents.py", "-k", "blocks_run and README"]),
-        (f"{which} tests", [*TESTS[which], *workers]),
-    ):
+    chosen = {"README examples": ["python_tests/packaging/test_documents.py", "-k", "blocks_run and README"]}
+    if TESTS[which]:
+        chosen[f"{which} tests"] = TESTS[which]
+    for title, arguments in chosen.items():
         printed = run([*pytest, *arguments], cwd=shop.tests, environment=variables)
         counts = re.sub(r" in [\d.]+s.*", "", printed.strip().splitlines()[-1].strip("= "))
         if not re.match(r"\d+ passed", counts):

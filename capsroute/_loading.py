@@ -11,7 +11,6 @@ except ImportError as error:
     if "libgomp.so.1" not in str(error):
         raise
     raise ImportError(
-        "capsroute needs libgomp.so.1, and neither the system nor this torch has it under that name: install it "
-        "(Debian and Ubuntu: apt install libgomp1; Fedora and RHEL: dnf install libgomp), or take torch 2.8 or newer, "
-        f"which brings it ({error})"
+        "capsroute needs libgomp.so.1, which this torch does not bring and the system does not have: install it "
+        f"(Debian and Ubuntu: apt install libgomp1; Fedora and RHEL: dnf install libgomp; {error})"
     ) from error

@@ -40,15 +40,15 @@ def answer(code: str) -> str:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_torch_comes_first_and_its_library_is_the_only_one() -> None:
     loaded = {line.split()[-1] for line in answer(IMPORTED).splitlines() if "libgomp" in line}
-    own = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
-    if not own.exists():
-        pytest.skip("this torch has no OpenMP library under the name that all others use")
-    assert loaded == {str(own)}
+    own = {str(path) for path in (Path(torch.__file__).parent / "lib").glob("libgomp*")}
+    if not own:
+        pytest.skip("this torch brings no OpenMP library of GCC")
+    assert loaded == own
 
 
 def test_missing_library_is_answered_with_a_sentence() -> None:
     said = answer(MISSING.format(said=NO_LIBRARY)).strip()
-    assert said.startswith("capsroute needs libgomp.so.1, and neither the system nor this torch has it")
+    assert said.startswith("capsroute needs libgomp.so.1, which this torch does not bring and the system does not have")
     assert "apt install libgomp1" in said
     assert NO_LIBRARY in said
 

@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     except Failure as failure:
         shutil.rmtree(folder)
         made.error(str(failure))
-    passed = True
+    passed, state = True, commit()  # before anything is copied from the tree
     for name in names:
         try:
             said, fine = ways.WAYS[name](shop, arguments.tests), True
@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name}: {'passed' if fine else 'FAILED'}", *said, sep="\n    ", flush=True)
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         what, command = ways.described(name), repeated(arguments, name)
-        record.put(arguments.out, record.Entry(name, what, fine, said, now, commit(), command, **facts))
+        record.put(arguments.out, record.Entry(name, what, fine, said, now, state, command, **facts))
     shutil.rmtree(folder)
     return 0 if passed else 1
 

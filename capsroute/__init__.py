@@ -4,7 +4,11 @@ The routing functions are :func:`dynamic_routing` and :func:`route_votes`; :mod:
 PyTorch what they compute, :mod:`capsroute.nn` and :mod:`capsroute.models` build networks with them.
 """
 
-from . import _interpreter, reference, testing  # the first one before torch
+from . import _interpreter as _interpreter  # first of all, before torch
+from . import _loading as _loading  # then torch, and the compiled module
+
+# isort: split
+from . import reference, testing
 from ._version import __version__
 from .backends import build_info
 from .functional import dynamic_routing, explain, route_votes

@@ -18,7 +18,7 @@ author = "capsroute contributors"
 version = release = __version__
 
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**"]
+include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/**"]
 exclude_patterns = [".*", "**/.*", "build", "dist", "runs", "*.egg-info", "**/__pycache__"]
 extensions = [
     "docstrings",

@@ -14,9 +14,9 @@ from .tree import ROOT, Distributions, clean_environment
 
 @pytest.fixture(scope="session")
 def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what a build needs, without anything that was built before."""
-    tree = tmp_path_factory.mktemp("source") / "capsroute"
-    tree.mkdir()
+    """A copy of what a build needs, without anything that was built before, in a path that is not plain ASCII."""
+    tree = tmp_path_factory.mktemp("source") / "a path with späces" / "capsroute"
+    tree.mkdir(parents=True)
     unwanted = shutil.ignore_patterns("__pycache__", "*.so", "results")
     for folder in ("capsroute", "cmake", "csrc", "docs", "python_tests", "scripts"):
         shutil.copytree(ROOT / folder, tree / folder, ignore=unwanted)

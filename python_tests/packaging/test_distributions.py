@@ -25,6 +25,7 @@ LOOSE_FILES = {
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "capsroute/py.typed",
     "cmake/emulation/CMakeLists.txt",
     "pyproject.toml",

@@ -1,0 +1,16 @@
+"""Loads the compiled module after torch, and says what is missing where the system cannot load it."""
+
+from __future__ import annotations
+
+# First: the compiled module takes the OpenMP library that torch has loaded, and wheels bring none.
+import torch  # noqa: F401
+
+try:
+    from . import _native  # noqa: F401
+except ImportError as error:
+    if "libgomp.so.1" not in str(error):
+        raise
+    raise ImportError(
+        "capsroute needs libgomp.so.1, which this torch does not bring and the system does not have: install it "
+        f"(Debian and Ubuntu: apt install libgomp1; Fedora and RHEL: dnf install libgomp; {error})"
+    ) from error

@@ -1,0 +1,124 @@
+"""Installs capsroute in every way, and tests what was installed; needs neither torch nor capsroute itself.
+
+Start it by ``python -m python_tests.reliability.installations``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from python_tests.packaging.tree import ROOT
+
+from . import page, record, ways
+from .installed import TESTS
+from .workshop import THIS_PYTHON, Failure, Workshop, program
+
+PROGRAM = "python -m python_tests.reliability.installations"
+RESULTS = ROOT / "docs/results/reliability/installations.json"
+PAGE = ROOT / "docs/reliability/installations.md"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments."""
+    made = argparse.ArgumentParser(prog=PROGRAM, description=__doc__.partition("\n")[0] if __doc__ else None)
+    names = ", ".join(ways.WAYS)
+    made.add_argument("--way", action="append", metavar="NAME", help=f"one of {names}; by default all that can be here")
+    made.add_argument("--python", default=THIS_PYTHON, metavar="EXE", help="the Python to install for")
+    made.add_argument("--torch", default="torch==2.13.0", metavar="REQUIREMENT", help="what pip installs as torch")
+    made.add_argument("--base", type=Path, metavar="DIR", help="an environment with torch and pytest, to save time")
+    made.add_argument("--built", type=Path, metavar="DIR", help="an sdist and wheels that were built before")
+    made.add_argument("--cxx", metavar="EXE", help="the C++ compiler of the builds")
+    made.add_argument("--cuda", metavar="NVCC", help="the nvcc of the way named cuda")
+    made.add_argument("--cuda-archs", default="90", metavar="LIST", help="for these architectures (default: 90)")
+    made.add_argument("--tests", choices=TESTS, default="few", help="which tests run against the wheel (default: few)")
+    made.add_argument("--out", type=Path, default=RESULTS, metavar="FILE", help="JSON file that the results go into")
+    made.add_argument("--page", action="store_true", help="only write the tables of the page, from the JSON file")
+    return made
+
+
+def write_page(results: Path) -> None:
+    """Write what stands between the markers of the page."""
+    from capsroute.bench import figures  # nothing else here needs capsroute
+
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(figures.put(page.block(record.read(results)), text), encoding="utf-8")
+
+
+def build_variables(arguments: argparse.Namespace) -> dict[str, str]:
+    """Variables that all builds of this run have."""
+    found = {}
+    if arguments.cxx:
+        found["CXX"] = program(arguments.cxx)
+    if arguments.cuda:
+        found |= {"CUDACXX": program(arguments.cuda), "CAPSROUTE_CUDA_ARCHS": arguments.cuda_archs}
+    return found
+
+
+def commit() -> str:
+    """Of the sources, with a mark where they were changed since."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def repeated(arguments: argparse.Namespace, name: str) -> str:
+    """The command for one way alone, without what only holds on this machine."""
+    words = [PROGRAM, "--way", name, "--torch", arguments.torch]
+    words += ["--python", Path(arguments.python).name] if arguments.python != THIS_PYTHON else []
+    words += ["--cxx", arguments.cxx] if arguments.cxx else []
+    words += ["--cuda", "nvcc", "--cuda-archs", arguments.cuda_archs] if arguments.cuda else []
+    words += ["--tests", arguments.tests] if name == "wheel" else []
+    return " ".join(words)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Try the ways that were asked for; the status is 0, 1 where one failed, or 2 where the arguments are wrong."""
+    made = parser()
+    arguments = made.parse_args(argv)
+    if arguments.page:
+        write_page(arguments.out)
+        return 0
+    names = arguments.way or ways.supported()
+    if unknown := [name for name in names if name not in ways.WAYS]:
+        made.error(f"there is no way named {unknown[0]}; there are {', '.join(ways.WAYS)}")
+    folder = Path(tempfile.mkdtemp(prefix="capsroute-installations-"))
+    try:
+        shop = Workshop(
+            folder,
+            program(arguments.python, "Python"),
+            arguments.torch,
+            base=arguments.base,
+            built=arguments.built,
+            build=build_variables(arguments),
+        )
+        facts = shop.facts
+    except Failure as failure:
+        shutil.rmtree(folder)
+        made.error(str(failure))
+    passed, state = True, commit()  # before anything is copied from the tree
+    for name in names:
+        try:
+            said, fine = ways.WAYS[name](shop, arguments.tests), True
+        except Failure as failure:
+            said, fine, passed = str(failure).splitlines(), False, False
+        print(f"{name}: {'passed' if fine else 'FAILED'}", *said, sep="\n    ", flush=True)
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        what, command = ways.described(name), repeated(arguments, name)
+        record.put(arguments.out, record.Entry(name, what, fine, said, now, state, command, **facts))
+    shutil.rmtree(folder)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import backends, testing
+from capsroute import backends, checks, testing
 from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS
 
 from .cases import Case, votes_of
@@ -138,6 +138,8 @@ TABLE = [("dynamic_routing", *row) for row in BOTH + DYNAMIC] + [("route_votes",
 def _label(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}{value.device}"
+    if isinstance(value, int):
+        return checks.shown(value)
     return str(value) if not isinstance(value, (list, type)) else type(value).__name__
 
 

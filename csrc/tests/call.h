@@ -113,7 +113,7 @@ class Call {
 
     static void check_guards(const std::string& name, std::initializer_list<Buffer*> buffers, Failures& failures) {
         for (Buffer* buffer : buffers)
-            if (!buffer->guard_is_whole()) failures.add(name + ": something was written behind a buffer");
+            if (!buffer->guard_is_whole()) failures.add(name + ": something was written beside a buffer");
     }
 
     Buffer x, weight, votes, bias, logits, input_weight, grad_output, query;

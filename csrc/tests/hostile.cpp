@@ -13,27 +13,6 @@
 namespace capsroute::tests {
 namespace {
 
-// SplitMix64 (Steele, Lea and Flood, 2014).
-class Random {
-   public:
-    explicit Random(uint64_t seed) : state_(seed) {}
-    uint64_t next() {
-        uint64_t z = state_ += 0x9e3779b97f4a7c15;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-        z = (z ^ z >> 27) * 0x94d049bb133111eb;
-        return z ^ z >> 31;
-    }
-    int64_t below(int64_t count) { return int64_t(next() % uint64_t(count)); }
-    bool one_in(int64_t count) { return below(count) == 0; }
-    template <class T, size_t kCount>
-    T one_of(const T (&values)[kCount]) {
-        return values[below(kCount)];
-    }
-
-   private:
-    uint64_t state_;
-};
-
 constexpr int64_t kTwo31 = int64_t{1} << 31, kTwo32 = int64_t{1} << 32;
 constexpr int64_t kHostileSizes[] = {
     INT64_MIN, INT64_MIN + 1, -kTwo32, -kTwo31,    -1,         0,      1,          2,         15,        16,
@@ -114,6 +93,8 @@ void spoil_options(Random& random, RoutingProblem& p) {
     }
 }
 
+}  // namespace
+
 RoutingProblem hostile_problem(Random& random) {
     RoutingProblem p = right_problem(random);
     if (random.one_in(2)) {  // sizes that may be too large together where none is alone
@@ -146,6 +127,8 @@ RoutingProblem hostile_problem(Random& random) {
     p.output_mask = static_cast<uint8_t*>(any_or_null(random, 2));
     return p;
 }
+
+namespace {
 
 void want_anything(Random& random, RoutingBackward& buffers) {
     for (void** gradient : {&buffers.grad_x, &buffers.grad_weight, &buffers.grad_votes, &buffers.grad_bias,
@@ -474,17 +457,25 @@ void check_idle_iterations(const Core& core, Failures& failures) {
 
 }  // namespace
 
+Status interview(const Core& core, const RoutingProblem& problem, Random& random, const std::string& name,
+                 Failures& failures) {
+    return Interview(core, problem, random, name, failures).run();
+}
+
+void run_right_problem(const Core& core, Random& random, const std::string& name, Failures& failures) {
+    Run(core, random, name, failures).run();
+}
+
 void check_hostile(const Core& core, int structs, int runs, Failures& failures) {
     check_idle_iterations(core, failures);
     Random random(20171026);
     int good = 0;
     for (int n = 0; n < structs; ++n) {
         const RoutingProblem problem = hostile_problem(random);
-        const std::string name = "hostile problem " + std::to_string(n);
-        good += Interview(core, problem, random, name, failures).run() == Status::ok;
+        good += interview(core, problem, random, "hostile problem " + std::to_string(n), failures) == Status::ok;
     }
     if (good < structs / 8 || good > structs - structs / 8) failures.add("too few hostile problems of one kind");
-    for (int n = 0; n < runs; ++n) Run(core, random, "small problem " + std::to_string(n), failures).run();
+    for (int n = 0; n < runs; ++n) run_right_problem(core, random, "small problem " + std::to_string(n), failures);
 }
 
 }  // namespace capsroute::tests

@@ -103,7 +103,8 @@ def _coupling(name: str, options: RoutingOptions, tensors: Sequence[Tensor | Non
     if options.coupling_given:
         assert initial is not None
         given = initial.expand(batch, inputs, outputs)
-        return given.clone() if present is None else given.masked_fill(~present, 0)
+        masked = given if present is None else given.masked_fill(~present, 0)
+        return masked.clone(memory_format=torch.contiguous_format)  # whatever the strides of the argument
     logits = sources[0].new_zeros((batch, inputs, outputs), dtype=_accumulation_type(dtype))
     if saved is not None:
         logits = ops.agreement(name, sources, _last_query(saved, optional, options), options)

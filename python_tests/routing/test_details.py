@@ -138,6 +138,16 @@ def test_s_costs_a_half_type_no_digits(case: Case, entry: str, dtype: torch.dtyp
     assert_matches_reference(tensors, case.options(), grad, actual=actual)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("logits", ["shared", "sample"])
+def test_given_coupling_comes_back_contiguous(masked: bool, logits: str, backend: str) -> None:
+    tensors = Case((5, 6, 4, 3, 7), logits=logits, given=True, output_mask=masked).tensors()
+    tensors["coupling"] = tensors["coupling"].mT.contiguous().mT
+    result = capsroute.dynamic_routing(**tensors, details=["coupling"])
+    assert result.coupling is not None
+    assert result.coupling.is_contiguous()
+
+
 def test_empty_batch(backend: str) -> None:
     result = capsroute.dynamic_routing(**Case((0, 6, 4, 3, 7)).tensors(), details=DETAILS)
     assert [tuple(t.shape) for t in result if t is not None] == [(0, 3, 7), (0, 6, 3), (0, 3, 7), (0, 6, 3)]

@@ -40,12 +40,16 @@ def run(examples: int, seed: int, processes: int) -> rounds.Tally:
         ]
         try:
             for done, future in enumerate(as_completed(waiting), 1):
-                tally.merge(future.result())
+                found = future.result()
+                tally.merge(found)
+                for text in found.failures:
+                    print(f"FAILED: {text}\n", file=sys.stderr, flush=True)
                 said = f"{tally.total('outcome'):,} calls, {tally.total('wrong calls'):,} wrong ones"
                 print(f"{done}/{len(sizes)} rounds: {said}, {len(tally.failures)} failures", flush=True)
         except BrokenProcessPool:
             last = [path.read_text(encoding="utf-8") for path in Path(folder).glob(f"{rounds.DRAWING}*")]
             tally.failures.append("a process was ended; what each was about to do:\n" + "\n".join(last))
+            print(f"FAILED: {tally.failures[-1]}", file=sys.stderr)
     return tally
 
 
@@ -59,8 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     start = time.monotonic()
     tally = run(given.examples, given.seed, given.processes)
-    for text in tally.failures:
-        print(f"FAILED: {text}\n", file=sys.stderr)
     if given.json is not None:
         content = {
             "arguments": f"--examples {given.examples} --seed {given.seed}",

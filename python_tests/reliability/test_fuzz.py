@@ -8,7 +8,7 @@ import torch
 import capsroute
 from python_tests.reliability import results
 from python_tests.reliability.fuzz import __main__ as command
-from python_tests.reliability.fuzz import check, rounds
+from python_tests.reliability.fuzz import check, core, page, rounds
 from python_tests.reliability.fuzz.call import Call
 from python_tests.reliability.fuzz.kernels import CpuKernel
 from python_tests.routing.cases import Case
@@ -94,3 +94,34 @@ def test_the_command(tmp_path, monkeypatch, capsys) -> None:
     assert found["failures"] == ["planted"]
     assert {"commit", "environment"} <= found.keys()
     assert "4 calls, 1 failures" in capsys.readouterr().out
+
+
+def test_the_page_follows_from_the_committed_figures() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run python -m python_tests.reliability.fuzz.page"
+    for path in (page.FUZZING, page.READERS):
+        assert results.read(path)["failures"] == []
+    assert results.read(page.CORE)["crashes"] == 0
+
+
+LOG = """processor seconds: 7.25
+INFO: Loaded 1 modules   (350 inline 8-bit counters): 350 [0x1, 0x2),
+#16 DONE   cov: 42 ft: 1234 corp: 9/85b lim: 4096 exec/s: 8 rss: 441Mb
+Done 16 runs in 61 second(s)
+stat::number_of_executed_units: 16
+stat::slowest_unit_time_sec:    2
+stat::peak_rss_mb:              441
+"""
+
+
+def test_the_log_of_libfuzzer(tmp_path, capsys) -> None:
+    log = tmp_path / "log"
+    for text, status in ((LOG, 0), (LOG + "Test unit written to crash-1\n", 1)):
+        log.write_text(text)
+        assert core.main([str(log), "--json", str(tmp_path / "f.json")]) == status
+        found = results.read(tmp_path / "f.json")
+        assert [found[name] for name in ("executions", "seconds", "counters covered")] == [16, 61, 42]
+        assert (found["crashes"], found["processor seconds"]) == (status, 7.25)
+    log.write_text("nothing")
+    with pytest.raises(SystemExit):
+        core.main([str(log)])
+    assert "no whole log" in capsys.readouterr().err

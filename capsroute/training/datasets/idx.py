@@ -5,9 +5,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import IO
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ _MOST_OF_NOTHING = 1 << 20  # along an axis of an array without elements; torch'
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     """A file as it is, or unpacked where it is gzipped, whatever its name says."""
     try:
         with path.open("rb") as raw:
@@ -40,7 +40,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _rest(file: IO[bytes], expected: int) -> tuple[bytearray, int]:
+def _rest(file: BufferedIOBase, expected: int) -> tuple[bytearray, int]:
     """What follows, but no more of it than expected, and how much there is. Memory goes by what the file has."""
     data, count = bytearray(), 0
     while part := file.read(_PART):

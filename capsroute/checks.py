@@ -7,6 +7,7 @@ and what was expected.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from .options import (
     hashable,
 )
 
+_MOST_BITS = 256
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -112,12 +114,20 @@ def choice(name: str, value: object, known: Sequence[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 
+def shown(value: float) -> str:
+    """A number for a message; of a huge int only its size, since Python refuses to write some of them."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"an int of {value.bit_length()} bits"
+    return str(value)
+
+
 def number(name: str, value: object, expected: str, *, above: float = 0, or_equal: bool = False) -> None:
     """A finite int or float above a limit."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
-    if not (above < value < float("inf") or (or_equal and value == above)):  # false for NaN too
-        raise ValueError(f"{name} must be {expected}, got {value}")
+    most = sys.float_info.max  # an int may be larger and yet below infinity
+    if not (above < value <= most or (or_equal and value == above)):  # false for NaN too
+        raise ValueError(f"{name} must be {expected}, got {shown(value)}")
 
 
 def scalar_options(options: RoutingOptions) -> None:
@@ -125,8 +135,8 @@ def scalar_options(options: RoutingOptions) -> None:
     iterations: object = options.iterations
     if isinstance(iterations, bool) or not isinstance(iterations, int):
         raise TypeError(f"iterations must be an int of at least 1, got {type(iterations).__name__}")
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    if not 1 <= iterations < 2**31:
+        raise ValueError(f"iterations must be at least 1 and below 2**31, got {shown(iterations)}")
     choice("softmax_over", options.softmax_over, SOFTMAX_AXES)
     choice("gradient", options.gradient, GRADIENTS)
     if not isinstance(options.leaky, bool):
@@ -141,7 +151,9 @@ def scalar_options(options: RoutingOptions) -> None:
     if options.logit_update is not DEFAULTS.logit_update:
         choice("logit_update", options.logit_update, LOGIT_UPDATES)
     if options.agreement_factor is not DEFAULTS.agreement_factor:
-        number("agreement_factor", options.agreement_factor, "a finite number", above=float("-inf"))
+        number(
+            "agreement_factor", options.agreement_factor, "a finite number", above=-sys.float_info.max, or_equal=True
+        )
     if options.temperature is not DEFAULTS.temperature:
         _temperature(options)
 
@@ -162,15 +174,21 @@ def _temperature(options: RoutingOptions) -> None:
     given: object = options.temperature
     expected = "a finite number above 0, or a sequence of one for each iteration"
     if not isinstance(given, tuple):
-        number("temperature", given, expected)
+        _one_temperature("temperature", given, expected)
         return
     for k, value in enumerate(given):
-        number(f"temperature[{k}]", value, "a finite number above 0")
+        _one_temperature(f"temperature[{k}]", value, "a finite number above 0")
     if len(given) not in {1, options.iterations} or len(given) > MOST_TEMPERATURES:
         raise ValueError(
             f"temperature must be {expected} (iterations={options.iterations}, at most {MOST_TEMPERATURES}), "
             f"got {len(given)} numbers"
         )
+
+
+def _one_temperature(name: str, value: object, expected: str) -> None:
+    number(name, value, expected)
+    if 1 / float(value) == float("inf"):  # type: ignore[arg-type]  # what the kernels multiply with
+        raise ValueError(f"{name} must be {expected}, and so must 1 / temperature; got {value}")
 
 
 def coupling_alone(options: RoutingOptions, logits: object) -> None:

@@ -28,25 +28,37 @@ def route_with_details(
         tensors: Its sources and optional tensors, checked.
         details: Names of :data:`capsroute.options.DETAILS`.
     """
+    dtype = _split(tensors)[0][0].dtype
     if "pre_squash" in details:
-        options = options._replace(squash_output=False)  # s is differentiable then, and the output follows from it
+        # S is differentiable then, and the output follows from it. Neither s nor its gradient may be rounded to a half
+        # type on the way.
+        options = options._replace(squash_output=False)
+        tensors = _exact(tensors)
     saved = None
     if "coupling" in details and options.iterations > 1 and not options.coupling_given:
         result, saved = route_and_save(name, options, *tensors)
     else:
         result = route(name, options, *tensors)
-    output = result if options.squash_output else _squash(result, options)
+    output = (result if options.squash_output else _squash(result, options)).to(dtype)
     given = [None if tensor is None else tensor.detach() for tensor in tensors]
     return RoutingResult(
         output,
-        _coupling(name, options, given, saved) if "coupling" in details else None,
-        None if options.squash_output else result,
+        _coupling(name, options, given, saved).to(dtype) if "coupling" in details else None,
+        None if options.squash_output else result.to(dtype),
         _agreement(name, options, given, output.detach()) if "agreement" in details else None,
     )
 
 
 def _accumulation_type(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def _exact(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The same numbers in the type that sums have."""
+    return [
+        tensor.to(_accumulation_type(tensor.dtype)) if tensor is not None and tensor.is_floating_point() else tensor
+        for tensor in tensors
+    ]
 
 
 def _squash(s: Tensor, options: RoutingOptions) -> Tensor:
@@ -91,7 +103,8 @@ def _coupling(name: str, options: RoutingOptions, tensors: Sequence[Tensor | Non
     if options.coupling_given:
         assert initial is not None
         given = initial.expand(batch, inputs, outputs)
-        return given.clone() if present is None else given.masked_fill(~present, 0)
+        masked = given if present is None else given.masked_fill(~present, 0)
+        return masked.clone(memory_format=torch.contiguous_format)  # whatever the strides of the argument
     logits = sources[0].new_zeros((batch, inputs, outputs), dtype=_accumulation_type(dtype))
     if saved is not None:
         logits = ops.agreement(name, sources, _last_query(saved, optional, options), options)

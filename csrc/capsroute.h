@@ -25,6 +25,7 @@ enum class Status : int32_t {
     no_kernel,        // the kernel that was asked for cannot run this problem on this device
     launch_failed,    // the CUDA runtime refused a call; cuda_error_detail() says why
     fault,            // only in the emulation: a kernel broke a rule; cuda_error_detail() says which
+    many_threads,     // more than kMostThreads
 };
 
 // One sentence, in static storage.
@@ -58,6 +59,8 @@ enum class Squash : int32_t {
 };
 
 constexpr int kTemperatures = 32;
+// More than a machine has processors. Beyond what the system gives, OpenMP ends the process.
+constexpr int kMostThreads = 4096;
 
 // What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
 struct RoutingProblem {
@@ -83,7 +86,7 @@ struct RoutingProblem {
     // The logits of iteration t are multiplied by number t, or by the last number there is.
     double inverse_temperature[kTemperatures];
     int32_t temperatures;    // how many of them, at least 1
-    int32_t threads;         // at least 1; CPU only
+    int32_t threads;         // 1 to kMostThreads; CPU only
     bool allow_tf32;         // CUDA only: float32 votes may be made from operands rounded to TF32
     CudaKernel cuda_kernel;  // CUDA only, as the next
     CudaFusion cuda_fusion;

@@ -138,7 +138,13 @@ Status check(const RoutingProblem& p) {
     if (p.coupling_given && !p.logits) return Status::missing_pointer;
     if (p.batch > 0 && !p.votes && (!p.x || !p.weight)) return Status::missing_pointer;
     if (!is_aligned(p)) return Status::misaligned;
+    if (p.threads > kMostThreads) return Status::many_threads;
     return fits(p) ? Status::ok : Status::too_large;
+}
+
+RoutingProblem without_idle_iterations(RoutingProblem problem) {
+    if (problem.batch == 0) problem.iterations = 1;
+    return problem;
 }
 
 Status check(const RoutingProblem& problem, const RoutingForward& buffers) {

@@ -16,6 +16,10 @@ Status check(const RoutingProblem& problem, const RoutingForwardPass& buffers);
 Status check(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
 Status check(const RoutingProblem& problem, const RoutingLastPass& buffers);
 
+// The same problem, with one iteration where the batch is empty: any number of them comes to the same, which is
+// nothing, and going through a huge number would take a long time.
+RoutingProblem without_idle_iterations(RoutingProblem problem);
+
 // Of the problem and of which gradients are asked for, before there is a workspace.
 Status check_wanted(const RoutingProblem& problem, const RoutingBackward& buffers);
 

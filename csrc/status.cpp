@@ -16,6 +16,7 @@ const char* status_text(Status status) {
         case Status::no_kernel: return "the CUDA kernel that was asked for cannot run this problem on this device";
         case Status::launch_failed: return "the CUDA runtime refused a call";
         case Status::fault: return "an emulated CUDA kernel broke a rule";
+        case Status::many_threads: return "more than 4096 threads were asked for";
     }
     return "unknown status";
 }

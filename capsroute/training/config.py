@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -79,6 +80,8 @@ class TrainConfig:
     warmup: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_kind(field.name, getattr(self, field.name), type(field.default))
         _one_of("dataset", self.dataset, DATASETS)
         _one_of("routing", self.routing, ROUTINGS)
         _one_of("network", self.network, NETWORKS)
@@ -142,6 +145,25 @@ def preset(dataset: str) -> dict[str, Any]:
     """
     _one_of("dataset", dataset, DATASETS)
     return {"dataset": dataset, **_PRESETS[dataset]}
+
+
+# What a value may be where the default is of a type. True and False are no numbers here.
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "text"),
+    bool: ((bool,), "True or False"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+}
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    """Files may hold anything."""
+    types, expected = _KINDS[kind]
+    fits = isinstance(value, types) and isinstance(value, bool) == (kind is bool)
+    if not fits:
+        raise TrainingError(f"{name} must be {expected}, got {type(value).__name__}")
+    if kind is float and isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise TrainingError(f"{name} must be {expected}, got one that is too large")
 
 
 def _check(name: str, value: object, fits: bool, expected: str) -> None:

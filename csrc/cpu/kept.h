@@ -92,16 +92,17 @@ template <class T>
 static inline KeptScratch<T> divide_scratch(const KeptState<T>& state, T* from) {
     const RoutingProblem& problem = state.problem;
     const int64_t lanes = 64 / int64_t(sizeof(T));
-    KeptScratch<T> out;
     int64_t used = 0;
-    out.terms = from + used;
-    used += 2 * state.chunk_blocks * problem.outputs * lanes;
-    out.sums = from + used;
-    used += state.votes_per_input * lanes;
-    out.panel = from + used;
-    used += (panel_votes(problem.input_size, lanes) * problem.input_size + lanes) * lanes;
-    out.pose = from + used;
-    used += state.wave * problem.input_size * lanes;
+    const auto take = [&](int64_t count) {
+        T* piece = from ? from + used : nullptr;  // none where only the size is asked for
+        used += count;
+        return piece;
+    };
+    KeptScratch<T> out;
+    out.terms = take(2 * state.chunk_blocks * problem.outputs * lanes);
+    out.sums = take(state.votes_per_input * lanes);
+    out.panel = take((panel_votes(problem.input_size, lanes) * problem.input_size + lanes) * lanes);
+    out.pose = take(state.wave * problem.input_size * lanes);
     out.size = used;
     return out;
 }

@@ -31,7 +31,7 @@ int64_t samples_of_wave(const RoutingProblem& p) {
 
 template <class T>
 int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, KeptState<T>& state) {
-    const RoutingProblem& p = problem;
+    const RoutingProblem p = without_idle_iterations(problem);
     const bool backward = direction == Direction::backward;
     const int64_t lanes = lanes_of(p), T_ = p.iterations;
     state = {};

@@ -60,7 +60,7 @@ void divide_weights(State<T>& state) {
 template <class T>
 int64_t plan(const RoutingProblem& problem, Direction direction, Wanted wanted, void* workspace, State<T>& state,
              bool pass_alone) {
-    const RoutingProblem& p = problem;
+    const RoutingProblem p = without_idle_iterations(problem);
     const bool backward = direction == Direction::backward;
     const int64_t lanes = kTileBytes / int64_t(sizeof(T));
     state = {};

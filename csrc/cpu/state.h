@@ -110,7 +110,7 @@ static inline Scratch<T> divide_scratch(const State<T>& state, T* from) {
     const int64_t inputs = state.chunk_inputs > kLastInputs ? state.chunk_inputs : kLastInputs;
     int64_t used = 0;
     const auto take = [&](int64_t count) {
-        T* piece = from + used;
+        T* piece = from ? from + used : nullptr;  // none where only the size is asked for
         used += (count + lanes - 1) / lanes * lanes;
         return piece;
     };

@@ -428,9 +428,9 @@ void add_gradients(Sequence& sequence, const RoutingBackward& buffers) {
 }  // namespace
 
 int64_t plan_plain(const RoutingProblem& problem, bool backward, void* workspace, PlainPlan& plan) {
-    const int64_t T = problem.iterations, kept = backward ? T : 1;
     plan = {};
-    plan.problem = problem;
+    plan.problem = without_idle_iterations(problem);
+    const int64_t T = plan.problem.iterations, kept = backward ? T : 1;
     Arena arena(workspace);
     plan.query = arena.take<double>(true, {T, problem.batch, problem.outputs, problem.output_size});
     plan.sums = arena.take<double>(true, {problem.batch, problem.outputs, problem.output_size});

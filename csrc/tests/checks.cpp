@@ -238,6 +238,12 @@ void check_refusals(Failures& failures) {
         }
     }
     bad_option("no iterations", [](RoutingProblem& p) { p.iterations = 0; });
+    for (int32_t threads : {0, -1, INT32_MIN}) {
+        bad_option("no threads", [&](RoutingProblem& p) { p.threads = threads; });
+    }
+    for (int32_t threads : {kMostThreads + 1, 4'000'000, INT32_MAX}) {
+        expect_of_problem("too many threads", Status::many_threads, [&](RoutingProblem& p) { p.threads = threads; });
+    }
     bad_option("an unknown dtype", [](RoutingProblem& p) { p.dtype = DType(9); });
     bad_option("leaky over inputs", [](RoutingProblem& p) { p.leaky = p.softmax_over_inputs = true; });
     for (int32_t number : {-1, 3}) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tests/checks.h"
+#include "tests/random.h"
 
 namespace capsroute::tests {
 
@@ -22,6 +23,17 @@ struct Core {
     Status (*last_pass)(const RoutingProblem&, const RoutingLastPass&);
     bool (*described)(const RoutingProblem&);  // whether there is something to say of it
 };
+
+// A problem that may be anything; its pointers are null or point to a few bytes, which nobody may read.
+RoutingProblem hostile_problem(Random& random);
+
+// Gives a problem of that kind to every function, with a workspace that is never large enough, so that no kernel runs.
+// Returns what is wrong with the problem itself; ok where that depends on what is asked of it.
+Status interview(const Core& core, const RoutingProblem& problem, Random& random, const std::string& name,
+                 Failures& failures);
+
+// Gives a small problem that is right to every function, with buffers of exactly the size that it needs.
+void run_right_problem(const Core& core, Random& random, const std::string& name, Failures& failures);
 
 // `structs` problems that may be anything, of which no kernel sees one; and `runs` small ones that are right, with
 // buffers of exactly the size that they need: all results must be finite, and nothing written beside them.

@@ -11,31 +11,11 @@
 #include <string>
 
 #include "tests/checks.h"
+#include "tests/cpu_core.h"
 #include "tests/examples.h"
-#include "tests/hostile.h"
 
 using namespace capsroute;
 using namespace capsroute::tests;
-
-namespace {
-
-constexpr Core kCore = {
-    routing_forward_workspace_cpu,
-    routing_backward_workspace_cpu,
-    routing_agreement_workspace_cpu,
-    routing_forward_pass_workspace_cpu,
-    routing_backward_pass_workspace_cpu,
-    routing_last_pass_workspace_cpu,
-    routing_forward_cpu,
-    routing_backward_cpu,
-    routing_agreement_cpu,
-    routing_forward_pass_cpu,
-    routing_backward_pass_cpu,
-    routing_last_pass_cpu,
-    [](const RoutingProblem& problem) { return cpu_votes_of(problem) != nullptr; },
-};
-
-}  // namespace
 
 int main(int argc, char** argv) {
     bool few = false;
@@ -59,7 +39,7 @@ int main(int argc, char** argv) {
     check_names_of_votes(failures);
     for (int votes = 0; cpu_votes_name(votes); ++votes) {
         cpu_votes_choose(cpu_votes_name(votes));
-        check_hostile(kCore, 5000, 50, failures);
+        check_hostile(kCpuCore, 5000, 50, failures);
     }
     cpu_votes_choose("automatic");
 

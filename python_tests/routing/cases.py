@@ -20,7 +20,7 @@ class Case:
     """One call: sizes (B, I, d, J, D), number of weights I_w, which optional tensors are given, and the options."""
 
     sizes: tuple[int, int, int, int, int]
-    weights: str = "own"  # "own" (I_w = I), "shared" (I_w = 1) or "half" (I_w = I / 2)
+    weights: str | int = "own"  # "own" (I_w = I), "shared" (I_w = 1), "half" (I_w = I / 2) or I_w itself
     bias: bool = False
     logits: str = "none"  # "none", "shared" [I, J] or "sample" [B, I, J]
     input_weight: bool = False
@@ -33,8 +33,10 @@ class Case:
     squash: str = "standard"
     update: str = "accumulate"
     factor: float = 1.0
-    temperature: str = "one"  # "one", "low" (0.7 throughout) or "falling" (from 1.6, by a fifth each time)
+    # "one", "low" (0.7 throughout), "falling" (from 1.6, by a fifth each time) or the argument itself
+    temperature: str | float | tuple[float, ...] = "one"
     given: bool = False  # the logits are the coupling
+    squash_constant: float | None = None  # None: one that is not the default
 
     def __str__(self) -> str:
         named = [f"{k}{v}" for k, v in zip(("B", "I", "d", "J", "D"), self.sizes, strict=True)]
@@ -58,14 +60,16 @@ class Case:
             "gradient": self.gradient,
             "eps": self.eps,
             "squash": self.squash,
-            "squash_constant": {"shifted": 0.5, "power": 1.3}.get(self.squash),
+            "squash_constant": {"shifted": 0.5, "power": 1.3}.get(self.squash)
+            if self.squash_constant is None
+            else self.squash_constant,
             "logit_update": self.update,
             "agreement_factor": self.factor,
             "temperature": {
                 "one": 1.0,
                 "low": 0.7,
                 "falling": tuple(1.6 * 0.8**t for t in range(self.iterations)),
-            }[self.temperature],
+            }.get(self.temperature, self.temperature),
         }
 
     def tensors(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensors:
@@ -81,7 +85,7 @@ class Case:
         def normal(*shape: int, scale: float = 1.0) -> Tensor:
             return (_normal(shape, generator) * scale).to(torch.get_default_device(), dtype)
 
-        own = {"own": inputs, "shared": 1, "half": max(inputs // 2, 1)}[self.weights]
+        own = {"own": inputs, "shared": 1, "half": max(inputs // 2, 1)}.get(self.weights, self.weights)
         tensors = {"x": normal(batch, inputs, in_size), "weight": normal(own, outputs, out_size, in_size)}
         temperature = self.options()["temperature"]
         coldest = min(temperature) if isinstance(temperature, tuple) else temperature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from .cases import Tensors, evaluate, to
 from .tolerances import assert_faithful
 
 MOST_VOTES = 2**26  # that the reference stores at once; 512 MiB in float64, several times
+Order = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
@@ -57,14 +59,27 @@ def plain(tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.
 def plain_in_several_orders(
     tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.dtype
 ) -> list[Tensors]:
-    """``plain`` as it is, with every axis of every tensor reversed, and with every axis rotated by one.
+    """``plain`` in the first of the orders of :func:`in_several_orders`."""
+    return in_several_orders(lambda moved, moved_grad: plain(moved, options, moved_grad, dtype), tensors, grad)
+
+
+def in_several_orders(
+    compute: Callable[[Tensors, Tensor], Tensors], tensors: Tensors, grad: Tensor, orders: Sequence[Order] = ()
+) -> list[Tensors]:
+    """What ``compute`` makes of the tensors as they are, with every axis reversed, and with every axis rotated by one.
 
     Nothing but the order of the sums differs. One result alone has by chance a small error now and then, which says
     nothing about how exact plain PyTorch is.
+
+    Args:
+        compute: Takes the tensor arguments and the gradient of the output.
+        tensors: The tensor arguments by name.
+        grad: Gradient of the output, ``[B, J, D]``.
+        orders: Others than these three.
     """
     results = []
-    for there, back in _ORDERS:
-        moved = plain({n: there(t) for n, t in tensors.items()}, options, there(grad), dtype)
+    for there, back in orders or ORDERS:
+        moved = compute({n: there(t) for n, t in tensors.items()}, there(grad))
         results.append({n: back(t) for n, t in moved.items()})
     return results
 
@@ -77,8 +92,17 @@ def _rotated(tensor: Tensor, by: int = 1) -> Tensor:
     return tensor.roll([by] * tensor.dim(), list(range(tensor.dim())))
 
 
+def _rotation(by: int) -> Order:
+    return functools.partial(_rotated, by=by), functools.partial(_rotated, by=-by)
+
+
+def _reversed_rotation(by: int) -> Order:
+    return lambda t: _rotated(_reversed(t), by), lambda t: _reversed(_rotated(t, -by))
+
+
 # Reordering and its inverse. Input i uses weight i mod I_w before and after both.
-_ORDERS = [(torch.clone, torch.clone), (_reversed, _reversed), (_rotated, functools.partial(_rotated, by=-1))]
+ORDERS: list[Order] = [(torch.clone, torch.clone), (_reversed, _reversed), _rotation(1)]
+MORE_ORDERS = [*ORDERS, *(_rotation(by) for by in range(2, 8)), *(_reversed_rotation(by) for by in range(1, 8))]
 
 
 def assert_matches_reference(

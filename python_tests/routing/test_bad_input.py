@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import backends, testing
+from capsroute import backends, checks, testing
 from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS
 
 from .cases import Case, votes_of
@@ -46,6 +46,9 @@ BOTH: list[tuple[str, Any, type[Exception], list[str]]] = [
     ("iterations", 2.0, TypeError, ["float", "int"]),
     ("iterations", True, TypeError, ["bool", "int"]),
     ("iterations", None, TypeError, ["NoneType", "int"]),
+    ("iterations", 2**31, ValueError, ["2147483648", "below 2**31"]),
+    ("iterations", 2**63, ValueError, ["below 2**31"]),
+    ("iterations", 10**5000, ValueError, ["an int of 16610 bits", "below 2**31"]),
     ("softmax_over", "J", ValueError, ["'J'", "'outputs', 'inputs'"]),
     ("softmax_over", 1, TypeError, ["int", "'outputs', 'inputs'"]),
     ("gradient", "first", ValueError, ["'first'", "'all', 'last'"]),
@@ -54,6 +57,7 @@ BOTH: list[tuple[str, Any, type[Exception], list[str]]] = [
     ("eps", -1e-8, ValueError, ["-1e-08", "at least 0"]),
     ("eps", float("nan"), ValueError, ["nan", "at least 0"]),
     ("eps", float("inf"), ValueError, ["inf", "finite"]),
+    ("eps", 10**400, ValueError, ["an int of 1329 bits", "finite"]),
     ("eps", "small", TypeError, ["str", "number"]),
     ("gradient", "detached", ValueError, ["'detached'", "'all', 'last', 'detached_votes'"]),
     ("squash", "norm", ValueError, ["'norm'", "'standard', 'norm_eps'", "'none'"]),
@@ -63,12 +67,16 @@ BOTH: list[tuple[str, Any, type[Exception], list[str]]] = [
     ("logit_update", True, TypeError, ["bool", "'accumulate', 'replace'"]),
     ("agreement_factor", float("inf"), ValueError, ["inf", "finite"]),
     ("agreement_factor", float("nan"), ValueError, ["nan", "finite"]),
+    ("agreement_factor", -(10**400), ValueError, ["an int of 1329 bits", "finite"]),
     ("agreement_factor", "2", TypeError, ["str", "number"]),
     ("agreement_factor", torch.tensor(2.0), TypeError, ["Tensor", "number"]),
     ("temperature", 0, ValueError, ["0", "above 0"]),
     ("temperature", -1.0, ValueError, ["-1.0", "above 0"]),
     ("temperature", float("nan"), ValueError, ["nan", "above 0"]),
     ("temperature", float("inf"), ValueError, ["inf", "finite"]),
+    ("temperature", 10**400, ValueError, ["an int of 1329 bits", "finite"]),
+    ("temperature", 1e-320, ValueError, ["1 / temperature", "1e-320"]),
+    ("temperature", [1.0, 1e-320, 1.0], ValueError, ["temperature[1]", "1 / temperature"]),
     ("temperature", "hot", TypeError, ["str", "number"]),
     ("temperature", None, TypeError, ["NoneType", "number"]),
     ("temperature", torch.ones(3), TypeError, ["Tensor", "number"]),
@@ -130,6 +138,8 @@ TABLE = [("dynamic_routing", *row) for row in BOTH + DYNAMIC] + [("route_votes",
 def _label(value: object) -> str:
     if isinstance(value, torch.Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}{value.device}"
+    if isinstance(value, int):
+        return checks.shown(value)
     return str(value) if not isinstance(value, (list, type)) else type(value).__name__
 
 

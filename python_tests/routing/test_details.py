@@ -14,6 +14,7 @@ from capsroute.options import DETAILS
 
 from . import oracle
 from .cases import Case, Tensors, coupling_cases, evaluate, option_cases, to, votes_of
+from .compare import assert_matches_reference
 from .test_reference import oracle_options
 
 CASES = pytest.mark.parametrize("case", [*option_cases(), *coupling_cases()], ids=str)
@@ -121,6 +122,30 @@ def test_absent_inputs_do_no_harm(kernel: str) -> None:
     found, wanted = (capsroute.dynamic_routing(**t, details=DETAILS) for t in (poisoned, clean))
     for name in ("output", *DETAILS):
         assert torch.equal(getattr(found, name), getattr(wanted, name)), name
+
+
+@pytest.mark.parametrize("case", [*option_cases()[:8], *coupling_cases()[:2]], ids=str)
+@ENTRIES
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_s_costs_a_half_type_no_digits(case: Case, entry: str, dtype: torch.dtype, backend: str) -> None:
+    """Output and gradients are as exact as without it: s and its gradient are not rounded on the way."""
+    tensors, grad = arguments(case, entry, dtype), case.output_gradient(dtype)
+
+    def call(**given: Any) -> torch.Tensor:
+        return getattr(capsroute, entry)(**given, details=["pre_squash"]).output
+
+    actual = evaluate(call, tensors, case.options(), grad)
+    assert_matches_reference(tensors, case.options(), grad, actual=actual)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("logits", ["shared", "sample"])
+def test_given_coupling_comes_back_contiguous(masked: bool, logits: str, backend: str) -> None:
+    tensors = Case((5, 6, 4, 3, 7), logits=logits, given=True, output_mask=masked).tensors()
+    tensors["coupling"] = tensors["coupling"].mT.contiguous().mT
+    result = capsroute.dynamic_routing(**tensors, details=["coupling"])
+    assert result.coupling is not None
+    assert result.coupling.is_contiguous()
 
 
 def test_empty_batch(backend: str) -> None:

@@ -39,6 +39,24 @@ def test_values_out_of_range(name, value, expected):
         TrainConfig(**{name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("dataset", None, "text, got NoneType"),
+        ("epochs", 2.5, "a whole number, got float"),
+        ("epochs", True, "a whole number, got bool"),
+        ("seed", torch.zeros(3), "a whole number, got Tensor"),
+        ("lr", "fast", "a number, got str"),
+        ("lr", 10**400, "a number, got one that is too large"),
+        ("amp", 1, "True or False, got int"),
+    ],
+)
+def test_values_of_another_kind(name, value, expected):
+    """As a file may hold them."""
+    with pytest.raises(TrainingError, match=f"^{name} must be {expected}$"):
+        TrainConfig(**{name: value})
+
+
 def test_every_seed_is_another():
     """Torch takes the lowest 32 bits: the largest seed that is allowed is the last that is no repetition."""
     first, largest, beyond = (

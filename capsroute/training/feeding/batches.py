@@ -116,15 +116,19 @@ class ShuffledBatches:
         """Inverse of :meth:`state_dict`.
 
         Raises:
-            ValueError: It is of another number of images.
+            ValueError: It is of another number of images, or says of none in which order they come.
         """
-        order = state["order"]
+        order, position = state["order"], state["position"]
         if order is not None and len(order) != len(self._data):
             raise ValueError(f"it was trained on {len(order):,} images, not on {len(self._data):,}")
+        if order is not None and sorted(order.tolist()) != list(range(len(self._data))):
+            raise ValueError("the order of its images does not hold each of them once")
+        if not isinstance(position, int) or position < 0:
+            raise ValueError(f"it stands at no place in its epoch: {position}")
         self._generator.set_state(state["generator"])  # which refuses what is none
         self._state = state["generator"]
         self._order = order
-        self.position = state["position"]
+        self.position = position
 
     def _draws(self, order: Tensor) -> Iterator[_Draw]:
         for joint_places in order.split(self._batch_size)[self.position :]:

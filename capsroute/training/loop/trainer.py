@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
@@ -166,7 +167,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.batches.load_state_dict(state["batches"])
-        self.epoch = state["epoch"]
+        self.epoch = operator.index(state["epoch"])
         self.test_accuracy = state["test_accuracy"]
         self._epoch_totals.load(state["epoch_totals"])
         self._recent_totals.load(state["recent_totals"])

@@ -20,14 +20,30 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Records of a metrics file, each with its ``kind``: ``"run"``, ``"step"`` or ``"epoch"``.
 
     A last line that a crash cut off is left out.
+
+    Raises:
+        TrainingError: The file holds something else.
     """
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            records.append(json.loads(line))
+            record = json.loads(line.decode())
         except json.JSONDecodeError:
             break
+        except (RecursionError, ValueError):
+            record = None
+        if not _is_record(record):
+            raise TrainingError(f"{path} is damaged: line {number} is no record of a run")
+        records.append(record)
     return records
+
+
+def _is_record(record: object) -> bool:
+    """Whether it says what it is and when it was."""
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return False
+    counts = {"step": ("step",), "epoch": ("step", "epoch")}.get(record["kind"], ())
+    return all(isinstance(record.get(name), int) for name in counts)
 
 
 class MetricsWriter:

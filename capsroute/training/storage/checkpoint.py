@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,7 +66,7 @@ class Checkpoint:
                 torch.set_rng_state(self.rng["cpu"])
                 if len(self.rng["cuda"]) == torch.cuda.device_count():
                     torch.cuda.set_rng_state_all(self.rng["cuda"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             problem = _first_line(error)
         if problem is not None:
             raise TrainingError(f"{self.path} is a checkpoint of another configuration: {problem}")
@@ -84,9 +86,9 @@ class Checkpoint:
         """
         try:
             state, epoch = trained_weights(self.state), int(self.state["epoch"])
-            if not all(isinstance(tensor, Tensor) for tensor in state.values()):
+            if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()):
                 raise TypeError
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(f"{self.path} is a checkpoint without the weights of a network") from error
         return StoredNetwork(
             self.path, self.config, state, FACTS[self.config.dataset].classes, epoch=epoch, step=self.step
@@ -158,6 +160,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with path.open("rb") as file:  # by its path, torch would go by the ending of the name
+            _check_archive(file)
             contents = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise TrainingError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
@@ -167,13 +170,47 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise TrainingError(f"{path} is not a checkpoint of capsroute train, or it is damaged") from error
     if not isinstance(contents, dict) or set(contents) | _ADDED != _ENTRIES | _ADDED or contents["format"] != _FORMAT:
         raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train")
+    step = contents.get("step")
     try:
         config = TrainConfig.from_dict(contents["config"])
-        record = contents.get("last_epoch")
-        last_epoch = EpochRecord(**record) if record else None
+        last_epoch = _epoch_record(contents.get("last_epoch"))
         changed = frozenset(str(name) for name in contents.get("changed", ()))
-    except TypeError as error:
+        if not isinstance(contents["trainer"], dict) or not isinstance(step, int | None):
+            raise TypeError
+    except (RuntimeError, TypeError) as error:  # the former by tensors that stand where none belong
         raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train") from error
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error
-    return Checkpoint(path, config, contents["trainer"], contents["rng"], contents.get("step"), last_epoch, changed)
+    return Checkpoint(path, config, contents["trainer"], contents["rng"], step, last_epoch, changed)
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Compares the contents with their check sums, which torch writes and does not look at.
+
+    Raises:
+        ValueError: They differ, or the archive claims to hold more than there is.
+        Exception: It is no archive.
+    """
+    length = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        packed = [info for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+        if packed or sum(info.file_size for info in archive.infolist()) > length:
+            raise ValueError("the archive holds more than there is")
+        wrong = archive.testzip()
+        if wrong is not None:
+            raise ValueError(f"{wrong} is not what was saved")
+    file.seek(0)
+
+
+def _epoch_record(values: Mapping[str, Any] | None) -> EpochRecord | None:
+    """From the values in a checkpoint.
+
+    Raises:
+        TypeError: They are others than those of a record.
+    """
+    if not values:
+        return None
+    record = EpochRecord(**values)
+    if not all(isinstance(value, int | float) for value in asdict(record).values()):
+        raise TypeError("an epoch is described by numbers")
+    return record

@@ -16,6 +16,8 @@ from capsroute.training.networks import construct_network, image_shape
 
 __all__ = ["StoredNetwork", "mismatch"]
 
+_FLOATING = {torch.float32, torch.float64, torch.bfloat16, torch.float16}  # that networks run in
+
 
 @dataclass(frozen=True)
 class StoredNetwork:
@@ -60,7 +62,7 @@ class StoredNetwork:
         try:
             with torch.device("meta"):
                 network = construct_network(self.config, **self.options)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a network says of options that a foreign file has
             raise TrainingError(f"{self.path} names a network that cannot be built: {error}") from error
         expected = network.state_dict()
         problem = mismatch(expected, self.state) or self.misnamed(expected)
@@ -96,7 +98,8 @@ def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:
             return f"{name} has the shape {list(found[name].shape)}, not {list(tensor.shape)}"
-        if found[name].is_floating_point() != tensor.is_floating_point():
+        types = _FLOATING if tensor.is_floating_point() else {tensor.dtype}
+        if found[name].dtype not in types or found[name].layout != torch.strided:
             return f"{name} has the type {found[name].dtype}, not one like {tensor.dtype}"
     return None
 

@@ -111,17 +111,18 @@ def read_weights(path: Path | str) -> StoredNetwork:
             metadata = file.metadata() or {}
             # Copies: what the file gives is its memory map, which ends with whoever cuts the file.
             state = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            digest = _digest(state)
     except OSError as error:
         raise TrainingError(f"cannot read the weights {path}: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise TrainingError(f"{path} is not a safetensors file, or it is damaged: {error}") from error
     if metadata.get("capsroute_format") != _FORMAT:
         raise TrainingError(f"{path} is not a safetensors file of this version of capsroute train")
-    if metadata.get("sha256") != _digest(state):
+    if metadata.get("sha256") != digest:
         raise TrainingError(f"{path} is damaged: its weights are not those that were saved")
     try:
         return _stored(path, metadata, state)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise TrainingError(f"{path} is damaged: its metadata cannot be read") from error
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error
@@ -140,15 +141,11 @@ def _stored(path: Path, metadata: Mapping[str, str], state: Mapping[str, Tensor]
     config, options, classes, trained = (
         json.loads(metadata[key]) for key in ("config", "options", "classes", "trained")
     )
-    return StoredNetwork(
-        path,
-        TrainConfig.from_dict(config),
-        state,
-        tuple(str(name) for name in classes),
-        dict(options),
-        trained["epoch"],
-        trained["step"],
-    )
+    names, epoch, step = tuple(str(name) for name in classes), trained["epoch"], trained["step"]
+    "".join(names).encode()  # half a character, which JSON can hold, could not be printed
+    if not isinstance(epoch, int | None) or not isinstance(step, int | None):
+        raise TypeError("epochs and steps are counted")
+    return StoredNetwork(path, TrainConfig.from_dict(config), state, names, dict(options), epoch, step)
 
 
 def load_network(path: Path | str) -> nn.Module:

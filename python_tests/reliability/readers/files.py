@@ -1,0 +1,248 @@
+"""Right files of each kind that capsroute reads, what reads them, and what the damaged ones may be taken for."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import io
+import json
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capsroute.experiments.record import Record
+from capsroute.inference import read_network
+from capsroute.training import TrainConfig
+from capsroute.training.datasets.idx import read_idx
+from capsroute.training.errors import TrainingError
+from capsroute.training.reporting.metrics import read_metrics
+from capsroute.training.storage.checkpoint import load_checkpoint, write_checkpoint
+from capsroute.training.storage.weights import _digest, save_weights
+from python_tests.training.trained import preset_network, preset_trainer
+
+from .mutations import damaged, replace_value
+
+Draw = random.Random
+RIGHT = TrainConfig(reconstruction=False, epochs=2, batch_size=16)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file.
+
+    Args:
+        name: For the table.
+        damage: Writes a damaged file.
+        read: Reads it; raises ``TrainingError`` where it is not right.
+        check: Asserts that what was read is what the file says.
+    """
+
+    name: str
+    damage: Callable[[Path, Draw], None]
+    read: Callable[[Path], Any]
+    check: Callable[[Path, Any], None]
+
+
+def _bytes_of(make: Callable[[], bytes]) -> Callable[[Path, Draw], None]:
+    contents = make()
+    return lambda path, draw: path.write_bytes(damaged(contents, draw)) and None
+
+
+def _idx(shape: tuple[int, ...]) -> bytes:
+    header = struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape)
+    return header + Draw(1).randbytes(torch.Size(shape).numel())
+
+
+def _check_idx(dimensions: int) -> Callable[[Path, Tensor], None]:
+    """By another reading of the same format."""
+
+    def check(path: Path, found: Tensor) -> None:
+        raw = path.read_bytes()
+        if raw[:2] == b"\x1f\x8b":
+            raw = _unpacked(raw)
+        magic, *shape = struct.unpack_from(f">{1 + dimensions}I", raw)
+        assert magic == 0x800 + dimensions
+        assert list(found.shape) == shape
+        assert bytes(found.flatten().tolist()) == raw[4 + 4 * dimensions :]
+
+    return check
+
+
+def _unpacked(raw: bytes) -> bytes:
+    """All members of a gzipped file."""
+    contents = b""
+    while raw.strip(b"\0"):
+        member = zlib.decompressobj(31)
+        contents += member.decompress(raw)
+        raw = member.unused_data
+    return contents
+
+
+def _no_check(path: Path, found: Any) -> None:
+    """Nothing but that it was read."""
+
+
+def _checkpoint() -> tuple[bytes, dict[str, Any]]:
+    file = io.BytesIO()
+    write_checkpoint(file, preset_trainer(reconstruction=False))
+    return file.getvalue(), torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+
+
+def _same_weights(right: dict[str, Tensor]) -> Callable[[Path, Any], None]:
+    def check(path: Path, network: torch.nn.Module) -> None:
+        found = network.state_dict()
+        assert found.keys() == right.keys()
+        assert all(torch.equal(found[name], right[name]) for name in right)
+
+    return check
+
+
+def _works(path: Path, network: torch.nn.Module) -> None:
+    """Whatever was read is a network that takes images."""
+    with torch.inference_mode():
+        like = next(network.parameters())
+        network(torch.zeros(1, 1, 8, 8, dtype=like.dtype))
+
+
+def _read_network(path: Path) -> torch.nn.Module:
+    stored = read_network(path)
+    network = stored.build()
+    assert len(stored.image_shape) == 3
+    assert stored.step is None or f"{stored.step:,}"
+    assert stored.epoch is None or f"{stored.epoch:,}"
+    return network
+
+
+def _resume(path: Path) -> None:
+    checkpoint = load_checkpoint(path)
+    trainer = preset_trainer(reconstruction=False)
+    before = torch.get_rng_state()
+    try:
+        checkpoint.restore(trainer)
+    finally:
+        torch.set_rng_state(before)
+
+
+def _with_values(contents: dict[str, Any]) -> Callable[[Path, Draw], None]:
+    def damage(path: Path, draw: Draw) -> None:
+        changed = copy.deepcopy(contents)
+        for _ in range(draw.randint(1, 2)):
+            replace_value(changed, draw, tensors=True)
+        torch.save(changed, path)
+
+    return damage
+
+
+def _weights(path: Path) -> bytes:
+    config, network = preset_network(reconstruction=False)
+    save_weights(path, network, config, epoch=3, step=4)
+    return path.read_bytes()
+
+
+def _with_metadata(contents: bytes) -> Callable[[Path, Draw], None]:
+    """Texts of the metadata that are damaged, or whose values are; the sum of the weights is right."""
+    from safetensors.torch import load, save
+
+    tensors = load(contents)
+    (size,) = struct.unpack_from("<Q", contents)
+    metadata = json.loads(contents[8 : 8 + size])["__metadata__"]
+
+    def damage(path: Path, draw: Draw) -> None:
+        texts = dict(metadata)
+        name = draw.choice(("config", "options", "classes", "trained", "sha256", "capsroute_format"))
+        if draw.random() < 0.3:
+            texts[name] = damaged(texts[name].encode(), draw).decode(errors="replace")
+        elif name in ("sha256", "capsroute_format"):
+            del texts[name]
+        else:
+            value = {"value": json.loads(texts[name])}
+            if name == "options":
+                value = {"value": {"image_size": 8, "decoder_sizes": None, "hidden_channels": 4}}
+            replace_value(value, draw)
+            texts[name] = draw.choice((json.dumps(value.get("value")), "[" * 100_000, "9" * 5000, '{"a":1e999}'))
+        state = dict(tensors)
+        if draw.random() < 0.2:
+            key = draw.choice(sorted(state))
+            state[key] = draw.choice((state[key].to(torch.float8_e5m2), state[key].to(torch.int8), torch.zeros(0)))
+        if "sha256" in texts and name != "sha256":
+            texts["sha256"] = _digest(state)
+        path.write_bytes(save(state, texts))
+
+    return damage
+
+
+def _metrics() -> bytes:
+    records = [{"kind": "run", "step": 0}, *({"kind": "step", "step": n, "loss": 0.5} for n in range(1, 9))]
+    records.append({"kind": "epoch", "epoch": 1, "step": 8, "loss": 0.25})
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
+
+
+def _check_metrics(path: Path, found: list[dict[str, Any]]) -> None:
+    for record in found:
+        assert isinstance(record["kind"], str)
+        assert record["kind"] not in ("step", "epoch") or isinstance(record["step"], int)
+        assert record["kind"] != "epoch" or isinstance(record["epoch"], int)
+
+
+def kinds(folder: Path) -> list[Kind]:
+    """All kinds of files.
+
+    Args:
+        folder: For files that are needed on the way.
+    """
+    raw, contents = _checkpoint()
+    weights = _weights(folder / "right.safetensors")
+    state = contents["trainer"]["model"]
+    _, network = preset_network(reconstruction=False)
+    record = Path(__file__).parents[3] / "docs/experiments/results/affine.json"
+    return [
+        Kind("IDX images", _bytes_of(lambda: _idx((3, 4, 5))), lambda p: read_idx(p, 3), _check_idx(3)),
+        Kind("IDX labels", _bytes_of(lambda: _idx((70,))), lambda p: read_idx(p, 1), _check_idx(1)),
+        Kind(
+            "IDX images, gzipped",
+            _bytes_of(lambda: gzip.compress(_idx((3, 4, 5)), mtime=0)),
+            lambda p: read_idx(p, 3),
+            _check_idx(3),
+        ),
+        Kind(
+            "IDX images, damaged and then gzipped",
+            lambda path, draw: path.write_bytes(gzip.compress(damaged(_idx((3, 4, 5)), draw), 1, mtime=0)) and None,
+            lambda p: read_idx(p, 3),
+            _check_idx(3),
+        ),
+        Kind("checkpoint, its bytes", _bytes_of(lambda: raw), _read_network, _same_weights(state)),
+        Kind("checkpoint, its values", _with_values(contents), _read_network, _works),
+        Kind("checkpoint, its values, resumed", _with_values(contents), _resume, _no_check),
+        Kind("safetensors, its bytes", _bytes_of(lambda: weights), _read_network, _same_weights(network.state_dict())),
+        Kind("safetensors, its metadata and types", _with_metadata(weights), _read_network, _works),
+        Kind("metrics.jsonl", _bytes_of(_metrics), read_metrics, _check_metrics),
+        Kind("results of an experiment", _bytes_of(record.read_bytes), Record.read, _no_check),
+    ]
+
+
+def read_one(kind: Kind, path: Path) -> str:
+    """Read a damaged file.
+
+    Returns:
+        ``"refused"`` or ``"read"``.
+
+    Raises:
+        AssertionError: The refusal does not name the file, or what was read is not what it says.
+        Exception: Whatever else reading raised.
+    """
+    try:
+        found = kind.read(path)
+    except TrainingError as error:
+        refusal = str(error)
+    else:
+        kind.check(path, found)
+        return "read"
+    assert str(path) in refusal, f"the file is not named: {refusal}"
+    return "refused"

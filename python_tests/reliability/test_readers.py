@@ -1,0 +1,184 @@
+"""Damaged files are refused by a sentence or read right, and none of them runs code or takes memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import struct
+import tracemalloc
+
+import pytest
+import torch
+
+from capsroute.cli import main
+from capsroute.inference import read_network
+from capsroute.training import TrainingError
+from capsroute.training.datasets.idx import read_idx
+from capsroute.training.reporting.metrics import read_metrics
+from capsroute.training.storage.checkpoint import load_checkpoint
+from python_tests.reliability import results
+from python_tests.reliability.readers import __main__ as command
+from python_tests.reliability.readers import files
+
+FILES = 40  # of each kind
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    return {kind.name: kind for kind in files.kinds(tmp_path_factory.mktemp("right"))}
+
+
+# Their names, before the files themselves are made.
+NAMES = [
+    "IDX images",
+    "IDX labels",
+    "IDX images, gzipped",
+    "IDX images, damaged and then gzipped",
+    "checkpoint, its bytes",
+    "checkpoint, its values",
+    "checkpoint, its values, resumed",
+    "safetensors, its bytes",
+    "safetensors, its metadata and types",
+    "metrics.jsonl",
+    "results of an experiment",
+]
+
+
+def test_every_kind_is_tested(kinds):
+    assert list(kinds) == NAMES
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of values that it will refuse one day
+@pytest.mark.parametrize("name", NAMES)
+def test_damage(name, kinds, tmp_path):
+    failures = []
+    row = command.read_many(kinds[name], tmp_path / "damaged", FILES, 7, failures)
+    assert not failures, "\n".join(failures)
+    assert row["refused"] > FILES / 8, row
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("sizes", [(2**31, 28, 28), (2**32 - 1,) * 3, (0, 2**32 - 1, 2**32 - 1), (60_000, 28, 28)])
+def test_a_header_of_huge_sizes_takes_no_memory(sizes, packed, tmp_path):
+    raw = struct.pack(">4I", 0x803, *sizes) + bytes(100)
+    path = tmp_path / "images"
+    path.write_bytes(gzip.compress(raw) if packed else raw)
+    tracemalloc.start()
+    with pytest.raises(TrainingError, match=r"images is (truncated|longer than its header says)"):
+        read_idx(path, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_sizes_of_nothing(tmp_path):
+    """Which torch's strides overflow at."""
+    path = tmp_path / "images"
+    path.write_bytes(struct.pack(">4I", 0x803, 0, 2**32 - 1, 2**32 - 1))
+    with pytest.raises(TrainingError, match=r"images is damaged: it has no data for"):
+        read_idx(path, 3)
+
+
+def test_a_small_file_that_unpacks_to_much_takes_no_memory(tmp_path):
+    path = tmp_path / "images"
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 1, 2, 3) + bytes(64 << 20)))
+    tracemalloc.start()
+    with pytest.raises(TrainingError, match=r"longer than its header says: 67,108,864 bytes"):
+        read_idx(path, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_changed_weights_in_a_checkpoint_are_seen(tmp_path):
+    """Torch itself does not compare the check sums that it writes."""
+    raw, contents = files._checkpoint()
+    weight = bytes(contents["trainer"]["model"]["classes.weight"].untyped_storage()[:64])
+    at = raw.index(weight) + 5
+    path = tmp_path / "c.pt"
+    path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+    assert torch.load(path, weights_only=True)["trainer"].keys() == contents["trainer"].keys()
+    with pytest.raises(TrainingError, match=r"c\.pt is not a checkpoint of capsroute train, or it is damaged"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b'{"kind": "step"}', b"[1]", b'{"kind": "epoch", "step": 1}', b"[" * 10**5]
+)
+def test_metrics_of_something_else(line, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"kind": "step", "step": 1}\n' + line + b"\n")
+    with pytest.raises(TrainingError, match=r"metrics\.jsonl is damaged: line 2 is no record of a run"):
+        read_metrics(path)
+
+
+class Attack:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def _containers(attack):
+    """Every form that torch.load has ever read."""
+    archive, former = io.BytesIO(), io.BytesIO()
+    contents = {"format": "capsroute-train-1", "config": attack, "trainer": {}, "rng": {}}
+    torch.save(contents, archive)
+    torch.save(contents, former, _use_new_zipfile_serialization=False)
+    return {"archive": archive.getvalue(), "former": former.getvalue(), "pickle": pickle.dumps(contents)}
+
+
+@pytest.mark.parametrize("container", ["archive", "former", "pickle"])
+@pytest.mark.parametrize("name", ["checkpoint.pt", "model.safetensors"])
+@pytest.mark.parametrize("way", ["load_checkpoint", "read_network", "predict", "resume"])
+def test_no_code_in_a_file_runs(way, name, container, tmp_path, capsys):
+    sign, path = tmp_path / "it ran", tmp_path / name
+    path.write_bytes(_containers(Attack(sign))[container])
+    if way in ("load_checkpoint", "read_network"):
+        with pytest.raises(TrainingError, match=name):
+            (load_checkpoint if way == "load_checkpoint" else read_network)(path)
+    else:
+        arguments = {
+            "predict": ["predict", "image.png", "--checkpoint", str(path)],
+            "resume": ["train", "--resume", str(path), "--out", str(tmp_path / "run")],
+        }
+        assert main(arguments[way]) != 0
+        assert name in capsys.readouterr().err
+    assert not sign.exists()
+
+
+def test_the_attack_works(tmp_path):
+    """Or its failing would prove nothing."""
+    sign = tmp_path / "it ran"
+    torch.load(io.BytesIO(_containers(Attack(sign))["archive"]), weights_only=False)
+    assert sign.is_dir()
+
+
+@pytest.mark.parametrize("arguments", [["--files", "0"], ["--files", "many"], ["--seed", "-1"], ["more"]])
+def test_wrong_arguments_of_the_command(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "kinds", lambda folder: [files.Kind("idx", *_broken())])
+    assert command.main(["--files", "3", "--json", str(tmp_path / "f.json")]) == 1
+    found = results.read(tmp_path / "f.json")
+    assert found["kinds"]["idx"]["failed"] == len(found["failures"]) == 3
+    assert "3 failures" in capsys.readouterr().out
+
+
+def _broken():
+    """A kind whose reader raises what it must not."""
+
+    def read(path):
+        raise KeyError(path)
+
+    return (lambda path, draw: path.write_bytes(draw.randbytes(9)) and None), read, (lambda path, found: None)

@@ -21,7 +21,8 @@ class Difference:
     Attributes:
         analytic: The gradient times the direction.
         numeric: What the differences give.
-        doubt: By how much the two best steps differ; the error of ``numeric`` is of that size.
+        doubt: By how much the two best steps differ, and what rounding does to them; the error of ``numeric`` is at most
+            of that size.
         step: The step that was taken, relative to the argument.
         scale: Sum of the absolute values of the products that ``analytic`` adds up.
     """
@@ -76,8 +77,11 @@ def differences(
 
         steps = [2.0**-k for k in range(_FIRST, _LAST)]
         plain = [along(step) for step in steps]
+        # A difference of outputs is no better known than their own rounding, also where that is the same by chance.
+        rounding = torch.finfo(torch.float64).eps * float((output(tensors) * grad).abs().sum())
         better = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(plain)]
-        doubts = [abs(a - b) for a, b in pairwise(better)]
+        noise = [rounding / step for step in steps[2:]]
+        doubts = [abs(a - b) + own for (a, b), own in zip(pairwise(better), noise, strict=True)]
         best = min(range(len(doubts)), key=doubts.__getitem__)
         products = gradients[name] * direction
         found[name] = Difference(

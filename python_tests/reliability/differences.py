@@ -21,8 +21,8 @@ class Difference:
     Attributes:
         analytic: The gradient times the direction.
         numeric: What the differences give.
-        doubt: By how much the two best steps differ, and what rounding does to them; the error of ``numeric`` is at most
-            of that size.
+        doubt: By how much the two best steps differ, and what rounding does to them; the error of ``numeric`` is of
+            that size.
         step: The step that was taken, relative to the argument.
         scale: Sum of the absolute values of the products that ``analytic`` adds up.
     """

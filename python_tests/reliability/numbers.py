@@ -9,13 +9,16 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import capsroute
 
 from ..kernels import usable_cpu_isas
+from ..routing.cases import Tensors
 from ..routing.compare import fused
 from . import errors, poison, record
 from .differences import differences
@@ -84,6 +87,12 @@ def summary(lines: Sequence[errors.Line]) -> dict[str, Any]:
     }
 
 
+def _route(options: dict[str, Any], tensors: Tensors) -> Tensor:
+    function: Any = capsroute.dynamic_routing
+    output: Tensor = function(**tensors, **options)
+    return output
+
+
 def measure_differences(stresses: Sequence[Stress] = STRESSES) -> Iterator[dict[str, Any]]:
     """The rows of the table of differences, in float64 by the widest instruction set."""
     for stress in stresses:
@@ -97,7 +106,7 @@ def measure_differences(stresses: Sequence[Stress] = STRESSES) -> Iterator[dict[
                 if options["gradient"] != "all":
                     continue  # the gradient of a part of the function alone
                 found = differences(
-                    lambda changed, options=options: capsroute.dynamic_routing(**changed, **options),
+                    partial(_route, options),
                     tensors,
                     gradients,
                     grad,

@@ -86,7 +86,7 @@ class Outcome:
 
 
 def _arguments(poison: Poison, softmax: str, dtype: torch.dtype) -> tuple[Tensors, dict[str, Any], Tensor]:
-    masks = {poison.mask: True} if poison.mask else {}
+    masks: dict[str, Any] = {poison.mask: True} if poison.mask else {}
     case = Case(_SIZES, softmax=softmax, logits="sample", bias=True, **masks)
     tensors = case.tensors(dtype)
     if "weight" in poison.name and poison.mask:

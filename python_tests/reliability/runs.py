@@ -96,7 +96,7 @@ class Curve:
 def train(route: Route, seed: int, epochs: int, data: Dataset) -> Curve:
     """Train as ``capsroute train --dataset digits --seed SEED --epochs EPOCHS`` does, with this routing."""
     config = TrainConfig(**{**preset("digits"), "seed": seed, "epochs": epochs})
-    model = build_network(config, torch.device("cpu"))
+    model: Any = build_network(config, torch.device("cpu"))
     layer = model.classes
     options = {"iterations": layer.options.iterations, "eps": layer.options.eps}
     model.register_module("classes", Routed(layer.weight, partial(route, **options)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -48,23 +49,24 @@ def test_differences_see_a_wrong_gradient() -> None:
     tensors, options, grad = STRESSES[0].arguments("outputs", torch.float64)
     gradients = fused(tensors, options, grad)
     gradients["x"] *= 1 + 1e-5
-    found = differences(lambda t: capsroute.dynamic_routing(**t, **options), tensors, gradients, grad)
+    route: Any = capsroute.dynamic_routing
+    found = differences(lambda t: route(**t, **options), tensors, gradients, grad)
     assert not found["x"].agrees
     assert found["weight"].agrees
 
 
 @pytest.mark.parametrize("spoiled", poison.POISONS, ids=lambda p: p.name)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("kernel", [f"{_WIDEST}-made", f"{_WIDEST}-wave", *_EMULATED])
-def test_nothing_leaks_and_no_number_is_wrong_unseen(spoiled: poison.Poison, dtype: torch.dtype, kernel: str) -> None:
+@pytest.mark.parametrize("name", [f"{_WIDEST}-made", f"{_WIDEST}-wave", *_EMULATED])
+def test_nothing_leaks_and_no_number_is_wrong_unseen(spoiled: poison.Poison, dtype: torch.dtype, name: str) -> None:
     for softmax in ("outputs", "inputs"):
         for bad in (math.nan, math.inf):
-            (outcome,) = poison.measure(spoiled, softmax, dtype, bad, [kernel])
+            (outcome,) = poison.measure(spoiled, softmax, dtype, bad, [name])
             assert (outcome.leaked, outcome.silent) == (0, 0), f"{softmax}, {bad}: {outcome}"
 
 
-@pytest.mark.parametrize("kernel", [f"{_WIDEST}-made", f"{_WIDEST}-wave", *_EMULATED])
+@pytest.mark.parametrize("name", [f"{_WIDEST}-made", f"{_WIDEST}-wave", *_EMULATED])
 @pytest.mark.parametrize("softmax", ["outputs", "inputs"])
-def test_an_overflow_is_seen(softmax: str, kernel: str) -> None:
-    (outcome,) = poison.overflow(softmax, torch.float32, [kernel])
+def test_an_overflow_is_seen(softmax: str, name: str) -> None:
+    (outcome,) = poison.overflow(softmax, torch.float32, [name])
     assert outcome.silent == 0, outcome

@@ -50,7 +50,7 @@ def _errors(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         verdict = f"broken in {len(row['problems'])}" if row["problems"] else "holds"
         if row["known"]:
-            verdict += f", but for {len(row['known'])} kernel{'s' if len(row['known']) > 1 else ''} (see below)"
+            verdict += f", but for {len(row['known'])} kernel{'s' if len(row['known']) > 1 else ''} (see above)"
         names = ("output", "plain_output", "gradients", "plain_gradients")
         cells.append((row["stress"], str(row["runs"]), *(_power(row[name]) for name in names), verdict))
     return markdown_table(head, cells)

@@ -14,7 +14,7 @@ import torch
 
 from capsroute.bench import environment, files
 
-from .watch import LIMITS, growth, grown, watch
+from .watch import LIMITS, grown, growth, watch
 from .work import PLANTED, WORK, leaking
 
 FEWEST = 80

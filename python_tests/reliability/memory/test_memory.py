@@ -21,10 +21,19 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
 
 
-def test_nothing_grows():
-    done = _command("--steps", "320")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(": flat") == len(WORK)
+def test_nothing_grows(tmp_path):
+    """A cache that fills during so short a run may look like a leak, but not in the same place of the next run."""
+    found = []
+    for number in range(2):
+        out = tmp_path / f"{number}.json"
+        done = _command("--steps", "320", "--out", str(out))
+        rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
+        assert [row["work"] for row in rows] == list(WORK), done.stderr
+        found.append({(row["work"], column) for row in rows for column in row["grown"]})
+        assert done.returncode == (1 if found[-1] else 0)
+        if not found[-1]:
+            return
+    assert not found[0] & found[1]
 
 
 @pytest.mark.parametrize("leak", PLANTED)
@@ -38,7 +47,8 @@ def test_a_slope_is_found_among_jumps():
     at = list(range(0, 320, 10))
     assert growth(at, [7] * 32) == 0
     assert growth(at, [5 + 2 * step + (1000 if step == 100 else 0) for step in at]) == pytest.approx(2)
-    assert growth(at, [0] * 26 + [4096] * 6) == 0
+    for jump in (9, 16, 20, 26):
+        assert growth(at, [0] * jump + [4096] * (32 - jump)) == 0
 
 
 @pytest.mark.parametrize("arguments", [["--steps", "1"], ["--work", "none"], ["--out", "/none/there/memory.json"]])

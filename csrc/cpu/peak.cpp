@@ -11,10 +11,7 @@ int64_t cpu_multiply_adds(int64_t rounds, int threads, bool float64) {
     const auto loop = float64 ? cpu::peak_loops().of_double : cpu::peak_loops().of_float;
     int64_t operations = 0;
 #if defined(_OPENMP)
-    threads = cpu::startable_threads(threads);
-#pragma omp parallel num_threads(threads) reduction(+ : operations)
-#else
-    (void)threads;
+#pragma omp parallel num_threads(cpu::startable_threads(threads)) reduction(+ : operations)
 #endif
     {
         double number = 0;

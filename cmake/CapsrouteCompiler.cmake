@@ -3,8 +3,8 @@
 if(NOT CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
     capsroute_stop("the kernels are written with the vector extensions of GCC and Clang, but the compiler is ${CMAKE_CXX_COMPILER_ID}: name one of the two in CXX.")
 endif()
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12)
-    capsroute_stop("GCC 12 or newer is needed (older ones have no __builtin_shufflevector), but ${CMAKE_CXX_COMPILER} is ${CMAKE_CXX_COMPILER_VERSION}.")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 11)
+    capsroute_stop("GCC 11 or newer is needed, but ${CMAKE_CXX_COMPILER} is ${CMAKE_CXX_COMPILER_VERSION}.")
 endif()
 
 if(NOT CMAKE_BUILD_TYPE)

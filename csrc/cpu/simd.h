@@ -245,12 +245,22 @@ struct MakeIndices<0, kIndex...> {
     using type = Indices<kIndex...>;
 };
 
+// The lanes of a and, after them, of b that stand at these indices.
+template <int... lane, class V>
+CAPSROUTE_INLINE V shuffled(V a, V b) {
+#if __has_builtin(__builtin_shufflevector)
+    return __builtin_shufflevector(a, b, lane...);
+#else  // GCC 11
+    return __builtin_shuffle(a, b, decltype(a < b){lane...});
+#endif
+}
+
 // Exchange bit h of the row number with bit h of the lane number, for rows a (bit 0) and b (bit 1).
 template <int h, class V, int... lane>
 CAPSROUTE_INLINE void exchange(V& a, V& b, Indices<lane...>) {
     constexpr int width = sizeof...(lane);
-    const V first = __builtin_shufflevector(a, b, ((lane & h) ? width + (lane ^ h) : lane)...);
-    b = __builtin_shufflevector(a, b, ((lane & h) ? width + lane : (lane ^ h))...);
+    const V first = shuffled<((lane & h) ? width + (lane ^ h) : lane)...>(a, b);
+    b = shuffled<((lane & h) ? width + lane : (lane ^ h))...>(a, b);
     a = first;
 }
 
@@ -272,8 +282,8 @@ CAPSROUTE_INLINE void interleave(V& a, V& b, Indices<lane...>) {
         const int part = n % 4 / group;  // a and b by turns
         return n / 4 * 4 + (part / 2 + second * half) * group + n % group + (part % 2) * width;
     };
-    const V first = __builtin_shufflevector(a, b, from(lane, 0)...);
-    b = __builtin_shufflevector(a, b, from(lane, 1)...);
+    const V first = shuffled<from(lane, 0)...>(a, b);
+    b = shuffled<from(lane, 1)...>(a, b);
     a = first;
 }
 
@@ -291,17 +301,14 @@ CAPSROUTE_INLINE void transpose_floats(V (&row)[16]) {
     _Pragma("GCC unroll 4") for (int c = 0; c < 4; ++c) {
         constexpr int kFrom[4] = {0, 2, 1, 3};  // where column c of each four rows stands
         const V a = row[kFrom[c]], b = row[4 + kFrom[c]], d = row[8 + kFrom[c]], e = row[12 + kFrom[c]];
-        const V ab_low = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const V ab_high = __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        const V de_low = __builtin_shufflevector(d, e, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-        const V de_high = __builtin_shufflevector(d, e, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-        out[c] = __builtin_shufflevector(ab_low, de_low, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-        out[4 + c] =
-            __builtin_shufflevector(ab_low, de_low, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-        out[8 + c] =
-            __builtin_shufflevector(ab_high, de_high, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-        out[12 + c] =
-            __builtin_shufflevector(ab_high, de_high, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+        const V ab_low = shuffled<0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23>(a, b);
+        const V ab_high = shuffled<8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31>(a, b);
+        const V de_low = shuffled<0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23>(d, e);
+        const V de_high = shuffled<8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31>(d, e);
+        out[c] = shuffled<0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27>(ab_low, de_low);
+        out[4 + c] = shuffled<4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31>(ab_low, de_low);
+        out[8 + c] = shuffled<0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27>(ab_high, de_high);
+        out[12 + c] = shuffled<4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31>(ab_high, de_high);
     }
     _Pragma("GCC unroll 16") for (int n = 0; n < 16; ++n) row[n] = out[n];
 }

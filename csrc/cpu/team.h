@@ -56,6 +56,7 @@ class Team {
 #if defined(_OPENMP)
         return alone_ ? 1 : omp_get_num_threads();
 #else
+        (void)alone_;
         return 1;
 #endif
     }
@@ -97,7 +98,7 @@ class Team {
     // Where every thread has a processor, they spin for about 10 ms, longer than other programs keep one: who yields
     // earlier gets it back late. Where not, the processor is left at once to those that are waited for.
     static constexpr int kSpins = 500000, kShortSpins = 100;
-    [[maybe_unused]] const bool alone_;
+    const bool alone_;
     const int spins_;
 
     // Apart from each other, because all threads write the first two while others wait for the third.

@@ -3,13 +3,12 @@
 
 Reads docs/results/cpu/*.json; writes docs/results/cpu/README.md, the PNG figures beside it, and what stands between the
 markers in README.md. Reads docs/experiments/results/*.json; writes what stands between the markers in the pages of
-these experiments. Reads docs/results/mnist/runs.json; writes the page and the figure beside it. Reads
-docs/results/reliability/memory.json; writes the table of docs/reliability/faults.md. Run twice, it changes nothing.
+these experiments. Reads docs/results/mnist/runs.json; writes the page and the figure beside it. Run
+twice, it changes nothing.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -61,8 +60,6 @@ def main() -> int:
         write(ROOT / "README.md", ROOT / "docs/results/cpu")
         write_experiments(ROOT / "docs/experiments")
         reference_runs.write_page(ROOT / "docs/results/mnist")
-        sys.path.append(str(ROOT))  # what the tests of reliability leave is written by them
-        importlib.import_module("python_tests.reliability.memory.page").write()
     except (figures.ResultsError, TrainingError) as error:
         print(f"figures: {error}", file=sys.stderr)
         return 1

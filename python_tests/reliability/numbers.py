@@ -20,7 +20,7 @@ import capsroute
 from ..kernels import usable_cpu_isas
 from ..routing.cases import Tensors
 from ..routing.compare import fused
-from . import errors, poison, record
+from . import commands, errors, poison, results
 from .differences import differences
 from .stress import DTYPES, SOFTMAXES, STRESSES, Stress
 
@@ -153,7 +153,7 @@ def _measured(job: tuple[str, str, torch.dtype | None]) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Run the command; the exit status is 0 where everything holds that is not known not to."""
-    made = record.parser("numbers", __doc__)
+    made = commands.parser("numbers", __doc__)
     made.add_argument(
         "--only", default="", metavar="TEXT", help="only stresses with this in their name, put in place of FILE's"
     )
@@ -164,26 +164,26 @@ def main() -> int:
         made.error(f"no stress has {arguments.only!r} in its name")
     if arguments.processes < 1:
         made.error(f"--processes must be at least 1, got {arguments.processes}")
-    record.check_out(arguments, made)
+    commands.check_json(arguments, made)
     jobs: list[tuple[str, str, torch.dtype | None]] = [
         ("errors", s.name, dtype) for s in stresses for dtype in s.dtypes
     ]
     jobs += [("differences", stress.name, None) for stress in stresses]
     if not arguments.only:
         jobs += [("poison", "", dtype) for dtype in DTYPES]
-    results: dict[str, list[dict[str, Any]]] = {"errors": [], "differences": [], "poison": []}
+    found: dict[str, list[dict[str, Any]]] = {"errors": [], "differences": [], "poison": []}
     with ProcessPoolExecutor(arguments.processes) as pool:
         for (kind, *_), rows in zip(jobs, pool.map(_measured, jobs), strict=True):
             for row in rows:
-                results[kind].append(row)
+                found[kind].append(row)
                 print(f"{'BROKEN' if _broken(row) else 'holds'}: {_title(row)}", flush=True)
                 for problem in row.get("problems", ()):
                     print(f"  {problem}")
     if arguments.only:
-        record.update(arguments.out, results, ("stress", "dtype", "softmax", "poison"))
+        results.update(arguments.json, found, ("stress", "dtype", "softmax", "poison"))
     else:
-        record.write(arguments.out, results)
-    return 1 if any(_broken(row) for rows in results.values() for row in rows) else 0
+        results.write(arguments.json, found)
+    return 1 if any(_broken(row) for rows in found.values() for row in rows) else 0
 
 
 def _title(row: dict[str, Any]) -> str:
@@ -198,4 +198,4 @@ def _broken(row: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    record.run(main)
+    commands.run(main)

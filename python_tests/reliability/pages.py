@@ -1,148 +1,43 @@
-"""The tables of docs/reliability/numbers.md and training.md, which follow from the committed results alone.
+"""The pages of docs/reliability whose tables follow from committed figures; ``make figures`` writes them.
 
-``python -m python_tests.reliability.pages`` writes them anew.
+``python -m python_tests.reliability.pages`` does that alone.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from capsroute.bench.environment import headline
 from capsroute.bench.figures import ResultsError, put
-from capsroute.bench.texts import markdown_table, paragraph
 
-from . import record
-from .runs import WRONG
+from . import commands, results, tables
+from .fuzz import page as fuzz
+from .installations import page as installations
+from .installations import record
+from .memory import page as memory
+from .planted import page as planted
 
-_DTYPES = ("float64", "float32", "bfloat16", "float16")
-Results = dict[str, Any]
-
-
-def _power(value: float | None) -> str:
-    """An error with two digits; a dash where there is nothing to compare."""
-    if value is None:
-        return "-"
-    return "not finite" if value == float("inf") else "0" if value == 0 else f"{value:.1e}"
-
-
-def _head(results: Results) -> list[str]:
-    environment = results["environment"]
-    commits = " and ".join(dict.fromkeys(run["commit"] for run in (results, *results.get("later", ()))))
-    return paragraph(f"Commit {commits}, {environment['date'][:10]}. {headline(environment)}.")
+PAGES: dict[str, Callable[[], list[str]]] = {
+    "faults": lambda: memory.lines(results.kept("memory")),
+    "fuzzing": lambda: fuzz.lines(results.kept("fuzzing"), results.kept("fuzz-core"), results.kept("readers")),
+    "installations": lambda: installations.block(record.read(results.FOLDER / "installations.json")),
+    "numbers": lambda: tables.numbers(results.kept("numbers")),
+    "sanitizers": lambda: planted.lines(results.kept("planted")),
+    "training": lambda: tables.training(results.kept("training")),
+}
 
 
-def numbers(results: Results) -> list[str]:
-    """The tables of the page of numbers."""
-    lines = _head(results)
-    for dtype in _DTYPES:
-        rows = [row for row in results["errors"] if row["dtype"] == dtype]
-        lines += ["", f"**{dtype}**", "", *_errors(rows)]
-    lines += ["", "**Beside central differences, float64**", "", *_differences(results["differences"])]
-    lines += ["", "**NaN, infinity and overflow**", "", *_poison(results["poison"])]
-    return lines
-
-
-def _errors(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ("stress", "runs", "output", "plain PyTorch", "gradients", "plain PyTorch", "the rule")
-    cells = []
-    for row in rows:
-        verdict = f"broken in {len(row['problems'])}" if row["problems"] else "holds"
-        if row["known"]:
-            verdict += f", but for {len(row['known'])} kernel{'s' if len(row['known']) > 1 else ''} (see above)"
-        names = ("output", "plain_output", "gradients", "plain_gradients")
-        cells.append((row["stress"], str(row["runs"]), *(_power(row[name]) for name in names), verdict))
-    return markdown_table(head, cells)
-
-
-def _differences(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ("stress", "derivatives", "worst error", "doubt of the differences", "steps", "agree")
-    cells = []
-    for stress in dict.fromkeys(row["stress"] for row in rows):
-        found = [d for row in rows if row["stress"] == stress for d in row["arguments"].values()]
-        worst = max(found, key=lambda d: d["error"])
-        doubt = worst["doubt"] / worst["scale"] if worst["scale"] else 0.0
-        steps = [d["step"] for d in found]
-        agree = sum(d["agrees"] for d in found)
-        cells.append(
-            (
-                stress,
-                str(len(found)),
-                _power(worst["error"]),
-                _power(doubt),
-                f"{_power(min(steps))} … {_power(max(steps))}",
-                f"all {agree}" if agree == len(found) else f"{agree} of {len(found)}",
-            )
-        )
-    return markdown_table(head, cells)
-
-
-def _poison(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = ("what is spoiled", "calls", "elements", "leaked", "wrong and finite", "not finite where plain PyTorch is")
-    cells = []
-    for name in dict.fromkeys(row["poison"] for row in rows):
-        found = [row for row in rows if row["poison"] == name]
-        counts = [sum(row[key] for row in found) for key in ("runs", "elements", "leaked", "silent", "spoiled")]
-        cells.append((name, *(f"{count:,}" for count in counts)))
-    return markdown_table(head, cells)
-
-
-def training(results: Results) -> list[str]:
-    """The tables of the page of training."""
-    lines = _head(results)
-    rows = results["comparisons"]
-    for outcome in dict.fromkeys(row["outcome"] for row in rows):
-        lines += [
-            "",
-            f"**{outcome[0].upper()}{outcome[1:]}**",
-            "",
-            *_outcome([r for r in rows if r["outcome"] == outcome]),
-        ]
-    return lines
-
-
-def _outcome(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = (
-        "beside the definition",
-        "difference",
-        "90 % interval",
-        "margin",
-        "p, equivalent",
-        "p, different",
-        "visible",
-        "equivalent",
-    )
-    cells = [
-        (
-            f"*wrong:* {WRONG[row['runs']][0]}" if row["runs"] in WRONG else _NAMES[row["runs"]],
-            f"{row['difference']:+.2g}",
-            f"{row['low']:+.2g} … {row['high']:+.2g}",
-            f"{row['margin']:.2g}",
-            f"{row['equivalence_p']:.2g}",
-            f"{row['difference_p']:.2g}",
-            f"{row['visible']:.2g}",
-            "yes" if row["equivalent"] else "no",
-        )
-        for row in rows
-    ]
-    first = rows[0]
-    spread = f"standard deviation between seeds {first['spread_of_seeds']:.2g}"
-    mean = f"Definition: {first['mean_of_definition']:.4g}; {spread}."
-    return [mean, "", *markdown_table(head, cells)]
-
-
-_NAMES = {"op": "**the op, same seeds**", "op, other seeds": "**the op, other seeds**"}
-PAGES: dict[str, Callable[[Results], list[str]]] = {"numbers": numbers, "training": training}
+def written(name: str) -> tuple[str, str]:
+    """A page as it is, and with the tables that follow from the committed figures."""
+    text = (results.ROOT / f"docs/reliability/{name}.md").read_text(encoding="utf-8")
+    return text, put(PAGES[name](), text)
 
 
 def main() -> int:
     """Write the tables; the exit status is 0, or 1 with one sentence on standard error."""
     try:
-        for name, block in PAGES.items():
-            page = record.ROOT / f"docs/reliability/{name}.md"
-            text = put(block(record.read(name)), page.read_text(encoding="utf-8"))
-            page.write_text(text, encoding="utf-8")
+        for name in PAGES:
+            (results.ROOT / f"docs/reliability/{name}.md").write_text(written(name)[1], encoding="utf-8")
     except (OSError, ValueError, KeyError, ResultsError) as error:
         print(f"pages: {error}", file=sys.stderr)
         return 1
@@ -150,4 +45,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    record.run(main)
+    commands.run(main)

@@ -20,7 +20,7 @@ import torch
 from capsroute.bench.files import replace
 from capsroute.training.datasets import load_dataset
 
-from . import record
+from . import commands, results
 from .equivalence import independent, paired
 from .runs import ROUTES, WRONG, Curve, train
 
@@ -137,7 +137,7 @@ def draw(path: Path, curves: dict[str, list[Curve]]) -> None:
 
 def main() -> int:
     """Run the command; the exit status is 0 where the op is equivalent in everything."""
-    made = record.parser("training", __doc__)
+    made = commands.parser("training", __doc__)
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this PNG")
     made.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help=f"of each run ({EPOCHS} if not given)")
     made.add_argument(
@@ -147,15 +147,15 @@ def main() -> int:
     for name in ("epochs", "processes"):
         if getattr(arguments, name) < 1:
             made.error(f"--{name} must be at least 1, got {getattr(arguments, name)}")
-    record.check_out(arguments, made)
-    unfinished = arguments.out and arguments.out.with_suffix(".unfinished.json")
+    commands.check_json(arguments, made)
+    unfinished = arguments.json and arguments.json.with_suffix(".unfinished.json")
     curves = train_all(plan(), arguments.epochs, arguments.processes, unfinished)
     rows = compare(curves)
     for row in rows:
         verdict = "equivalent" if row["equivalent"] else "not shown to be equivalent"
         print(f"{row['outcome']}: {row['runs']}: difference {row['difference']:.2g}, {verdict}")
     stored = {name: [asdict(curve) for curve in runs] for name, runs in curves.items()}
-    record.write(arguments.out, {"epochs": arguments.epochs, "comparisons": rows, "curves": stored})
+    results.write(arguments.json, {"epochs": arguments.epochs, "comparisons": rows, "curves": stored})
     if unfinished:
         unfinished.unlink()
     if arguments.plot is not None:
@@ -164,4 +164,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    record.run(main)
+    commands.run(main)

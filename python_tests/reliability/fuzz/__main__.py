@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import sys
@@ -13,20 +12,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from python_tests.reliability import results
+from python_tests.reliability import commands, results
 
 from . import rounds
 
 ROUND = 250  # calls from one seed
-OUT = results.FOLDER / "fuzzing.json"
-
-
-def positive(text: str) -> int:
-    """A number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def run(examples: int, seed: int, processes: int) -> rounds.Tally:
@@ -55,27 +45,26 @@ def run(examples: int, seed: int, processes: int) -> rounds.Tally:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0 when nothing has failed."""
-    parser = argparse.ArgumentParser(prog="python -m python_tests.reliability.fuzz", description=__doc__)
-    parser.add_argument("--examples", type=positive, default=20_000, help="calls that are right (20,000)")
-    parser.add_argument("--seed", type=positive, default=1, help="of all draws (1)")
-    parser.add_argument("--processes", type=positive, default=os.cpu_count() or 1, help="(one per processor)")
-    parser.add_argument("--json", type=Path, default=None, help=f"where to write the figures, {OUT} for those kept")
+    parser = commands.parser("fuzz", __doc__)
+    parser.add_argument("--examples", type=commands.positive, default=20_000, help="calls that are right (20,000)")
+    parser.add_argument("--seed", type=commands.positive, default=1, help="of all draws (1)")
+    parser.add_argument("--processes", type=commands.positive, default=os.cpu_count() or 1, help="(one per processor)")
     given = parser.parse_args(arguments)
+    commands.check_json(given, parser)
     start = time.monotonic()
     tally = run(given.examples, given.seed, given.processes)
-    if given.json is not None:
-        content = {
-            "arguments": f"--examples {given.examples} --seed {given.seed}",
-            "minutes": round((time.monotonic() - start) / 60, 1),
-            "calls": tally.total("outcome"),
-            "wrong calls": tally.total("wrong calls"),
-            "failures": tally.failures,
-            "counts": {heading: dict(sorted(counter.items())) for heading, counter in sorted(tally.counts.items())},
-        }
-        results.write(given.json, content)
+    content = {
+        "arguments": f"--examples {given.examples} --seed {given.seed}",
+        "minutes": round((time.monotonic() - start) / 60, 1),
+        "calls": tally.total("outcome"),
+        "wrong calls": tally.total("wrong calls"),
+        "failures": tally.failures,
+        "counts": {heading: dict(sorted(counter.items())) for heading, counter in sorted(tally.counts.items())},
+    }
+    results.write(given.json, content)
     print(f"{tally.total('outcome'):,} calls, {len(tally.failures)} failures")
     return 1 if tally.failures else 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    commands.run(main)

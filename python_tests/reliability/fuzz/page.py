@@ -1,26 +1,17 @@
-"""The tables of docs/reliability/fuzzing.md, from the committed figures.
-
-``python -m python_tests.reliability.fuzz.page`` writes them.
-"""
+"""The tables of docs/reliability/fuzzing.md."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from capsroute.bench.figures import put
 from capsroute.bench.texts import markdown_table
 
-from .. import results
-
-FUZZING, READERS, CORE = (results.FOLDER / f"{name}.json" for name in ("fuzzing", "readers", "fuzz-core"))
-PAGE = results.ROOT / "docs/reliability/fuzzing.md"
 _SHOWN = ("backend", "dtype", "function", "passes", "softmax", "gradient", "squash", "iterations", "outcome")
 
 
-def lines() -> list[str]:
-    """What stands between the markers of the page."""
-    calls, files, core = (results.read(path) for path in (FUZZING, READERS, CORE))
+def lines(calls: Mapping[str, Any], core: Mapping[str, Any], files: Mapping[str, Any]) -> list[str]:
+    """What stands between the markers of the page, from the figures of the three commands."""
     head = (
         f"**Calls**: {calls['calls']:,} right ones and {calls['wrong calls']:,} wrong ones, {len(calls['failures'])} "
         f"failures ({_origin(calls)}, `{calls['arguments']}`)."
@@ -60,12 +51,3 @@ def _origin(content: Mapping[str, Any]) -> str:
 
 def _counts(counter: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counter.items())
-
-
-def page() -> str:
-    """The page with the tables that follow from the committed figures."""
-    return put(lines(), PAGE.read_text(encoding="utf-8"))
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")

@@ -8,20 +8,19 @@ from __future__ import annotations
 import argparse
 import datetime
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from python_tests.packaging.tree import ROOT
 
-from . import page, record, ways
+from ..checkout import commit
+from . import record, ways
 from .installed import TESTS
 from .workshop import THIS_PYTHON, Failure, Workshop, program
 
 PROGRAM = "python -m python_tests.reliability.installations"
 RESULTS = ROOT / "docs/results/reliability/installations.json"
-PAGE = ROOT / "docs/reliability/installations.md"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,17 +36,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--cuda", metavar="NVCC", help="the nvcc of the way named cuda")
     made.add_argument("--cuda-archs", default="90", metavar="LIST", help="for these architectures (default: 90)")
     made.add_argument("--tests", choices=TESTS, default="few", help="which tests run against the wheel (default: few)")
-    made.add_argument("--out", type=Path, default=RESULTS, metavar="FILE", help="JSON file that the results go into")
-    made.add_argument("--page", action="store_true", help="only write the tables of the page, from the JSON file")
+    made.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="JSON file that the results go into")
     return made
-
-
-def write_page(results: Path) -> None:
-    """Write what stands between the markers of the page."""
-    from capsroute.bench import figures  # nothing else here needs capsroute
-
-    text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(figures.put(page.block(record.read(results)), text), encoding="utf-8")
 
 
 def build_variables(arguments: argparse.Namespace) -> dict[str, str]:
@@ -58,18 +48,6 @@ def build_variables(arguments: argparse.Namespace) -> dict[str, str]:
     if arguments.cuda:
         found |= {"CUDACXX": program(arguments.cuda), "CAPSROUTE_CUDA_ARCHS": arguments.cuda_archs}
     return found
-
-
-def commit() -> str:
-    """Of the sources, with a mark where they were changed since."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
 
 
 def repeated(arguments: argparse.Namespace, name: str) -> str:
@@ -86,9 +64,6 @@ def main(argv: list[str] | None = None) -> int:
     """Try the ways that were asked for; the status is 0, 1 where one failed, or 2 where the arguments are wrong."""
     made = parser()
     arguments = made.parse_args(argv)
-    if arguments.page:
-        write_page(arguments.out)
-        return 0
     names = arguments.way or ways.supported()
     if unknown := [name for name in names if name not in ways.WAYS]:
         made.error(f"there is no way named {unknown[0]}; there are {', '.join(ways.WAYS)}")
@@ -115,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name}: {'passed' if fine else 'FAILED'}", *said, sep="\n    ", flush=True)
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         what, command = ways.described(name), repeated(arguments, name)
-        record.put(arguments.out, record.Entry(name, what, fine, said, now, state, command, **facts))
+        record.put(arguments.json, record.Entry(name, what, fine, said, now, state, command, **facts))
     shutil.rmtree(folder)
     return 0 if passed else 1
 

@@ -1,37 +1,20 @@
-"""Whether memory stays flat: ``python -m python_tests.reliability.memory --steps 10000 --out FILE``."""
+"""Whether memory stays flat: ``python -m python_tests.reliability.memory --steps 10000 --json FILE``."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
-from capsroute.bench import environment, files
+from capsroute.bench import files
 
+from .. import commands, results
 from .watch import LIMITS, grown, growth, watch
 from .work import PLANTED, WORK, leaking
 
 FEWEST = 80
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"memory: error: {message}", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def _commit() -> str:
-    """The commit that is checked out, with a plus where files differ from it."""
-    where = Path(__file__).parent
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=where, capture_output=True, text=True, check=False)
-    changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=where, capture_output=True, check=False)
-    return (head.stdout.strip() or "unknown") + ("+" if changed.stdout else "")
 
 
 def _measure(name: str, steps: int, leak: str | None) -> dict[str, Any]:
@@ -45,27 +28,25 @@ def _measure(name: str, steps: int, leak: str | None) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Watches each kind of work; 0 when nothing grows, 1 when something does."""
-    parser = _Parser(prog="memory", description="Watch what the process holds over many steps of each kind of work.")
+    parser = commands.parser("memory", "Watch what the process holds over many steps of each kind of work.")
     parser.add_argument("--steps", type=int, default=10_000, metavar="N", help="of each kind of work (10000)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all samples to this JSON file")
     parser.add_argument("--work", choices=WORK, help="only this kind")
     parser.add_argument("--plant", choices=PLANTED, help="leak on purpose, which must be found")
     given = parser.parse_args(arguments)
     if given.steps < FEWEST:
         parser.error(f"--steps must be at least {FEWEST}, got {given.steps}")
-    if given.out is not None and not given.out.parent.is_dir():
-        parser.error(f"--out: there is no folder {given.out.parent}")
+    commands.check_json(given, parser)
     torch.set_num_threads(1)
-    record: dict[str, Any] = {"environment": environment.describe(), "commit": _commit(), "limits": LIMITS, "rows": []}
+    record: dict[str, Any] = {**results.origin(), "limits": LIMITS, "rows": []}
     for name in WORK if given.work is None else [given.work]:
         row = _measure(name, given.steps, given.plant)
         record["rows"].append(row)
         told = ", ".join(f"{column} by {slope:.3g} a step" for column, slope in row["grown"].items())
         print(f"{name}, {row['steps']:,} steps: {'grown ' + told if told else 'flat'}", flush=True)
-        if given.out is not None:
-            files.replace(given.out, json.dumps(record) + "\n")
+        if given.json is not None:
+            files.replace(given.json, json.dumps(record) + "\n")
     return 1 if any(row["grown"] for row in record["rows"]) else 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    commands.run(main)

@@ -1,15 +1,8 @@
-"""The table of docs/reliability/faults.md, from the committed run; ``make figures`` writes it."""
+"""The table of docs/reliability/faults.md."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
-
-from capsroute.bench.figures import put
-from python_tests.packaging.tree import ROOT
-
-PAGE = ROOT / "docs/reliability/faults.md"
-RESULT = ROOT / "docs/results/reliability/memory.json"
 
 _HEAD = ("work", "steps", "C heap", "Python blocks", "objects", "descriptors", "threads", "resident MiB")
 
@@ -33,16 +26,6 @@ def lines(record: dict[str, Any]) -> list[str]:
     """What stands between the markers of the page."""
     machine = record["environment"]
     rows = [_HEAD, ["---"] * len(_HEAD), *(_row(row) for row in record["rows"])]
-    made = f"commit {record['commit'][:7]}, {machine['date'][:10]}"
+    made = f"commit {record['commit']}, {machine['date'][:10]}"
     head = f"Of {made}, with torch {machine['torch']} on {machine['processor']}."
     return [head, "", *(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def written(text: str) -> str:
-    """The page with the table of the committed run."""
-    return put(lines(json.loads(RESULT.read_text(encoding="utf-8"))), text)
-
-
-def write() -> None:
-    """Put that table into the page."""
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -10,7 +10,7 @@ import pytest
 
 from python_tests.packaging.tree import ROOT
 
-from .page import PAGE, RESULT, written
+from .. import results
 from .watch import LIMITS, grown, growth
 from .work import PLANTED, WORK
 
@@ -26,7 +26,7 @@ def test_nothing_grows(tmp_path):
     found = []
     for number in range(2):
         out = tmp_path / f"{number}.json"
-        done = _command("--steps", "320", "--out", str(out))
+        done = _command("--steps", "320", "--json", str(out))
         rows = json.loads(out.read_text(encoding="utf-8"))["rows"]
         assert [row["work"] for row in rows] == list(WORK), done.stderr
         found.append({(row["work"], column) for row in rows for column in row["grown"]})
@@ -51,24 +51,19 @@ def test_a_slope_is_found_among_jumps():
         assert growth(at, [0] * jump + [4096] * (32 - jump)) == 0
 
 
-@pytest.mark.parametrize("arguments", [["--steps", "1"], ["--work", "none"], ["--out", "/none/there/memory.json"]])
+@pytest.mark.parametrize("arguments", [["--steps", "1"], ["--work", "none"], ["--json", "/none/there/memory.json"]])
 def test_wrong_arguments_get_a_sentence(arguments: list[str]):
     done = _command(*arguments)
     assert done.returncode == 2
-    assert done.stderr.startswith("memory: error: ")
+    assert done.stderr.startswith("python -m python_tests.reliability.memory: error: ")
     assert done.stderr.count("\n") == 1
 
 
 def test_the_committed_run_was_long_and_flat():
-    record = json.loads(RESULT.read_text(encoding="utf-8"))
+    record = results.kept("memory")
     rows = {row["work"]: row for row in record["rows"]}
     assert set(rows) == set(WORK)
     for name, (_, rarer) in WORK.items():
         assert rows[name]["steps"] >= 10_000 // rarer
         assert grown(rows[name]["samples"]) == {} == rows[name]["grown"]
     assert set(record["limits"]) == set(LIMITS)
-
-
-def test_the_page_follows_from_the_committed_run():
-    text = PAGE.read_text(encoding="utf-8")
-    assert text == written(text), "run make figures"

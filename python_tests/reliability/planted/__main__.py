@@ -6,14 +6,12 @@ where the program fails and says what was expected of it. Needs g++, and Clang w
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import results
-from . import page
+from .. import commands, results
 from .build import Tree
 from .faults import FAULTS, Fault
 
@@ -51,7 +49,7 @@ def plant(tree: Tree, fault: Fault) -> dict[str, object]:
 
 
 def with_earlier(rows: Sequence[dict[str, object]], path: Path) -> list[dict[str, object]]:
-    """The rows, and those that the file has of the other faults, in the order of the table."""
+    """The rows, and those that the file has of other faults, in the order of the table."""
     earlier = results.read(path)["faults"] if path.exists() else []
     found = {row["fault"]: row for row in [*earlier, *rows]}
     return [found[fault.name] for fault in FAULTS if fault.name in found]
@@ -59,19 +57,12 @@ def with_earlier(rows: Sequence[dict[str, object]], path: Path) -> list[dict[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when each fault was caught."""
-    parser = argparse.ArgumentParser(
-        prog="python -m python_tests.reliability.planted",
-        description="Plant faults in a copy of the sources, one at a time, and see who notices.",
-    )
+    parser = commands.parser("planted", "Plant faults in a copy of the sources, one at a time, and see who notices.")
     parser.add_argument("--build", choices=BUILDS, nargs="+", default=BUILDS, help="only faults for these builds (all)")
     parser.add_argument("--only", metavar="TEXT", default="", help="only faults with this in their name")
     parser.add_argument("--folder", type=Path, help="keep copy and builds here, for the next time")
-    parser.add_argument("--json", type=Path, help="write what was found to this file; other faults in it stay")
-    parser.add_argument("--page", action="store_true", help="plant nothing, write the page from the committed figures")
     given = parser.parse_args(arguments)
-    if given.page:
-        page.PAGE.write_text(page.page(), encoding="utf-8")
-        return 0
+    commands.check_json(given, parser)
     faults = [fault for fault in FAULTS if fault.build in given.build and given.only in fault.name]
     if not faults:
         print("there is no such fault", file=sys.stderr)
@@ -93,4 +84,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    commands.run(main)

@@ -1,17 +1,12 @@
-"""The table of docs/reliability/sanitizers.md, from the committed figures."""
+"""The table of docs/reliability/sanitizers.md."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from capsroute.bench.figures import put
 from capsroute.bench.texts import markdown_table
 
-from .. import results
-
-RESULT = results.FOLDER / "planted.json"
-PAGE = results.ROOT / "docs/reliability/sanitizers.md"
 _BUILDS = {"plain": "none", "address": "address, undefined behaviour", "thread": "threads"}
 
 
@@ -26,8 +21,3 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     names = ["fault", "in", "sanitizers", "program", "which says"]
     note = [content["note"], ""] if "note" in content else []
     return [f"{head}{content['commit']}.", *note, "", *markdown_table(names, rows)]
-
-
-def page() -> str:
-    """The page with the table that follows from the committed figures."""
-    return put(lines(results.read(RESULT)), PAGE.read_text(encoding="utf-8"))

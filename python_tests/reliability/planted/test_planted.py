@@ -1,4 +1,4 @@
-"""The table of faults fits the sources, and its page the committed figures. Planting them all takes many minutes."""
+"""The table of faults fits the sources and the committed figures. Planting them all takes many minutes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from .. import results
-from . import page
 from .__main__ import main, plant
 from .build import ROOT, Run, Tree
 from .faults import FAULTS, Fault
@@ -20,16 +19,12 @@ def test_text_to_replace_stands_there_once(fault: Fault) -> None:
 
 
 def test_committed_figures_are_of_these_faults_and_all_were_caught() -> None:
-    content = results.read(page.RESULT)
+    content = results.kept("planted")
     rows = [(row["fault"], row["file"], row["build"], row["driver"]) for row in content["faults"]]
     assert rows == [(fault.name, fault.file, fault.build, fault.driver) for fault in FAULTS]
     assert all(row["caught"] and row["said"] for row in content["faults"])
     assert content["caught"] == content["planted"] == len(FAULTS) >= 12
     assert {fault.build for fault in FAULTS} == {"plain", "address", "thread"}
-
-
-def test_page_follows_from_the_committed_figures() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run python -m python_tests.reliability.planted --page"
 
 
 def _tree(monkeypatch: pytest.MonkeyPatch, folder: Path, drive: Run) -> Tree:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import random
 import resource
 import sys
@@ -14,19 +13,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from python_tests.reliability import results
+from python_tests.reliability import commands, results
 
 from .files import Kind, kinds, read_one
-
-OUT = results.FOLDER / "readers.json"
-
-
-def positive(text: str) -> int:
-    """A number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def read_many(kind: Kind, path: Path, files: int, seed: int, failures: list[str]) -> dict[str, Any]:
@@ -47,11 +36,11 @@ def read_many(kind: Kind, path: Path, files: int, seed: int, failures: list[str]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0 when every file was refused by a sentence or read right."""
-    parser = argparse.ArgumentParser(prog="python -m python_tests.reliability.readers", description=__doc__)
-    parser.add_argument("--files", type=positive, default=2000, help="of each kind (2,000)")
-    parser.add_argument("--seed", type=positive, default=1, help="of the damage (1)")
-    parser.add_argument("--json", type=Path, default=None, help=f"where to write the figures, {OUT} for those kept")
+    parser = commands.parser("readers", __doc__)
+    parser.add_argument("--files", type=commands.positive, default=2000, help="of each kind (2,000)")
+    parser.add_argument("--seed", type=commands.positive, default=1, help="of the damage (1)")
     given = parser.parse_args(arguments)
+    commands.check_json(given, parser)
     failures: list[str] = []
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     for text in failures:
         print(f"FAILED: {text}", file=sys.stderr)
-    if given.json is not None:
-        said = f"--files {given.files} --seed {given.seed}"
-        results.write(given.json, {"arguments": said, "kinds": rows, "memory MiB": growth, "failures": failures})
+    said = f"--files {given.files} --seed {given.seed}"
+    results.write(given.json, {"arguments": said, "kinds": rows, "memory MiB": growth, "failures": failures})
     print(f"memory grew by {growth:.0f} MiB, {len(failures)} failures")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    commands.run(main)

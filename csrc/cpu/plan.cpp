@@ -12,7 +12,8 @@ constexpr int64_t kTargetItems = 64;              // enough to keep many threads
 constexpr int64_t kChunkWeightBytes = 256 << 10;  // the weights of a chunk stay in a second-level cache
 constexpr int64_t kHeldBytes = 512 << 10;         // of the converted weights of a chunk
 constexpr int64_t kPartialBytes = 4 << 20;        // of all chunks; smaller chunks would cost more memory than they save
-constexpr int64_t kPartWeightBytes = 8 << 20;     // of all parts of the weight gradient
+constexpr int64_t kChunkInputs = 1024;         // at most: float32 sums of more, one by one, lose too much to rounding
+constexpr int64_t kPartWeightBytes = 8 << 20;  // of all parts of the weight gradient
 
 // Chunks of inputs for the passes whose items are (chunk, tile).
 template <class T>
@@ -31,7 +32,8 @@ void divide_inputs(State<T>& state) {
     const int64_t one_chunk = tiles * state.votes_per_input * lanes * int64_t(sizeof(T));
     const int64_t affordable = std::max<int64_t>(kPartialBytes / one_chunk, 1);
     // Threads get their items even where the partial sums are large, but no chunk is made of fewer than 8 inputs.
-    const int64_t wanted = std::max(std::min(for_cache, affordable), std::min(for_threads, 2 * affordable));
+    const int64_t wanted = std::max(
+        {std::min(for_cache, affordable), std::min(for_threads, 2 * affordable), divide_up(p.inputs, kChunkInputs)});
     const int64_t chunks = std::clamp<int64_t>(wanted, 1, divide_up(p.inputs, 8));
     state.chunk_inputs = divide_up(p.inputs, chunks);
     state.chunks = divide_up(p.inputs, state.chunk_inputs);

@@ -30,10 +30,6 @@ KNOWN = {
     ("subnormal x", "float32", "cuda_emulated"): "3xTF32 products lose the low bits of numbers below 2^-115",
     ("d = 1", "float32", "baseline"): "one draw, in which plain PyTorch errs less than it mostly does",
     **{
-        ("I = 1,000,000", "float32", isa): "the kernels add the inputs of a chunk up one by one in float32"
-        for isa in (usable_cpu_isas()[-1], usable_cpu_isas()[0])
-    },
-    **{
         ("votes of length 1e4, input weights", dtype, kernel): (
             "with input weights, saturated logits keep the rounding of p in their gradient"
         )

@@ -37,6 +37,13 @@ def test_the_rule_holds_under_stress(stress: Stress, dtype: torch.dtype) -> None
             assert not line.problem or numbers.known(line), f"{softmax}, {line.kernel}: {line.problem}"
 
 
+def test_the_rule_holds_for_a_million_inputs() -> None:
+    """With a softmax over inputs it did not where a chunk had more than some thousands of them."""
+    (stress,) = (s for s in STRESSES if s.name == "I = 1,000,000")
+    (line,) = errors.measure(stress, "inputs", torch.float32, [f"{_WIDEST}-made"])
+    assert not line.problem
+
+
 @pytest.mark.parametrize("name", ["ordinary numbers", "large x", "logits of ±1e4", "T = 100", "D = 1"])
 def test_gradients_are_those_of_differences(name: str) -> None:
     (stress,) = (s for s in STRESSES if s.name == name)

@@ -135,8 +135,10 @@ def scalar_options(options: RoutingOptions) -> None:
     iterations: object = options.iterations
     if isinstance(iterations, bool) or not isinstance(iterations, int):
         raise TypeError(f"iterations must be an int of at least 1, got {type(iterations).__name__}")
-    if not 1 <= iterations < 2**31:
-        raise ValueError(f"iterations must be at least 1 and below 2**31, got {shown(iterations)}")
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {shown(iterations)}")
+    if iterations >= 2**31:
+        raise ValueError(f"iterations must be below 2**31, got {shown(iterations)}")
     choice("softmax_over", options.softmax_over, SOFTMAX_AXES)
     choice("gradient", options.gradient, GRADIENTS)
     if not isinstance(options.leaky, bool):

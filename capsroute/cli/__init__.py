@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(sentence: str) -> int:
-    print(f"capsroute: error: {sentence}", file=sys.stderr)
+    print(f"capsroute: error: {sentence}\n", end="", file=sys.stderr)  # in one piece, as ranks share standard error
     return 2
 
 

@@ -9,7 +9,7 @@ from .record import Entry
 # What is supported, and how it is found in an entry: a cell is tested where an installation with it passed.
 CELLS: dict[str, tuple[Callable[[Entry], str], tuple[str, ...]]] = {
     "Python": (lambda entry: _minor(entry.python), ("3.10", "3.11", "3.12", "3.13", "3.14")),
-    "torch": (lambda entry: _minor(entry.torch), tuple(f"2.{minor}" for minor in range(5, 14))),
+    "torch": (lambda entry: _minor(entry.torch), tuple(f"2.{minor}" for minor in range(5, 16))),
     "CUDA of the build": (lambda entry: entry.cuda, ("none", "12.4", "12.9", "13.0", "13.5")),
     "compiler": (lambda entry: _compiler(entry.compiler), ("GCC 11", "GCC 12", "GCC 13", "GCC 14", "GCC 16", "Clang")),
     "C library": (lambda entry: entry.libc, ("glibc 2.28", "glibc 2.36", "glibc 2.43", "musl")),

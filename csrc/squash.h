@@ -45,8 +45,8 @@ CAPSROUTE_ANYWHERE SquashFactors<typename Ops::V> squash_factors(const RoutingPr
         return {factor, r * h * (one - less - factor), Ops::reciprocal_or_zero(r)};
     }
     const V inverse = one / (one + n);
-    // d length / d r, times r / length
-    const V ratio = clamps ? Ops::positive(r - eps, one, zero) : r * h;
+    // d length / d r, times r / length; where r = eps it is that of torch.clamp
+    const V ratio = clamps ? Ops::positive(eps - r, zero, one) : r * h;
     if (p.squash == Squash::power) {
         const V some = Ops::positive(n, n, one);
         const V gain = Ops::positive(n, Ops::power(some * inverse, p.squash_constant), zero);

@@ -62,8 +62,8 @@ def squash_factor(r: float, options: Options) -> tuple[float, float]:
         "standard": (np.sqrt(n + eps), r / np.sqrt(n + eps)),
         "norm_eps": (r + eps, 1.0),
         "exponential": (r + eps, 1.0),
-        "clamped": (max(r, eps), float(r > eps)),
-        "power": (max(r, eps), float(r > eps)),
+        "clamped": (max(r, eps), float(r >= eps)),
+        "power": (max(r, eps), float(r >= eps)),
     }[kind]
     gain, rise = n / (1 + n), 2 * r / (1 + n) ** 2
     if kind == "power":

@@ -27,6 +27,18 @@ def test_route_votes(case: Case, dtype: torch.dtype, kernel: str) -> None:
     assert_matches_reference(votes_of(case.tensors(dtype)), case.options(), case.output_gradient(dtype))
 
 
+@pytest.mark.parametrize("squash", ["clamped", "power"])
+@ALL_DTYPES
+def test_a_capsule_as_long_as_eps(squash: str, dtype: torch.dtype, kernel: str) -> None:
+    """There max(|s|, eps) has no derivative, and the one of torch.clamp is meant, as in the reference."""
+    tensors = {
+        "x": torch.tensor([[[1.0]], [[-1.0]], [[2.0]]], dtype=dtype),
+        "weight": torch.ones(1, 1, 1, 1, dtype=dtype),
+    }
+    options = {"squash": squash, "eps": 1.0, "iterations": 1}
+    assert_matches_reference(tensors, options, torch.ones(3, 1, 1, dtype=dtype))
+
+
 @pytest.mark.parametrize("case", [c for c in ALL if c.input_mask], ids=str)
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf], ids=str)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])

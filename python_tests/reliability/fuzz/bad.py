@@ -122,15 +122,17 @@ def _spoil_tensor(draw: st.DrawFn, arguments: Arguments, case: Case) -> tuple[st
         arguments.setdefault(name, like.new_zeros(shapes[name]).to(torch.bool if "mask" in name else like.dtype))
     name = draw(st.sampled_from(sorted(name for name, value in arguments.items() if isinstance(value, Tensor))))
     right = arguments[name]
+    alone = sum(isinstance(value, Tensor) for value in arguments.values()) == 1  # contradicts no other tensor
     required = name in ("x", "weight", "votes")
     kinds: list[Callable[[], Any]] = [
         lambda: draw(st.sampled_from(_NO_TENSOR[0 if required else 1 :])),
-        lambda: right.to(draw(st.sampled_from(_wrong_types(right)))),
-        lambda: right.to("meta"),
+        lambda: right.to(draw(st.sampled_from(_NO_FLOAT if alone else _wrong_types(right)))),
         lambda: right.to_sparse() if right.dtype != torch.bool else right.to("meta"),
         lambda: _other_rank(draw, name, right),
         lambda: _other_size(draw, name, right),
     ]
+    if not alone:
+        kinds.append(lambda: right.to("meta"))
     arguments[name] = draw(st.sampled_from(kinds))()
     return (name, *_PARTNERS.get(name, ()))
 

@@ -136,6 +136,7 @@ class Workshop:
         """A new environment that finds the packages of the base behind its own."""
         made = Environment(self.folder / "environments" / name)
         run([self.base.python, "-m", "venv", made.folder], cwd=self.folder)
+        made.pip("uninstall", "--quiet", "--yes", "setuptools", cwd=self.folder)  # too old for torch; the base has one
         (made.site / "torch_of_the_base.pth").write_text(f"{self.base.site}\n")
         held = run([made.python, "-c", "import importlib.util as u; print(u.find_spec('capsroute'))"], cwd=self.folder)
         if held.strip() != "None":

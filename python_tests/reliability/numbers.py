@@ -28,7 +28,6 @@ from .stress import DTYPES, SOFTMAXES, STRESSES, Stress
 KNOWN = {
     ("subnormal x", "bfloat16", "avx512"): "products of bfloat16 pairs (AVX512-BF16) take subnormal numbers as 0",
     ("subnormal x", "float32", "cuda_emulated"): "3xTF32 products lose the low bits of numbers below 2^-115",
-    ("d = 1", "float32", "baseline"): "one draw, in which plain PyTorch errs less than it mostly does",
     **{
         ("votes of length 1e4, input weights", dtype, kernel): (
             "with input weights, saturated logits keep the rounding of p in their gradient"

@@ -84,7 +84,8 @@ def cases(draw: st.DrawFn, backend: str) -> Case:
         input_mask=draw(_sometimes),
         output_mask=draw(_sometimes),
         iterations=iterations,
-        eps=draw(st.sampled_from((1e-8, 0.0, 1e-2, 1.0))),
+        # Not 1, a length that capsules of integers have to the last bit: with "clamped" their gradient jumps there.
+        eps=draw(st.sampled_from((1e-8, 0.0, 1e-2, 0.9371))),
         squash=squash,
         squash_constant=draw(st.sampled_from(_constants[squash])) if squash in _constants else None,
         given=given,

@@ -168,15 +168,21 @@ def _votes(tensors: Tensors) -> Tensor:
 
 
 def alike(call: Call, tensors: Tensors, grad: Tensor, truth: Tensors, compute: torch.dtype, seed: int) -> Tensors:
-    """The truth with the error that plain PyTorch makes where each argument is another by about a thousandth."""
+    """The truth with the error that plain PyTorch makes where each argument is another by about a thousandth.
+
+    In float64, where it is its own truth, what it makes of arguments that are others in their last place.
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def near(tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
             return tensor
-        return tensor.to(compute) * (1 + 1e-3 * torch.randn(tensor.shape, generator=generator, dtype=compute))
+        return tensor.to(compute) * (1 + by * torch.randn(tensor.shape, generator=generator, dtype=compute))
 
+    by = torch.finfo(compute).eps if compute == torch.float64 else 1e-3
     close, close_grad = {name: near(tensor) for name, tensor in tensors.items()}, near(grad)
+    if compute == torch.float64:
+        return plain(call, close, close_grad, compute)
     rough, exact = (plain(call, close, close_grad, dtype) for dtype in (compute, torch.float64))
     errors = {name: torch.nan_to_num(rough[name].double() - exact[name]) for name in truth}
     return {name: (truth[name] + errors[name]).to(compute) for name in truth}

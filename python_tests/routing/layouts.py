@@ -40,6 +40,8 @@ def misaligned(t: Tensor) -> Tensor:
 
 def off_its_elements(t: Tensor) -> Tensor:
     """Contiguous, at an address that is no multiple of an element's size, as in the bytes of a file."""
+    if t.numel() == 0:
+        return t
     memory = bytearray(t.numel() * t.element_size() + 1)
     return torch.frombuffer(memory, dtype=t.dtype, offset=1).view(t.shape).copy_(t).to(t.device)
 

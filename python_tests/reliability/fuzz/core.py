@@ -1,4 +1,4 @@
-"""Keeps what libFuzzer said: ``scripts/fuzz-core 1200 2>&1 | tee LOG``, then this module with LOG."""
+"""Keeps what libFuzzer said: ``scripts/fuzz-core 240 2>&1 | tee LOG``, then this module with LOG."""
 
 from __future__ import annotations
 

@@ -43,6 +43,44 @@ def cuda_kernel(kernel: str = "automatic", fusion: str = "automatic") -> Abstrac
 
 
 @contextmanager
+def cuda_division(*, tiles: int = 0, last_outputs: int = 0, last_warps: int = 0) -> Iterator[None]:
+    """Context in which the fused CUDA kernels of all threads, emulated or not, divide their work in a certain way.
+
+    Forward and backward of one call must run under the same division. A problem that cannot be divided so takes the
+    plain kernel, and is an error where the fused one is forced.
+
+    Args:
+        tiles: How many tiles of 16 samples a block of the passes takes: 1, 2, 4 or 8.
+        last_outputs: The weights of how many outputs a warp of backward's last pass holds in shared memory at once; all
+            where there are fewer.
+        last_warps: How many warps of the last pass there should be for each multiprocessor. They divide the samples, as
+            far as memory for parts of the weight's gradient allows.
+
+    For each, 0 is what the model of the kernels has.
+
+    Raises:
+        TypeError: A figure is no int.
+        ValueError: A figure is out of its range.
+    """
+    for name, figure in (("tiles", tiles), ("last_outputs", last_outputs), ("last_warps", last_warps)):
+        if not isinstance(figure, int):
+            raise TypeError(f"{name} must be an int, got {type(figure).__name__}")
+        if not 0 <= figure < 2**31:
+            raise ValueError(f"{name} must be at least 0 and below 2**31, got {figure}")
+    if tiles not in (0, 1, 2, 4, 8):
+        raise ValueError(f"tiles must be 1, 2, 4, 8, or 0 for the choice of the model, got {tiles}")
+    modules = [_native, *([backends.emulated()] if backends.emulation_missing() is None else [])]
+    before = [module.cuda_division() for module in modules]
+    try:
+        for module in modules:
+            module.choose_cuda_division(tiles, last_outputs, last_warps)
+        yield
+    finally:
+        for module, division in zip(modules, before, strict=True):
+            module.choose_cuda_division(*division)
+
+
+@contextmanager
 def emulated_device(
     *,
     architecture: int = 90,

@@ -39,6 +39,14 @@ enum class CudaKernel : int32_t { automatic = 0, plain, fused };
 // phase is a launch of its own.
 enum class CudaFusion : int32_t { automatic = 0, grid, cluster, launches };
 
+// How the fused kernels divide a problem, where a test or a measurement does not want the model's choice; what is not
+// above 0 leaves it. A problem that cannot be divided so is not for them.
+struct CudaDivision {
+    int32_t tiles;         // of 16 samples that a block of the passes takes: 1, 2, 4 or 8
+    int32_t last_outputs;  // whose weights a warp of backward's last pass holds at once; all, if there are fewer
+    int32_t last_warps;    // of the last pass for each multiprocessor, as far as work and memory divide
+};
+
 // How the CPU kernels get at the votes in each pass: made again, kept in the cache of a core for a tile of samples, or
 // kept in the caches of all cores for a wave of samples. Results agree within rounding.
 enum class CpuVotes : int32_t { automatic = 0, made, tile, wave };
@@ -225,6 +233,9 @@ Status cuda_usable(int device);
 // Which kernel a problem takes on a device and how its passes follow each other; one line into `text`, as much of it as
 // there is room for.
 Status cuda_describe(const RoutingProblem& problem, int device, char* text, int text_bytes);
+// The division of all problems from now on. Workspace and call of a problem must see the same one.
+void cuda_division_choose(const CudaDivision& division);
+CudaDivision cuda_division();
 int cuda_arch_count();     // architectures that were built; 0 without CUDA
 int cuda_arch(int index);  // 90 for sm_90
 // What the CUDA runtime or the emulation said to the last call of this thread that failed; one line.

@@ -64,7 +64,18 @@ inline std::string unusable(int device) {
     return detail.empty() ? status_text(status) : detail;
 }
 
+inline void choose_division(int tiles, int last_outputs, int last_warps) {
+    cuda_division_choose({tiles, last_outputs, last_warps});
+}
+
+inline py::tuple division() {
+    const CudaDivision now = cuda_division();
+    return py::make_tuple(now.tiles, now.last_outputs, now.last_warps);
+}
+
 inline void bind_cuda(py::module_& m) {
+    m.def("choose_cuda_division", &choose_division, "tiles"_a, "last_outputs"_a, "last_warps"_a);
+    m.def("cuda_division", &division);
     m.def("cuda_unusable", &unusable, "device"_a);
     m.def("cuda_archs", &cuda_archs);
 }

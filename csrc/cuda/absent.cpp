@@ -63,6 +63,12 @@ Status cuda_describe(const RoutingProblem&, int, char* text, int text_bytes) {
     return Status::no_device;
 }
 
+void cuda_division_choose(const CudaDivision&) {}
+
+CudaDivision cuda_division() {
+    return {};
+}
+
 int cuda_arch_count() {
     return 0;
 }

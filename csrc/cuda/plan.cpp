@@ -133,6 +133,7 @@ bool divide_passes(Plan& plan, const Device& device, Direction direction, CudaFu
 // The cheapest division that the device can run. False where there is none.
 bool choose_division(Plan& plan, const Device& device, Direction direction) {
     const CudaFusion asked = plan.problem.cuda_fusion;
+    const int asked_tiles = cuda_division().tiles;
     Plan best = plan;
     double lowest = 0;
     bool found = false;
@@ -141,6 +142,7 @@ bool choose_division(Plan& plan, const Device& device, Direction direction) {
         if (fusion == CudaFusion::grid && !device.cooperative) continue;
         for (int tile_warps = 1; tile_warps <= kWarps; tile_warps *= 2) {
             Plan candidate = plan;
+            if (asked_tiles > 0 && tile_warps != asked_tiles) continue;
             if (tile_warps > 1 && tile_warps / 2 >= plan.tiles) break;
             if (!divide_passes(candidate, device, direction, fusion, tile_warps)) continue;
             const double cycles = cost(candidate, device);
@@ -159,8 +161,9 @@ bool divide_last(Plan& plan, const Device& device, Wanted wanted) {
     const RoutingProblem& p = plan.problem;
     plan.weights = int(p.votes ? p.inputs : p.weight_inputs);
     const auto bytes = [&](int outputs) { return LastMemory<int64_t>(plan, outputs, wanted).total * 4; };
-    plan.last_outputs = int(p.outputs);
-    while (plan.last_outputs > 1 && bytes(plan.last_outputs) > kLastWarpBytes) {
+    const CudaDivision asked = cuda_division();
+    plan.last_outputs = asked.last_outputs > 0 ? std::min(asked.last_outputs, int(p.outputs)) : int(p.outputs);
+    while (asked.last_outputs == 0 && plan.last_outputs > 1 && bytes(plan.last_outputs) > kLastWarpBytes) {
         plan.last_outputs = divide_up(plan.last_outputs, 2);
     }
     plan.last_warps = kLastThreads / kWarp;
@@ -173,8 +176,8 @@ bool divide_last(Plan& plan, const Device& device, Wanted wanted) {
     const int64_t weight_bytes =
         std::max(int64_t{plan.weights} * plan.width * kColumns * plan.k_steps * 32, int64_t{1});
     const int64_t affordable = wanted.weight ? std::max<int64_t>(kPartBytes / weight_bytes, 1) : tiles;
-    const int useful = kLastWarpsPerMultiprocessor * device.multiprocessors / plan.weights;
-    const int parts = int(std::clamp<int64_t>(useful, 1, affordable));
+    const int64_t warps = asked.last_warps > 0 ? asked.last_warps : kLastWarpsPerMultiprocessor;
+    const int parts = int(std::clamp<int64_t>(warps * device.multiprocessors / plan.weights, 1, affordable));
     plan.part_tiles = divide_up(tiles, std::min(parts, tiles));
     plan.tile_parts = divide_up(tiles, plan.part_tiles);
     plan.part_repeats = divide_up(repeats, std::min(std::max(parts / plan.tile_parts, 1), repeats));

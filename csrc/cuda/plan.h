@@ -146,7 +146,8 @@ CAPSROUTE_BOTH inline Wanted wanted_of(const RoutingBackward& buffers) {
 bool fused_takes(const RoutingProblem& problem);
 
 // Divides the problem; with a null workspace the pointers mean nothing. Returns bytes of workspace or a negative
-// Status: no_kernel where the fused kernels cannot run it on this device. Depends on the sizes and on the device alone.
+// Status: no_kernel where the fused kernels cannot run it on this device. Depends on the sizes, on the device and on
+// cuda_division() alone.
 int64_t plan_fused(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted,
                    void* workspace, Plan& plan);
 

@@ -304,6 +304,20 @@ def test_unknown_cuda_kernel(argument: str, value: Any, error: type[Exception]) 
     assert backends.forced_cuda_kernel() == before
 
 
+@pytest.mark.parametrize("argument", ["tiles", "last_outputs", "last_warps"])
+@pytest.mark.parametrize(
+    ("value", "error"), [(-1, ValueError), (2**31, ValueError), ("2", TypeError), (None, TypeError)]
+)
+def test_bad_cuda_division(argument: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=argument), testing.cuda_division(**{argument: value}):
+        pass
+
+
+def test_bad_number_of_tiles() -> None:
+    with pytest.raises(ValueError, match="tiles must be 1, 2, 4, 8"), testing.cuda_division(tiles=3):
+        pass
+
+
 def test_unknown_instruction_set() -> None:
     before = capsroute.build_info()["cpu_isa"]
     with pytest.raises(ValueError, match="sse9") as caught, testing.cpu_isa("sse9"):

@@ -22,7 +22,7 @@ FUSION = pytest.mark.parametrize("fusion", ["grid", "cluster", "launches"])
 CASES = pytest.mark.parametrize("case", [*option_cases(), *coupling_cases()], ids=str)
 ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 # Outputs that a warp of the fused kernels holds, by the largest D of an instantiation: plan.h.
-OUTPUTS_PER_WARP = {8: 16, 16: 10, 32: 5, 64: 2}
+OUTPUTS_PER_WARP = {8: 16, 16: 10, 32: 4, 64: 2}
 
 
 def require_fusion(fusion: str, cuda_backend: str) -> None:
@@ -151,6 +151,55 @@ def test_launches_are_the_grid_bit_by_bit(case: Case, batch: int, entry: str, cu
     with testing.cuda_kernel("fused", "launches"):
         launches = fused(tensors, case.options(), grad)
     assert_bitwise_equal(launches, grid)
+
+
+DIVIDED_CASES = [
+    Case((130, 9, 8, 10, 16), bias=True, logits="shared"),
+    Case((130, 6, 12, 23, 8), weights="half", softmax="leaky", input_mask=True),
+    Case((130, 7, 3, 5, 33), weights="shared", softmax="inputs", input_weight=True),
+]
+
+
+@pytest.mark.parametrize("case", DIVIDED_CASES, ids=str)
+@pytest.mark.parametrize("tiles", [1, 2, 4, 8])
+@FUSION
+@ENTRY
+def test_any_number_of_tiles_in_a_block(case: Case, tiles: int, fusion: str, entry: str, cuda_backend: str) -> None:
+    require_fusion(fusion, cuda_backend)
+    with testing.cuda_kernel("fused", fusion), testing.cuda_division(tiles=tiles):
+        check(case, torch.float32, entry)
+        assert f" of {tiles} tiles " in capsroute.explain(**case.tensors(torch.float32), **case.options())
+
+
+@pytest.mark.parametrize("case", DIVIDED_CASES, ids=str)
+@pytest.mark.parametrize("outputs", [1, 3, 1000])
+@pytest.mark.parametrize("warps", [1, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_any_division_of_the_last_pass(
+    case: Case, outputs: int, warps: int, dtype: torch.dtype, cuda_backend: str
+) -> None:
+    with testing.cuda_kernel("fused"), testing.cuda_division(last_outputs=outputs, last_warps=warps):
+        check(case, dtype)
+
+
+def test_a_division_is_taken_and_taken_back(cuda_backend: str) -> None:
+    """Each figure changes the bits of what it divides, so none is passed over."""
+    case = DIVIDED_CASES[0]
+    tensors, grad = case.tensors(torch.float32), case.output_gradient(torch.float32)
+    with testing.cuda_kernel("fused", "grid"):
+        before = fused(tensors, case.options(), grad)
+        for changed, division in (("output", {"tiles": 8}), ("x", {"last_outputs": 3}), ("weight", {"last_warps": 64})):
+            with testing.cuda_division(**division):
+                assert not torch.equal(fused(tensors, case.options(), grad)[changed], before[changed]), changed
+        assert_bitwise_equal(fused(tensors, case.options(), grad), before)
+
+
+def test_a_division_that_cannot_be_is_an_error(cuda_backend: str) -> None:
+    tensors = dataclasses.replace(DIVIDED_CASES[0], sizes=(5, 9, 8, 10, 16)).tensors(torch.float32)
+    with testing.cuda_division(tiles=8):
+        assert "plain" in capsroute.explain(**tensors)
+        with testing.cuda_kernel("fused"), pytest.raises(RuntimeError, match="cannot run this problem"):
+            capsroute.dynamic_routing(**tensors)
 
 
 @pytest.mark.parametrize("case", FUSION_CASES, ids=str)

@@ -160,6 +160,33 @@ void check_large_sizes(Failures& failures) {
     if (bytes <= 0) failures.add("a large weight has no plan");
 }
 
+// Whatever is asked of the division, there is a plan that fits the device, or a status.
+void check_asked_divisions(Failures& failures) {
+    RoutingProblem p = small_problem();
+    p.batch = 100;
+    p.cuda_kernel = CudaKernel::fused;
+    cuda::Device device;
+    expect_status("device 0", cuda::device_of(0, device), Status::ok, failures);
+    constexpr int32_t figures[] = {INT32_MIN, -1, 0, 1, 3, 8, INT32_MAX};
+    for (int32_t tiles : figures) {
+        for (int32_t last_outputs : figures) {
+            for (int32_t last_warps : figures) {
+                cuda_division_choose({tiles, last_outputs, last_warps});
+                cuda::Plan plan;
+                const int64_t bytes = plan_fused(p, device, cuda::Direction::backward, {.weight = true}, nullptr, plan);
+                const bool possible = tiles <= 1 || tiles == 8;
+                expect_status("a division into " + std::to_string(tiles) + " tiles", status_of(bytes),
+                              possible ? Status::ok : Status::no_kernel, failures);
+                if (bytes < 0) continue;
+                if (tiles > 0 && plan.tile_warps != tiles) failures.add("a plan has other tiles than asked for");
+                if (plan.shared_bytes > device.shared_bytes || plan.last_shared_bytes > device.shared_bytes)
+                    failures.add("a plan asks for more shared memory than there is");
+            }
+        }
+    }
+    cuda_division_choose({});
+}
+
 // What is said of a problem goes where there is room for it, and nowhere else.
 void check_descriptions(Failures& failures) {
     const RoutingProblem p = small_problem();
@@ -182,6 +209,7 @@ void check_plans(Failures& failures) {
     check_empty_batch_without_weight(failures);
     check_unasked_gradients(failures);
     check_large_sizes(failures);
+    check_asked_divisions(failures);
     check_descriptions(failures);
 }
 

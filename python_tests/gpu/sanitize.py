@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAME = "compute-sanitizer"
 STATUS = 99  # of a process in which it has found something
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
-TESTS = ("python_tests/routing/test_cuda_kernels.py", "python_tests/routing/test_options.py")
+TESTS = ("python_tests/routing/test_small_calls.py",)
 ON_CUDA = ("-k", "cuda and not cuda_emulated")
 # The allocator's cache would hide accesses between tensors and keep old contents; each tensor gets memory of its own.
 ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}

@@ -12,6 +12,7 @@ import torch
 from capsroute.bench import environment
 from capsroute.bench.gpu.environment import commit, facts
 
+from . import report
 from .pieces import Piece, pieces
 from .record import State, VisitRecord
 from .visit import Visit
@@ -81,6 +82,7 @@ def _visit(out: Path, chosen: Sequence[Piece], given: argparse.Namespace) -> Vis
     built_with_cuda = {"CAPSROUTE_CUDA": "1", "CAPSROUTE_CUDA_ARCHS": "native", "CAPSROUTE_EMULATION": "1"}
     variables = {**os.environ, **built_with_cuda, "PYTHONUNBUFFERED": "1"}
     Visit(record, given.seconds, lambda line: print(line, flush=True), variables).run(chosen)
+    report.write(out)
     return record
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from capsroute.bench import shapes
@@ -16,6 +16,7 @@ from ..gpu import sanitize
 EXPLAINED = ("mnist", "emnist-letters", "deepcaps", "recommender-50")
 # As many shapes as fit into a call with torch.compile; each group measures the limits of the device again.
 _GROUPS = 4
+_PARTS = 4  # of the tests of routing
 _SECTIONS = (
     "SpeedOfLight",
     "ComputeWorkloadAnalysis",
@@ -39,6 +40,8 @@ class Piece:
         least: Seconds below which it is not begun.
         most: Seconds that it never needs more of.
         needs: A program that must be there.
+        environment: Variables of its process beside those that all have.
+        group: Pieces of one group, one after the other in the list, run side by side; with none, a piece runs alone.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Piece:
     least: float = 30.0
     most: float = 480.0
     needs: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
 
 
 def program(name: str) -> str | None:
@@ -67,7 +72,9 @@ def pieces(out: Path, data: Path | None, rehearse: bool) -> list[Piece]:
         _build(rehearse),
         *_tests(out, rehearse),
         *_sanitized(out, rehearse),
+        _module("twins", "the hardware beside its emulation", out / "twins", rehearse, least=240.0),
         *_benchmarks(out, rehearse),
+        _module("divisions", "times of all divisions", out / "divisions", rehearse, least=420.0, budget=True),
         *_profiles(out, rehearse),
         _training(out, data, rehearse),
     ]
@@ -84,6 +91,16 @@ def _build(rehearse: bool) -> Piece:
     return Piece("build", "compile for this GPU, and the emulation", lambda _: build, least=120.0)
 
 
+def _module(name: str, about: str, out: Path, rehearse: bool, least: float = 30.0, budget: bool = False) -> Piece:
+    """A module of this folder with the options that all of them have."""
+    run = ["-m", f"python_tests.visit.{name}", "--out", str(out), *(["--rehearse"] if rehearse else [])]
+
+    def command(seconds: float) -> list[str]:
+        return _python(*run, *(["--seconds", f"{seconds - 15:.0f}"] if budget else []))
+
+    return Piece(name, about, command, least=30.0 if rehearse else least)
+
+
 def _pytest(out: Path, name: str, *chosen: str) -> Callable[[float], list[str]]:
     plugin = ("-p", "python_tests.visit.resume", "--visit-record", str(out / f"{name}.jsonl"), "--visit-seconds")
     quiet = ("-q", "--no-header", "--tb=short", "-p", "no:cacheprovider")
@@ -91,13 +108,25 @@ def _pytest(out: Path, name: str, *chosen: str) -> Callable[[float], list[str]]:
 
 
 def _tests(out: Path, rehearse: bool) -> list[Piece]:
+    few = ("python_tests/routing/test_options.py", "-k", "cuda_emulated and leaky")
+    all_of_them = ("python_tests/routing", "-k", "cuda and not cuda_emulated")
+    # The device is hardly busy with them: what takes time is the reference, launch by launch.
+    parts = 2 if rehearse else _PARTS
+    routing = [
+        Piece(
+            f"routing-{part}",
+            f"tests of routing, part {part} of {parts}",
+            _pytest(out, f"routing-{part}", "--visit-part", f"{part}/{parts}", *(few if rehearse else all_of_them)),
+            tests=True,
+            group="routing",
+        )
+        for part in range(1, parts + 1)
+    ]
     if rehearse:
-        few = ("python_tests/routing/test_options.py", "-k", "cuda_emulated and leaky")
-        return [Piece("routing", "tests of routing", _pytest(out, "routing", *few), tests=True)]
-    routing = ("python_tests/routing", "-k", "cuda and not cuda_emulated")
-    others = ("python_tests", "--ignore=python_tests/routing", "--ignore=python_tests/gpu", *routing[1:])
+        return routing
+    others = ("python_tests", "--ignore=python_tests/routing", "--ignore=python_tests/gpu", *all_of_them[1:])
     return [
-        Piece("routing", "tests of routing on the GPU", _pytest(out, "routing", *routing), tests=True),
+        *routing,
         Piece("gpu", "tests that need a GPU", _pytest(out, "gpu", "python_tests/gpu"), tests=True),
         Piece("others", "all other tests with CUDA kernels", _pytest(out, "others", *others), tests=True),
     ]
@@ -121,6 +150,8 @@ def _sanitized(out: Path, rehearse: bool) -> list[Piece]:
                 lambda seconds, prefix=prefix, run=run: [*prefix, *run(seconds)],
                 tests=True,
                 needs=None if rehearse else sanitize.NAME,
+                environment=sanitize.ENVIRONMENT,
+                group="sanitizers",
             )
         )
     return found
@@ -164,8 +195,9 @@ def _profiles(out: Path, rehearse: bool) -> list[Piece]:
 def _profiler(log: Path) -> list[str]:
     sections = [word for name in _SECTIONS for word in ("--section", name)]
     # The clocks are left as they are, for the machine may not be ours alone.
-    plain = ["--clock-control", "none", "--profile-from-start", "off", "--csv", "--page", "details", "--log-file"]
-    return [program("ncu") or "ncu", *sections, *plain, str(log)]
+    plain = ["--clock-control", "none", "--profile-from-start", "off"]
+    output = ["--csv", "--page", "details", "--print-details", "all", "--log-file", str(log)]
+    return [program("ncu") or "ncu", *sections, *plain, *output]
 
 
 def _training(out: Path, data: Path | None, rehearse: bool) -> Piece:

@@ -44,7 +44,7 @@ class TestRecord:
         return found
 
     def outcomes(self) -> dict[str, str]:
-        """By test that has ended: ``"passed"``, ``"skipped"`` or ``"failed"``."""
+        """By test that is done with: ``"passed"``, ``"skipped"``, ``"failed"``, or ``"died"`` with its process."""
         return {line["test"]: line["outcome"] for line in self._lines() if line["outcome"] not in ("began", "all")}
 
     def unfinished(self) -> list[str]:
@@ -61,8 +61,12 @@ class TestRecord:
         return dict(Counter(self.outcomes().values()))
 
     def failures(self) -> list[str]:
-        """Names of the tests that failed."""
-        return [test for test, outcome in self.outcomes().items() if outcome == "failed"]
+        """Names of the tests that failed, or died."""
+        return [test for test, outcome in self.outcomes().items() if outcome in ("failed", "died")]
+
+    def deaths(self) -> list[str]:
+        """Names of the tests that took their process with them, the last one too, which no call has called dead yet."""
+        return [*(test for test, outcome in self.outcomes().items() if outcome == "died"), *self.unfinished()]
 
 
 @dataclass

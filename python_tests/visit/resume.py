@@ -2,12 +2,16 @@
 
 ``-p python_tests.visit.resume --visit-record FILE --visit-seconds S`` stops after S seconds, between two tests. FILE
 gets a line of JSON when a test begins and when it ends. A later call leaves out the tests that have ended, and calls
-failed what began and never ended: it took the process with it. A device that has stopped working after a failed test
-would fail all that follow, so the call ends there too, and the next one goes on in a new process.
+dead what began and never ended: it took the process with it. A kernel that waits for ever would take all the time with
+it, so a test that does not end within ``--visit-test-seconds`` ends the process. A device that has stopped working
+after a failed test would fail all that follow, so the call ends there too, and the next one goes on in a new process.
+``--visit-part K/N`` takes every N-th test only, for processes that share the tests between them.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import time
 from pathlib import Path
 
@@ -22,13 +26,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("visit")
     group.addoption("--visit-record", type=Path, required=True, help="what is known of each test, a line each")
     group.addoption("--visit-seconds", type=float, required=True, help="time after which no test is begun")
+    group.addoption("--visit-part", type=_part, default=(0, 1), metavar="K/N", help="take part K of N of the tests")
+    group.addoption("--visit-test-seconds", type=float, default=120.0, help="time after which a test is hanging (120)")
+
+
+def _part(text: str) -> tuple[int, int]:
+    part, parts = (int(number) for number in text.split("/"))
+    if not 1 <= part <= parts:
+        raise ValueError(text)
+    return part - 1, parts
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count the time."""
-    config.pluginmanager.register(
-        Resume(TestRecord(config.getoption("--visit-record")), config.getoption("--visit-seconds"))
-    )
+    record, *others = (config.getoption(f"--visit-{name}") for name in ("record", "seconds", "test-seconds", "part"))
+    config.pluginmanager.register(Resume(TestRecord(record), *others))
 
 
 class Resume:
@@ -37,22 +49,28 @@ class Resume:
     Args:
         record: What earlier calls found; this one adds to it.
         seconds: From now on.
+        test_seconds: That a test may take.
+        part: Which of the tests to take, and of how many parts.
     """
 
-    def __init__(self, record: TestRecord, seconds: float) -> None:
+    def __init__(self, record: TestRecord, seconds: float, test_seconds: float, part: tuple[int, int]) -> None:
         self.record = record
+        self.part = part
         self.end = time.monotonic() + seconds
+        self.test_seconds = test_seconds
+        self._standard_error = os.dup(2)  # before pytest captures what tests say there
         self._worst = "passed"
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out what has ended in an earlier call."""
         for test in self.record.unfinished():
-            self.record.add(test, "failed", "it began and never ended: the process died or was killed")
+            self.record.add(test, "died", "it began and never ended: the process died or was killed")
         outcomes = self.record.outcomes()
-        known = [item for item in items if item.nodeid in outcomes]
-        if known:
-            config.hook.pytest_deselected(items=known)
-            items[:] = [item for item in items if item.nodeid not in outcomes]
+        part, parts = self.part
+        open_here = [item for item in items[part::parts] if item.nodeid not in outcomes]
+        chosen = {id(item) for item in open_here}
+        config.hook.pytest_deselected(items=[item for item in items if id(item) not in chosen])
+        items[:] = open_here
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Note that a test begins."""
@@ -74,8 +92,10 @@ class Resume:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> object:
-        """After each test: is there time for another, and a device?"""
+        """End what hangs; after each test: is there time for another, and a device?"""
+        faulthandler.dump_traceback_later(self.test_seconds, exit=True, file=self._standard_error)
         result = yield
+        faulthandler.cancel_dump_traceback_later()
         if time.monotonic() > self.end:
             item.session.shouldstop = "the time is over"
         elif self._worst == "failed" and not _device_works():

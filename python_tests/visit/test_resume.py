@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from .record import TestRecord
 from .visit import ROOT
 
 TESTS = """
-import os, pytest
+import os, pytest, time
 
 def test_one(): pass
 
@@ -25,6 +26,7 @@ def test_three(): pass
 def test_four():
     if os.environ.get("DEADLY"):
         os._exit(5)
+    time.sleep(float(os.environ.get("HANGING", 0)))
 
 @pytest.fixture
 def _broken_end():
@@ -41,11 +43,11 @@ def record(tmp_path: Path) -> TestRecord:
     return TestRecord(tmp_path / "record.jsonl")
 
 
-def call(record: TestRecord, seconds: float = 100.0, **environment: str) -> tuple[int, str]:
+def call(record: TestRecord, *more: str, seconds: float = 100.0, **environment: str) -> tuple[int, str]:
     folder = record.path.parent
     (folder / "test_planted.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "python_tests.visit.resume"]
-    options = ["--visit-record", str(record.path), "--visit-seconds", str(seconds), "test_planted.py"]
+    options = ["--visit-record", str(record.path), "--visit-seconds", str(seconds), *more, "test_planted.py"]
     done = subprocess.run(
         [*command, "--rootdir", str(folder), *options],
         cwd=folder,
@@ -83,8 +85,36 @@ def test_a_test_that_kills_the_process_fails_and_the_others_run(record: TestReco
     assert [test.rpartition("::")[2] for test in record.unfinished()] == ["test_four"]
     call(record, DEADLY="1")
     assert record.complete()
-    assert names(record) == {**ALL, "test_four": "failed", "test_five": "failed"}
+    assert names(record) == {**ALL, "test_four": "died", "test_five": "failed"}
     assert "never ended" in record.path.read_text()
+    assert [test.rpartition("::")[2] for test in record.deaths()] == ["test_four"]
+
+
+def test_a_test_that_hangs_ends_the_process_and_shows_where(record: TestRecord) -> None:
+    started = time.monotonic()
+    status, said = call(record, "--visit-test-seconds", "1", HANGING="100")
+    assert status == 1
+    assert time.monotonic() - started < 60
+    assert "in test_four" in said
+    call(record)
+    assert names(record)["test_four"] == "died"
+    assert record.complete()
+
+
+def test_parts_have_all_tests_between_them(record: TestRecord) -> None:
+    other = TestRecord(record.path.with_name("other.jsonl"))
+    call(record, "--visit-part", "1/2")
+    call(other, "--visit-part", "2/2")
+    assert record.complete()
+    assert list(names(record)) == ["test_one", "test_three", "test_five"]
+    assert list(names(other)) == ["test_two", "test_four"]
+
+
+@pytest.mark.parametrize("part", ["3/2", "0/2", "1", "a/b"])
+def test_a_part_that_is_none(record: TestRecord, part: str) -> None:
+    status, said = call(record, "--visit-part", part)
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "--visit-part" in said
 
 
 def test_a_line_that_was_cut_off_is_no_line(record: TestRecord) -> None:

@@ -101,6 +101,42 @@ def test_tests_that_get_no_further_are_given_up(tmp_path: Path) -> None:
     assert "status 4" in record.pieces["tests"].note
 
 
+def test_tests_that_keep_ending_their_process_are_given_up(tmp_path: Path) -> None:
+    """Each may have taken minutes, and nothing says that the next would fare better."""
+    record = visit(tmp_path, _tests(tmp_path, "passed", "died", "died", "began", status=1))
+    assert record.pieces["tests"].verdict == "wrong"
+    assert "t3, the last of 3" in record.pieces["tests"].note
+
+
+def test_pieces_of_a_group_run_side_by_side(tmp_path: Path) -> None:
+    """Each waits for what the other leaves, so that one after the other would never end."""
+
+    def waits(name: str, other: str) -> Piece:
+        text = f"""
+import pathlib, time
+pathlib.Path({str(tmp_path / name)!r}).touch()
+while not pathlib.Path({str(tmp_path / other)!r}).exists():
+    time.sleep(0.01)
+"""
+        return Piece(name, "", program(text), least=1, most=30, group="pair")
+
+    record = visit(tmp_path, Piece("first", "", program("1"), least=1), waits("a", "b"), waits("b", "a"))
+    assert {name: state.verdict for name, state in record.pieces.items()} == dict.fromkeys(("first", "a", "b"), "right")
+
+
+def test_a_piece_has_variables_of_its_own(tmp_path: Path) -> None:
+    piece = Piece("told", "", program("import os; print(os.environ['PLANTED'])"), least=1, environment={"PLANTED": "x"})
+    assert visit(tmp_path, piece).pieces["told"].verdict == "right"
+    assert (tmp_path / "told.log").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("tool", sanitize.TOOLS)
+def test_sanitizers_see_each_tensor_by_itself(tool: str) -> None:
+    """The allocator's cache would hide accesses between tensors."""
+    (piece,) = [piece for piece in pieces(Path("/out"), None, rehearse=False) if piece.name == tool]
+    assert piece.environment == sanitize.ENVIRONMENT
+
+
 def test_a_piece_can_be_forgotten(tmp_path: Path) -> None:
     options = ["--rehearse", "--out", str(tmp_path), "--only", "build"]
     assert command.main(options) == 0
@@ -111,12 +147,14 @@ def test_a_piece_can_be_forgotten(tmp_path: Path) -> None:
 
 def test_a_rehearsal(tmp_path: Path) -> None:
     """The whole of it but training and times, which are rehearsed in tests of their own."""
-    names = ["build", "routing", "memcheck", "ncu-mnist"]
+    names = ["build", "routing-1", "routing-2", "memcheck", "ncu-mnist"]
     assert command.main(["--rehearse", "--out", str(tmp_path), "--only", *names]) == 0
     content = json.loads((tmp_path / "visit.json").read_text())
     assert content["environment"]["rehearsal"] is True
     assert {name: state["verdict"] for name, state in content["pieces"].items()} == dict.fromkeys(names, "right")
-    assert TestRecord(tmp_path / "routing.jsonl").counts()["passed"] > 50
+    passed = [TestRecord(tmp_path / f"routing-{part}.jsonl").outcomes() for part in (1, 2)]
+    assert min(map(len, passed)) > 25
+    assert not set(passed[0]) & set(passed[1])
 
 
 def test_too_little_time_asks_for_another_call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ def _asked(place: torch.device, names: tuple[str, ...]) -> dict[str, Any]:
 def commit() -> str | None:
     """The commit that this package is checked out from, with ``+`` if files were changed since.
 
-    None where it is installed and not checked out, or where git is missing.
+    What ``CAPSROUTE_COMMIT`` says where that is set, for sources that were copied without their history. None where
+    neither is known: the package is installed and not checked out, or git is missing.
     """
+    if said := os.environ.get("CAPSROUTE_COMMIT"):
+        return said
     here = Path(__file__).resolve().parent
     if _said(["git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name]) is None:
         return None

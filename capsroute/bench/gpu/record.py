@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from capsroute.bench import files
+from capsroute.bench.timing import Timing
 
 from . import plots, tables
 from .ceilings import Ceilings
 from .correctness import Check
+from .floors import Floor
+from .meter import Figures
 from .timings import Row, failed
 
 
@@ -39,6 +42,15 @@ class Record:
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     finished: bool = False
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """What an earlier run left in its ``gpu.json``."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["ceilings"] = content["ceilings"] and Ceilings(**content["ceilings"])
+        content["checks"] = [_check(**check) for check in content["checks"]]
+        content["rows"] = [_row(**row) for row in content["rows"]]
+        return cls(**content)
 
     @property
     def sound(self) -> bool:
@@ -74,6 +86,16 @@ class Folder:
     def draw(self, record: Record) -> None:
         """Draw the figures for which there is something to show."""
         plots.draw(self.path, record.rows)
+
+
+def _check(excess: dict[str, float | None], **others: Any) -> Check:
+    """The infinity of a wrong result is null in the file, for which JSON has no number."""
+    return Check(excess={name: math.inf if e is None else e for name, e in excess.items()}, **others)
+
+
+def _row(floor: dict[str, Any], figures: dict[str, Any] | None, **others: Any) -> Row:
+    found = None if figures is None else Figures(**{**figures, "kernel": Timing(**figures["kernel"])})
+    return Row(floor=Floor(**floor), figures=found, **others)
 
 
 def _without_nan(value: Any) -> Any:

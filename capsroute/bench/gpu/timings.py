@@ -82,7 +82,7 @@ class Comparison:
         torch._dynamo.reset()  # graphs of other shapes would count towards the limit of recompilations
         gradient = self.cell.gradient or "all"
         route = peers.compiled(formulation, self.cell.shape.iterations, gradient, mode)
-        return self._row(f"compile {formulation}", route)
+        return self._row(" ".join(["compile", formulation, *([mode] if mode else [])]), route)
 
     def _row(self, contender: str, route: Route, variant: str | None = None) -> Row:
         """Measure a contender. One that fails has a row that says so, unless the device fails with it."""

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             folder,
             program(arguments.python, "Python"),
             arguments.torch,
-            base=arguments.base,
+            base=arguments.base and arguments.base.resolve(),  # commands run in other folders
             built=arguments.built,
             build=build_variables(arguments),
         )

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kept_forward.h"
+#include "kept_rows.h"
 
 namespace {
 
@@ -441,6 +442,10 @@ void kept_last_pass(const KeptState<T>& state, const RoutingBackward& buffers, c
         if (buffers.grad_logits) kept_logits_gradient(state, buffers, wave, block, s);
         if (buffers.grad_input_weight) kept_input_weight_gradient(state, buffers, wave, block, s);
         if (buffers.grad_x || buffers.grad_weight) KeptVoteGradient<T>(state, wave, block, s).replace_votes();
+    }
+    if (has_register_rows<T>(problem)) {
+        row_gradients(state, buffers, wave, block, scratch.pose);
+        return;
     }
     if (buffers.grad_x) kept_pose_gradient(state, buffers, wave, block, scratch);
     if (buffers.grad_weight) kept_weight_gradient(state, buffers, wave, block);

@@ -38,6 +38,8 @@ struct Vector<double> {
 
 template <class T>
 constexpr int kLanes = kPackBytes / int(sizeof(T));  // samples in a tile
+template <class T>
+constexpr int kWidth = kLanes<T> / kRegisters;  // of a register
 
 template <class T>
 struct Pack {
@@ -67,6 +69,19 @@ CAPSROUTE_INLINE Pack<T> load(const T* from) {
 template <class T>
 CAPSROUTE_INLINE void store(T* to, Pack<T> a) {
     CAPSROUTE_EACH(r) __builtin_memcpy(to + r * (kLanes<T> / kRegisters), &a.v[r], sizeof a.v[r]);
+}
+
+// One register alone.
+template <class T>
+CAPSROUTE_INLINE typename Pack<T>::V load_register(const T* from) {
+    typename Pack<T>::V out;
+    __builtin_memcpy(&out, from, sizeof out);
+    return out;
+}
+
+template <class T>
+CAPSROUTE_INLINE void store_register(T* to, typename Pack<T>::V a) {
+    __builtin_memcpy(to, &a, sizeof a);
 }
 
 template <class T>

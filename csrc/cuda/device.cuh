@@ -122,10 +122,12 @@ CAPSROUTE_DEVICE float round_to_tf32(float value) {
 }
 
 // mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32: c += a b with the fragments of the PTX manual. Of a and b the
-// instruction sees 10 bits after the point and drops the rest.
+// instruction sees 10 bits after the point and drops the rest. Volatile, so that no compiler moves it to where only
+// some lanes of a warp come by; the code for sm_90 is the same without.
 CAPSROUTE_DEVICE void mma_m16n8k8_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),

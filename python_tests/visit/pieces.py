@@ -17,6 +17,8 @@ EXPLAINED = ("mnist", "emnist-letters", "deepcaps", "recommender-50")
 # As many shapes as fit into a call with torch.compile; each group measures the limits of the device again.
 _GROUPS = 4
 _PARTS = 4  # of the tests of routing
+# Kernels that a sanitizer patches, networks that are compiled, tensors beyond 2^31 elements.
+_SLOW = ("--visit-test-seconds", "300")
 _SECTIONS = (
     "SpeedOfLight",
     "ComputeWorkloadAnalysis",
@@ -127,7 +129,7 @@ def _tests(out: Path, rehearse: bool) -> list[Piece]:
     others = ("python_tests", "--ignore=python_tests/routing", "--ignore=python_tests/gpu", *all_of_them[1:])
     return [
         *routing,
-        Piece("gpu", "tests that need a GPU", _pytest(out, "gpu", "python_tests/gpu"), tests=True),
+        Piece("gpu", "tests that need a GPU", _pytest(out, "gpu", *_SLOW, "python_tests/gpu"), tests=True),
         Piece("others", "all other tests with CUDA kernels", _pytest(out, "others", *others), tests=True),
     ]
 
@@ -141,7 +143,7 @@ def _sanitized(out: Path, rehearse: bool) -> list[Piece]:
             if rehearse
             else (*sanitize.TESTS, *sanitize.ON_CUDA)
         )
-        run = _pytest(out, tool, *tests)
+        run = _pytest(out, tool, *_SLOW, *tests)
         prefix = [] if rehearse else sanitize.prefix(program(sanitize.NAME) or sanitize.NAME, tool)
         found.append(
             Piece(

@@ -270,7 +270,7 @@ template <int kInputs, class T>
 inline void vote_gradients(const State<T>& state, const VoteGradient<T> (&terms)[kLastInputs],
                            T* const (&votes)[kLastInputs], int64_t tile) {
     const int64_t size = state.problem.output_size;
-    constexpr int kBlock = 8;
+    constexpr int kBlock = kRegisters == 1 ? kSums : kSums / 2;  // of kInputs inputs each
     for (int64_t j = 0; j < state.problem.outputs; ++j) {
         int64_t k = j * size;
         for (; k + kBlock <= (j + 1) * size; k += kBlock)
@@ -356,7 +356,9 @@ inline void add_outer_product(const T* votes, int64_t blocks, const T* x, int64_
         for (int n = 0; n < kLanes<T>; ++n) of_sample[n] = load(votes + (block * kLanes<T> + n) * kLanes<T>);
         transpose(of_sample);
         int64_t e = 0;
-        for (; e + 8 <= size; e += 8) add_outer_block<8>(of_sample, x + e * kLanes<T>, update + e * kLanes<T>);
+        for (; e + kSums <= size; e += kSums) {
+            add_outer_block<kSums>(of_sample, x + e * kLanes<T>, update + e * kLanes<T>);
+        }
         for (; e < size; ++e) add_outer_block<1>(of_sample, x + e * kLanes<T>, update + e * kLanes<T>);
         update += size * kLanes<T>;
     }
@@ -414,7 +416,7 @@ inline void last_pass_of_tile(const State<T>& state, const RoutingBackward& buff
             transpose_out(problem.dtype, votes[n], samples, count, buffers.grad_votes, (first + n) * count,
                           problem.inputs * count);
         }
-        if (buffers.grad_x) pose_blocks<8>(weight + n * count * size, size, 0, votes[n], count, own[n].pose);
+        if (buffers.grad_x) pose_blocks<kSums>(weight + n * count * size, size, 0, votes[n], count, own[n].pose);
         if (!buffers.grad_weight) continue;
         const T* numbers = own[n].x;
         if constexpr (sizeof(T) == 4) {

@@ -260,7 +260,7 @@ struct KeptVoteGradient {
         T* votes = at_block(state, state.votes, block, sample, state.votes_per_input);
         for (int64_t j = 0; j < state.problem.outputs; ++j) {
             int64_t k = j * size;
-            for (; k + 8 <= (j + 1) * size; k += 8) combine<8>(j, k, votes + k * kLanes<T>);
+            for (; k + kSums <= (j + 1) * size; k += kSums) combine<kSums>(j, k, votes + k * kLanes<T>);
             for (; k < (j + 1) * size; ++k) combine<1>(j, k, votes + k * kLanes<T>);
         }
     }
@@ -417,8 +417,8 @@ inline void kept_pose_gradient(const KeptState<T>& state, const RoutingBackward&
         const int64_t votes = count - k < step ? count - k : step;
         turn_panel(state, block, k, votes, scratch.panel);
         for (int64_t s = 0; s < wave.samples; ++s) {
-            add_pose<8>(scratch.panel, size, 0, at_block(state, state.votes, block, s, count) + k * kLanes<T>, votes,
-                        scratch.pose + s * size * kLanes<T>);
+            add_pose<kSums>(scratch.panel, size, 0, at_block(state, state.votes, block, s, count) + k * kLanes<T>,
+                            votes, scratch.pose + s * size * kLanes<T>);
         }
     }
     for (int64_t s = 0; s < wave.samples; ++s) {

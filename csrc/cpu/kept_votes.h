@@ -193,8 +193,8 @@ inline void votes_of_any_rows(const KeptState<T>& state, const Wave& wave, int64
         const int64_t votes = count - k < step ? count - k : step;
         turn_panel(state, block, k, votes, panel);
         for (int64_t s = 0; s < wave.samples; ++s) {
-            votes_of_panel<8>(panel, size, at_block(state, state.x, block, s, size), 0, votes,
-                              at_block(state, state.votes, block, s, count) + k * kLanes<T>);
+            votes_of_panel<kSums>(panel, size, at_block(state, state.x, block, s, size), 0, votes,
+                                  at_block(state, state.votes, block, s, count) + k * kLanes<T>);
         }
     }
 }

@@ -22,6 +22,8 @@ namespace {
 
 constexpr int kPackBytes = 64;
 constexpr int kRegisters = kPackBytes / CAPSROUTE_VECTOR_BYTES;  // per pack
+// Sums, in packs, that the registers hold beside what is multiplied: AVX-512 has 32, AVX2 and SSE2 have 16.
+constexpr int kSums = 8 / kRegisters;
 
 template <class T>
 struct Vector;  // one register

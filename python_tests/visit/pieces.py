@@ -105,7 +105,7 @@ def _module(name: str, about: str, out: Path, rehearse: bool, least: float = 30.
 
 def _pytest(out: Path, name: str, *chosen: str) -> Callable[[float], list[str]]:
     plugin = ("-p", "python_tests.visit.resume", "--visit-record", str(out / f"{name}.jsonl"), "--visit-seconds")
-    quiet = ("-q", "--no-header", "--tb=short", "-p", "no:cacheprovider")
+    quiet = ("-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "--continue-on-collection-errors")
     return lambda seconds: _python("-m", "pytest", *plugin, f"{seconds:.0f}", *quiet, *chosen)
 
 

@@ -117,6 +117,17 @@ def test_a_part_that_is_none(record: TestRecord, part: str) -> None:
     assert "--visit-part" in said
 
 
+def test_files_that_cannot_be_read(record: TestRecord) -> None:
+    """A machine with a GPU need not have every package of the tests; a mistake of ours is one."""
+    (record.path.parent / "test_lacking.py").write_text("import no_such_package.part\n\ndef test_more(): pass\n")
+    (record.path.parent / "test_broken.py").write_text("import capsroute.no_such_module\n")
+    call(record, "--continue-on-collection-errors", "test_lacking.py", "test_broken.py")
+    assert record.complete()
+    assert record.outcomes()["test_lacking.py"] == "skipped"
+    assert record.outcomes()["test_broken.py"] == "failed"
+    assert names(record) == {**ALL, "test_five": "failed", "test_lacking.py": "skipped", "test_broken.py": "failed"}
+
+
 def test_a_line_that_was_cut_off_is_no_line(record: TestRecord) -> None:
     record.add("a", "passed")
     with record.path.open("a") as file:

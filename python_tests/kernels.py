@@ -55,6 +55,12 @@ def require(backend: str = "") -> None:
         pytest.skip(f"needs {_NEEDS[backend]}", allow_module_level=True)
 
 
+def require_fusion(fusion: str, backend: str) -> None:
+    """Within a test: skip it where the device of a CUDA backend cannot fuse passes so; only some have clusters."""
+    if fusion == "cluster" and backend == "cuda" and torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("this GPU has no clusters")
+
+
 _NEEDS = {
     "cuda": "a GPU and a build with CUDA kernels",
     "cuda_emulated": "the emulation (CAPSROUTE_EMULATION=1)",

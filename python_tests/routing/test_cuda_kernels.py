@@ -25,12 +25,6 @@ ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 OUTPUTS_PER_WARP = {8: 16, 16: 10, 32: 4, 64: 2}
 
 
-def require_fusion(fusion: str, cuda_backend: str) -> None:
-    """Only some devices have clusters."""
-    if fusion == "cluster" and cuda_backend == "cuda" and torch.cuda.get_device_capability() < (9, 0):
-        pytest.skip("this GPU has no clusters")
-
-
 def arguments(case: Case, entry: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     tensors = case.tensors(dtype)
     return votes_of(tensors) if entry == "route_votes" else tensors
@@ -44,7 +38,7 @@ def check(case: Case, dtype: torch.dtype, entry: str = "dynamic_routing") -> Non
 @HALF_AND_SINGLE
 @FUSION
 def test_options_in_each_fusion(case: Case, dtype: torch.dtype, fusion: str, cuda_backend: str) -> None:
-    require_fusion(fusion, cuda_backend)
+    kernels.require_fusion(fusion, cuda_backend)
     with testing.cuda_kernel("fused", fusion):
         check(case, dtype)
 
@@ -52,7 +46,7 @@ def test_options_in_each_fusion(case: Case, dtype: torch.dtype, fusion: str, cud
 @CASES
 @FUSION
 def test_votes_in_each_fusion(case: Case, fusion: str, cuda_backend: str) -> None:
-    require_fusion(fusion, cuda_backend)
+    kernels.require_fusion(fusion, cuda_backend)
     with testing.cuda_kernel("fused", fusion):
         check(case, torch.float32, "route_votes")
 
@@ -113,7 +107,7 @@ def test_edges_of_each_instantiation(case: Case, gradient: str, dtype: torch.dty
 @pytest.mark.parametrize("inputs", [1, 7, 40])
 @FUSION
 def test_edges_of_tiles_and_chunks(batch: int, inputs: int, fusion: str, cuda_backend: str) -> None:
-    require_fusion(fusion, cuda_backend)
+    kernels.require_fusion(fusion, cuda_backend)
     with testing.cuda_kernel("fused", fusion):
         check(Case((batch, inputs, 8, 11, 16)), torch.float32)
 
@@ -165,7 +159,7 @@ DIVIDED_CASES = [
 @FUSION
 @ENTRY
 def test_any_number_of_tiles_in_a_block(case: Case, tiles: int, fusion: str, entry: str, cuda_backend: str) -> None:
-    require_fusion(fusion, cuda_backend)
+    kernels.require_fusion(fusion, cuda_backend)
     with testing.cuda_kernel("fused", fusion), testing.cuda_division(tiles=tiles):
         check(case, torch.float32, entry)
         assert f" of {tiles} tiles " in capsroute.explain(**case.tensors(torch.float32), **case.options())
@@ -206,7 +200,7 @@ def test_a_division_that_cannot_be_is_an_error(cuda_backend: str) -> None:
 @pytest.mark.parametrize("chosen", [("plain", "automatic"), ("fused", "grid"), ("fused", "cluster")], ids="-".join)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_runs_are_bit_identical(case: Case, chosen: tuple[str, str], dtype: torch.dtype, cuda_backend: str) -> None:
-    require_fusion(chosen[1], cuda_backend)
+    kernels.require_fusion(chosen[1], cuda_backend)
     tensors, grad = case.tensors(dtype), case.output_gradient(dtype)
     with testing.cuda_kernel(*chosen):
         expected = fused(tensors, case.options(), grad)
@@ -251,7 +245,7 @@ OPTION_EDGES = [
 @FUSION
 @ENTRY
 def test_edges_of_options(case: Case, dtype: torch.dtype, fusion: str, entry: str, cuda_backend: str) -> None:
-    require_fusion(fusion, cuda_backend)
+    kernels.require_fusion(fusion, cuda_backend)
     with testing.cuda_kernel("fused", fusion):
         check(case, dtype, entry)
 
@@ -317,7 +311,7 @@ def test_a_kernel_that_cannot_run_is_an_error(cuda_backend: str) -> None:
     ("fused", "launches", "launch per pass"),
 ])  # fmt: skip
 def test_explain_names_kernel_and_fusion(chosen: str, fusion: str, text: str, cuda_backend: str) -> None:
-    require_fusion(fusion, cuda_backend)
+    kernels.require_fusion(fusion, cuda_backend)
     with testing.cuda_kernel(chosen, fusion):
         said = capsroute.explain(**FUSION_CASES[0].tensors(torch.float32))
     assert repr(cuda_backend) in said

@@ -38,11 +38,6 @@ def check(case: Case, dtype: torch.dtype, tensors: Tensors, backend: str) -> Non
     assert_matches_reference(tensors, case.options(), grad, actual=found)
 
 
-def skip_without_clusters(chosen: tuple[str, str], backend: str) -> None:
-    if chosen[1] == "cluster" and backend == "cuda" and torch.cuda.get_device_capability() < (9, 0):
-        pytest.skip("this GPU has no clusters")
-
-
 @CHOSEN
 @pytest.mark.parametrize("size", list(OUTPUTS))
 @pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
@@ -51,7 +46,7 @@ def skip_without_clusters(chosen: tuple[str, str], backend: str) -> None:
 def test_each_instantiation(
     chosen: tuple[str, str], size: int, many: bool, softmax: str, dtype: torch.dtype, cuda_backend: str
 ) -> None:
-    skip_without_clusters(chosen, cuda_backend)
+    kernels.require_fusion(chosen[1], cuda_backend)
     case = Case((19, 9, 9, OUTPUTS[size][many], size - 1), softmax=softmax)
     with testing.cuda_kernel(*chosen):
         check(case, dtype, case.tensors(dtype), cuda_backend)
@@ -73,7 +68,7 @@ OPTIONS = [
 @pytest.mark.parametrize("case", OPTIONS, ids=str)
 @pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 def test_options(chosen: tuple[str, str], case: Case, entry: str, cuda_backend: str) -> None:
-    skip_without_clusters(chosen, cuda_backend)
+    kernels.require_fusion(chosen[1], cuda_backend)
     tensors = case.tensors(torch.float32)
     with testing.cuda_kernel(*chosen):
         check(case, torch.float32, votes_of(tensors) if entry == "route_votes" else tensors, cuda_backend)

@@ -1,18 +1,27 @@
 """capsroute: routing by agreement for capsule networks, fused.
 
 The routing functions are :func:`dynamic_routing` and :func:`route_votes`; :mod:`capsroute.reference` defines in plain
-PyTorch what they compute, :mod:`capsroute.nn` and :mod:`capsroute.models` build networks with them.
+PyTorch what they compute.
+
+Library: :mod:`capsroute.routing` has the op, floor by floor; :mod:`capsroute.nn`, :mod:`capsroute.layouts`,
+:mod:`capsroute.models` and :mod:`capsroute.distributed` build on it. Laboratory, which the library never imports:
+``bench``, ``training``, ``experiments``, ``inference`` and the command, ``cli``.
 """
+
+import sys
+from importlib import import_module
+from typing import Any
 
 from . import _interpreter as _interpreter  # first of all, before torch
 from . import _loading as _loading  # then torch, and the compiled module
 
 # isort: split
-from . import reference, testing
+from . import testing
 from ._version import __version__
-from .backends import build_info
-from .functional import dynamic_routing, explain, route_votes
-from .result import RoutingResult
+from .routing import options, reference, result
+from .routing.core import build_info
+from .routing.functional import dynamic_routing, explain, route_votes
+from .routing.result import RoutingResult
 
 __all__ = [
     "RoutingResult",
@@ -24,3 +33,21 @@ __all__ = [
     "route_votes",
     "testing",
 ]
+
+# Importable under their public name too; pickled modules and results name the other two.
+for _module in (reference, options, result):
+    sys.modules[_module.__name__.replace(".routing.", ".")] = _module
+del _module
+
+_PACKAGES = ("distributed", "layouts", "models", "nn")  # imported when they are first asked for
+
+
+def __getattr__(name: str) -> Any:
+    """Import a package of the library at its first use, so that ``import capsroute`` stays as quick as the op."""
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PACKAGES})

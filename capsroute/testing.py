@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from . import _native, backends
+from . import _native
+from .routing import backends, core
 
 
 def backend(name: str) -> AbstractContextManager[None]:
@@ -69,7 +70,7 @@ def cuda_division(*, tiles: int = 0, last_outputs: int = 0, last_warps: int = 0)
             raise ValueError(f"{name} must be at least 0 and below 2**31, got {figure}")
     if tiles not in (0, 1, 2, 4, 8):
         raise ValueError(f"tiles must be 1, 2, 4, 8, or 0 for the choice of the model, got {tiles}")
-    modules = [_native, *([backends.emulated()] if backends.emulation_missing() is None else [])]
+    modules = [_native, *([core.emulated()] if core.emulation_missing() is None else [])]
     before = [module.cuda_division() for module in modules]
     try:
         for module in modules:
@@ -103,7 +104,7 @@ def emulated_device(
         ImportError: The emulation was not built.
         ValueError: A value is out of range.
     """
-    device = backends.emulated()
+    device = core.emulated()
     before = device.settings()
     device.configure(architecture, multiprocessors, order, seed, check_races)
     try:

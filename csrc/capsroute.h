@@ -55,7 +55,7 @@ enum class CpuVotes : int32_t { automatic = 0, made, tile, wave };
 // but with votes that are constants everywhere except in the sum of the last iteration.
 enum class Gradient : int32_t { all = 0, last, detached_votes };
 
-// How a vector s of length r, n = r^2, is scaled (csrc/squash.h has the formulae).
+// How a vector s of length r, n = r^2, is scaled (csrc/shared/squash.h has the formulae).
 enum class Squash : int32_t {
     standard = 0,  // n / (1 + n) / sqrt(n + eps)
     norm_eps,      // n / (1 + n) / (r + eps)

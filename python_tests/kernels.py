@@ -36,7 +36,7 @@ def cuda_backends() -> list[str]:
 def in_force(name: str) -> Iterator[None]:
     """Context in which calls take this kernel: an instruction set, with a way to its votes or without, or a backend."""
     from capsroute import testing
-    from capsroute.options import BACKENDS
+    from capsroute.routing.options import BACKENDS
 
     with ExitStack() as stack:
         if name in BACKENDS:

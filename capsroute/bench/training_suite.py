@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute import reference
 from capsroute.models import PRESETS
+from capsroute.routing import reference
 
 from . import memory, peers, timing
 from .compare import fastest, ratio

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from capsroute import reference
+from capsroute.routing import reference
 
 from . import peers
 from .shapes import Shape

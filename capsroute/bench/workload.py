@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import capsroute
-from capsroute import reference
+from capsroute.routing import reference
 
 from . import peers
 from .peers import Route

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
             "bench gpu needs the package matplotlib; install it with: pip install 'capsroute[bench]'"
         ) from None
     from capsroute.bench.gpu import command
-    from capsroute.bench.gpu.record import Folder
+    from capsroute.bench.gpu.folder import Folder
 
     try:
         plan = _plan(args)

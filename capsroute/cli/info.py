@@ -24,7 +24,7 @@ def collect() -> dict[str, Any]:
     import torch
 
     import capsroute
-    from capsroute import backends
+    from capsroute.routing import backends
 
     gpus = range(torch.cuda.device_count())
     return {

@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import Unpack
 
-from capsroute import calls, checks, ops
-from capsroute.options import AllKeywords, RoutingOptions
+from capsroute.routing import calls, checks, ops
+from capsroute.routing.options import AllKeywords, RoutingOptions
 
 from .consensus import Exchange, Facts, refusals_shared
 from .groups import members

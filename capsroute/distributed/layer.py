@@ -10,9 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from capsroute import checks
 from capsroute.nn.routing import initial_std
-from capsroute.options import RoutingKeywords
+from capsroute.routing import checks
+from capsroute.routing.options import RoutingKeywords
 
 from .consensus import refusals_shared
 from .functional import dynamic_routing
@@ -48,7 +48,7 @@ class ShardedCapsuleLayer(nn.Module):
         weight: ``[I_local, J, D, d]``.
         bias: ``[J, D]`` or None.
         logits: ``[I_local, J]`` or None.
-        options: A :class:`capsroute.options.RoutingOptions`.
+        options: A :class:`capsroute.routing.options.RoutingOptions`.
 
     Raises:
         RuntimeError: ``torch.distributed`` is not initialised.

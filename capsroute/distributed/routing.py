@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from capsroute import ops, passes
-from capsroute.autograd import refusing_a_second_derivative
-from capsroute.options import RoutingOptions
+from capsroute.routing import ops, passes
+from capsroute.routing.autograd import refusing_a_second_derivative
+from capsroute.routing.options import RoutingOptions
 
 from .groups import Members
 from .steps import Steps

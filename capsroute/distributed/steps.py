@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from capsroute import passes
-from capsroute.options import RoutingOptions
-from capsroute.reference import squash
+from capsroute.routing import passes
+from capsroute.routing.options import RoutingOptions
+from capsroute.routing.reference import squash
 
 from .groups import Members
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks, reference
+from capsroute.routing import checks, reference
 
 __all__ = ["FlatPrimaryCapsules"]
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
 from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
-from capsroute.options import DEFAULTS
+from capsroute.routing.options import DEFAULTS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords
+    from capsroute.routing.options import RoutingKeywords
 
 __all__ = ["CapsNet", "CapsNetOutput"]
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks
 from capsroute.models.capsnet import CapsNet
 from capsroute.models.exporting import exportable
 from capsroute.nn import ReconstructionDecoder
+from capsroute.routing import checks
 
 __all__ = ["PoolingCNN", "PoolingCNNOutput"]
 

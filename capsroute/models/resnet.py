@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks
 from capsroute.models.capsnet import CapsNetOutput
 from capsroute.nn import ConvCapsules2d, capsule_lengths, primary_poses
+from capsroute.routing import checks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords
+    from capsroute.routing.options import RoutingKeywords
 
 __all__ = ["ResNetCapsules"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks, reference
-from capsroute.options import RoutingOptions
+from capsroute.routing import checks, reference
+from capsroute.routing.options import RoutingOptions
 
 __all__ = ["CapsuleLengths", "Squash", "capsule_lengths", "squash"]
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from capsroute.functional import dynamic_routing, route_votes
 from capsroute.nn.conv_base import ConvRouting
 from capsroute.nn.conv_windows import margins, pad, padding_per_axis, per_axis, span, windows
-from capsroute.reference import prediction_vectors
+from capsroute.routing.functional import dynamic_routing, route_votes
+from capsroute.routing.reference import prediction_vectors
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords
+    from capsroute.routing.options import RoutingKeywords
 
 __all__ = ["ConvCapsules1d", "ConvCapsules2d", "ConvCapsules3d"]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks
 from capsroute.nn.conv_windows import per_axis
+from capsroute.routing import checks
 
 if TYPE_CHECKING:
-    from capsroute.options import RoutingKeywords
+    from capsroute.routing.options import RoutingKeywords
 
 WINDOWS = ("separate", "joined")
 
@@ -26,7 +26,7 @@ class ConvRouting(nn.Module):
     Attributes:
         weight: ``[I_w, J, D, d_w]``; each layer says more.
         bias: ``[J, D]`` or None.
-        options: A :class:`capsroute.options.RoutingOptions`.
+        options: A :class:`capsroute.routing.options.RoutingOptions`.
     """
 
     dimensions: ClassVar[int]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from capsroute.functional import dynamic_routing
 from capsroute.nn.conv_base import ConvRouting
 from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, per_axis, windows
+from capsroute.routing.functional import dynamic_routing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords
+    from capsroute.routing.options import RoutingKeywords
 
 __all__ = ["ConvTransposeCapsules1d", "ConvTransposeCapsules2d", "ConvTransposeCapsules3d"]
 

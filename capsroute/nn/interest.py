@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks, functional
 from capsroute.nn.interest_counts import check_integers, interest_mask, is_integer
 from capsroute.nn.shared_votes import route_shared_votes
+from capsroute.routing import checks, functional
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords
+    from capsroute.routing.options import RoutingKeywords
 
 __all__ = ["InterestCapsules"]
 
@@ -63,7 +63,7 @@ class InterestCapsules(nn.Module):
             ``torch.nn.Linear(d, J * D)`` has, or ``[1, I, J * D, d]``: a ``reshape`` makes one of the other.
         bias: ``[1, D]`` or ``[J, D]`` with type 0 or 1, or None.
         logits: ``[I, J]`` with ``"fixed"`` initial logits, or None.
-        options: A :class:`capsroute.options.RoutingOptions`.
+        options: A :class:`capsroute.routing.options.RoutingOptions`.
 
     Raises:
         TypeError: An option of the wrong kind.

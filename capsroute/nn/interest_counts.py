@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from capsroute import checks
+from capsroute.routing import checks
 
 __all__ = ["interest_counts", "interest_mask"]
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks
+from capsroute.routing import checks
 
 __all__ = ["LabelAwareAttention"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks
 from capsroute.nn.activations import squash
+from capsroute.routing import checks
 
 __all__ = ["PrimaryCapsules"]
 

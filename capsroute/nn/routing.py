@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from capsroute import checks, functional, reference
+from capsroute.routing import checks, functional, reference
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.options import RoutingKeywords, RoutingOptions
+    from capsroute.routing.options import RoutingKeywords, RoutingOptions
 
 __all__ = ["CapsuleLayer", "set_routing"]
 
@@ -62,7 +62,7 @@ class CapsuleLayer(nn.Module):
         weight: ``[I, J, D, d]``, or ``[weight_sets, J, D, d]``.
         bias: ``[J, D]`` or None.
         logits: ``[I, J]`` or None.
-        options: A :class:`capsroute.options.RoutingOptions`.
+        options: A :class:`capsroute.routing.options.RoutingOptions`.
 
     Raises:
         TypeError: An unknown option, or one of the wrong kind.

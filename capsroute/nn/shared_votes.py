@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute import functional, reference
-from capsroute.options import RoutingOptions
+from capsroute.routing import functional, reference
+from capsroute.routing.options import RoutingOptions
 
 __all__ = ["route_shared_votes"]
 

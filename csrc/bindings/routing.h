@@ -47,7 +47,7 @@ inline int64_t bytes_or_raise(int64_t bytes) {
 // sizes: B, I, J, d, D, I_w. options: iterations, softmax axis (1 = inputs), leaky, gradient, backend (not for the
 // core), whether TF32 is allowed (1 = yes), kernel, fusion, squash, logit update (1 = replace), whether the logits are
 // the coupling, whether the output is squashed. values: eps, constant of the squash, agreement factor, temperatures. As
-// packed by capsroute/options.py.
+// packed by capsroute/routing/options.py.
 inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype, const std::vector<int64_t>& options,
                                   const std::vector<double>& values, int threads, int device, Address stream, Address x,
                                   Address weight, Address votes, const std::array<int64_t, 4>& vote_strides,

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "kept_plan.h"
+#include "inputs_in_lanes/plan.h"
 
 namespace capsroute {
 namespace cpu {

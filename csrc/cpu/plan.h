@@ -1,7 +1,7 @@
 // How a problem is divided into work items and laid out in its workspace.
 #pragma once
 
-#include "../problem.h"
+#include "../shared/problem.h"
 #include "state.h"
 
 namespace capsroute::cpu {

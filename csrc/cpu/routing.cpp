@@ -1,10 +1,10 @@
 // The whole op on the CPU: passes and steps in turn, their items handed to the threads as these come free.
 #include <algorithm>
 
-#include "../options.h"
+#include "../shared/options.h"
 #include "choice.h"
 #include "driver.h"
-#include "kept_plan.h"
+#include "inputs_in_lanes/plan.h"
 
 namespace capsroute {
 namespace cpu {

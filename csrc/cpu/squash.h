@@ -1,7 +1,7 @@
 // The squash on packs. Internal linkage, see simd.h.
 #pragma once
 
-#include "../squash.h"
+#include "../shared/squash.h"
 #include "simd.h"
 
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../capsroute.h"
-#include "kept.h"
+#include "inputs_in_lanes/state.h"
 
 namespace capsroute::cpu {
 

@@ -1,7 +1,7 @@
-// What csrc/squash.h asks of numbers, for float and double.
+// What csrc/shared/squash.h asks of numbers, for float and double.
 #pragma once
 
-#include "../squash.h"
+#include "../shared/squash.h"
 #include "device.cuh"
 
 namespace capsroute::cuda {

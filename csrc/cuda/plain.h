@@ -2,7 +2,7 @@
 // the oracle on a GPU, and what takes the problems that the fused kernels do not: float64, and D above 64.
 #pragma once
 
-#include "../problem.h"
+#include "../shared/problem.h"
 #include "host.h"
 
 namespace capsroute::cuda {

@@ -2,8 +2,8 @@
 // launchers and the kernels alike.
 #pragma once
 
-#include "../options.h"
-#include "../problem.h"
+#include "../shared/options.h"
+#include "../shared/problem.h"
 #include "host.h"
 
 namespace capsroute::cuda {
@@ -52,7 +52,7 @@ CAPSROUTE_BOTH constexpr int padded_stride(int floats) {
 
 enum class Direction { forward, backward };
 
-// What the options come to in an iteration, see csrc/options.h: the factor of the initial logits, and how the next
+// What the options come to in an iteration, see csrc/shared/options.h: the factor of the initial logits, and how the next
 // query follows from the present one and v.
 struct Factors {
     float logit;

@@ -11,14 +11,14 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import Unpack
 
-from capsroute.options import AllKeywords, RoutingKeywords
+from capsroute.routing.options import AllKeywords, RoutingKeywords
 
 _BEFORE_NAPOLEON = 400  # whose listener has the default priority, 500
 
 
 def _leave_out_overloads() -> None:
     """The overloads of the routing functions are for type checkers; a reader wants every option with its default."""
-    analyzer = ModuleAnalyzer.for_module("capsroute.functional")
+    analyzer = ModuleAnalyzer.for_module("capsroute.routing.functional")
     analyzer.analyze()
     analyzer.overloads.clear()
 

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from capsroute import backends
 from capsroute.cli import main
+from capsroute.routing import backends
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from capsroute.reference import prediction_vectors
 from torch import Tensor, nn
 
 from capsroute.layouts import FlatPrimaryCapsules, convert_state_dict, module_options, sources
 from capsroute.models import CapsNet
 from capsroute.nn import CapsuleLayer, InterestCapsules
-from capsroute.reference import prediction_vectors
 
 from . import public_modules as public
 from .public_modules import Sizes

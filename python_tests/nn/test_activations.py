@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from capsroute.nn import CapsuleLengths, Squash, capsule_lengths, squash
-from capsroute.options import SQUASHES
+from capsroute.routing.options import SQUASHES
 
 
 def test_squash_of_a_known_vector():

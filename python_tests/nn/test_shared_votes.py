@@ -7,7 +7,7 @@ import torch
 
 from capsroute import reference
 from capsroute.nn.shared_votes import route_shared_votes
-from capsroute.options import RoutingOptions
+from capsroute.routing.options import RoutingOptions
 
 B, INPUTS, OUTPUTS, SIZE = 3, 6, 4, 5
 OPTIONS = [

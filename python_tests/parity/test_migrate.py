@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from capsroute.layouts import LAYOUTS, module_options, sources
-from capsroute.options import RoutingKeywords
+from capsroute.routing.options import RoutingKeywords
 
 from ..packaging.tree import ROOT
 from .differences import DIFFERENCES

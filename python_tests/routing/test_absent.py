@@ -7,7 +7,7 @@ import torch
 
 import capsroute
 from capsroute import reference, testing
-from capsroute.options import GRADIENTS, SOFTMAX_AXES, SQUASHES, RoutingOptions
+from capsroute.routing.options import GRADIENTS, SOFTMAX_AXES, SQUASHES, RoutingOptions
 
 from .cases import Case, evaluate
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import backends, reference, testing
+from capsroute import reference, testing
+from capsroute.routing import backends, core
 
 from .cases import Case, votes_of
 
@@ -152,7 +153,7 @@ def test_emulation_that_cannot_be_used(error: ImportError, text: str, monkeypatc
     def missing() -> None:
         raise error
 
-    monkeypatch.setattr(backends, "emulated", missing)
+    monkeypatch.setattr(core, "emulated", missing)
     monkeypatch.setattr(backends, "_answers", {})
     assert not capsroute.build_info()["emulation"]
     with testing.backend("cuda_emulated"), pytest.raises(ValueError, match=text):

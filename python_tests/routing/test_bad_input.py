@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import backends, checks, testing
-from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS
+from capsroute import testing
+from capsroute.routing import backends, checks
+from capsroute.routing.options import CUDA_FUSIONS, CUDA_KERNELS
 
 from .cases import Case, votes_of
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import ops, reference, testing
-from capsroute.options import RoutingOptions
+from capsroute import reference, testing
+from capsroute.routing import ops
+from capsroute.routing.options import RoutingOptions
 
 from .. import kernels
 from .cases import Case, coupling_cases, evaluate, option_cases, votes_of

@@ -10,7 +10,7 @@ import torch
 
 import capsroute
 from capsroute import reference, testing
-from capsroute.options import DETAILS
+from capsroute.routing.options import DETAILS
 
 from . import oracle
 from .cases import Case, Tensors, coupling_cases, evaluate, option_cases, to, votes_of

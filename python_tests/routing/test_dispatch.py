@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import capsroute
-from capsroute import dispatch, ops
+from capsroute.routing import dispatch, ops
 
 X, WEIGHT = torch.randn(3, 6, 4), torch.randn(6, 2, 5, 4)
 NAME = "capsroute.dynamic_routing_forward.default"

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import capsroute
-from capsroute import backends, ops, testing
+from capsroute import testing
 from capsroute.bench.shapes import SHAPES, Shape
-from capsroute.options import RoutingOptions
+from capsroute.routing import core, ops
+from capsroute.routing.options import RoutingOptions
 
 from .. import kernels
 from .cases import Case, coupling_cases, option_cases, votes_of
@@ -139,9 +140,9 @@ def test_matrix_instructions_are_taken_where_there_are_any() -> None:
     tensors = PLAIN_CASES[0].tensors(torch.float32)
     for architecture, expected in ((75, False), (80, True), (90, True)):
         with testing.emulated_device(architecture=architecture), testing.cuda_kernel("fused"):
-            before = backends.emulated().counters()
+            before = core.emulated().counters()
             capsroute.dynamic_routing(**tensors)
-            after = backends.emulated().counters()
+            after = core.emulated().counters()
         assert (after["mma"] > before["mma"]) == expected
         assert after["launches"] > before["launches"]
         assert after["faults"] == before["faults"]
@@ -152,16 +153,16 @@ def test_one_launch_where_the_passes_are_fused() -> None:
     launches = {}
     for fusion in ("grid", "cluster", "launches"):
         with testing.cuda_kernel("fused", fusion):
-            before = backends.emulated().counters()["launches"]
+            before = core.emulated().counters()["launches"]
             capsroute.dynamic_routing(**tensors, iterations=4)
-            launches[fusion] = backends.emulated().counters()["launches"] - before
+            launches[fusion] = core.emulated().counters()["launches"] - before
     assert launches["grid"] == launches["cluster"] == 1
     assert launches["launches"] >= 8  # a pass and a step for each iteration
 
 
 def test_another_device_than_the_one_there_is() -> None:
-    assert backends.emulated().cuda_unusable(0) == ""
-    assert backends.emulated().cuda_unusable(1) != ""
+    assert core.emulated().cuda_unusable(0) == ""
+    assert core.emulated().cuda_unusable(1) != ""
 
 
 @pytest.mark.parametrize(("at_launch", "texts"), [
@@ -170,7 +171,7 @@ def test_another_device_than_the_one_there_is() -> None:
 ])  # fmt: skip
 def test_a_broken_rule_is_an_error_that_tells_which(at_launch: bool, texts: list[str]) -> None:
     with pytest.raises(RuntimeError, match="capsroute core") as caught:
-        backends.emulated().break_rule(at_launch)
+        core.emulated().break_rule(at_launch)
     for text in texts:
         assert text in str(caught.value)
     case = PLAIN_CASES[0]
@@ -193,20 +194,20 @@ def test_workspace_at_the_mnist_shape(softmax: str, architecture: int) -> None:
 
 
 def test_settings_are_put_back() -> None:
-    before = backends.emulated().settings()
+    before = core.emulated().settings()
     with testing.emulated_device(architecture=80, multiprocessors=2, order="shuffled", seed=7, check_races=False):
-        inside = backends.emulated().settings()
+        inside = core.emulated().settings()
     assert inside == {
         "architecture": 80, "multiprocessors": 2, "order": "shuffled", "seed": 7, "check_races": False
     }  # fmt: skip
-    assert backends.emulated().settings() == before
+    assert core.emulated().settings() == before
 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("architecture", 70), ("multiprocessors", 0), ("multiprocessors", 99), ("order", "random")
 ])  # fmt: skip
 def test_a_device_that_cannot_be(name: str, value: object) -> None:
-    before = backends.emulated().settings()
+    before = core.emulated().settings()
     with pytest.raises(ValueError, match=f"^{name} must be"), testing.emulated_device(**{name: value}):
         pass
-    assert backends.emulated().settings() == before
+    assert core.emulated().settings() == before

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import Function
 
 import capsroute
-from capsroute import dispatch
+from capsroute.routing import dispatch
 
 X, WEIGHT = torch.randn(1, 2, 4), torch.randn(2, 2, 4, 4)
 LEAVES = (X.clone().requires_grad_(), WEIGHT.clone().requires_grad_())

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from capsroute import ops
-from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS, RoutingOptions
+from capsroute.routing import ops
+from capsroute.routing.options import CUDA_FUSIONS, CUDA_KERNELS, RoutingOptions
 
 from .cases import Case, option_cases, votes_of
 

@@ -7,7 +7,7 @@ import torch
 
 import capsroute
 from capsroute import reference
-from capsroute.options import DETAILS
+from capsroute.routing.options import DETAILS
 
 from .cases import Case, Tensors, coupling_cases, evaluate, option_cases, votes_of
 

@@ -11,8 +11,9 @@ import dataclasses
 import pytest
 import torch
 
-from capsroute import ops, reference, testing
-from capsroute.options import RoutingOptions
+from capsroute import reference, testing
+from capsroute.routing import ops
+from capsroute.routing.options import RoutingOptions
 
 from .. import kernels
 from .cases import Case, Tensors, votes_of

@@ -12,7 +12,7 @@ PROGRAM = """
 import warnings
 warnings.simplefilter("error")
 import torch
-from capsroute.backends import tf32_allowed
+from capsroute.routing.core import tf32_allowed
 said = [tf32_allowed()]
 for allowed in (True, False):
     {}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capsroute.bench.gpu import command
+from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.plan import PRECISIONS, Plan
-from capsroute.bench.gpu.record import Folder
 from capsroute.bench.shapes import Shape
 
 from ..bench.gpu.stand_in import CpuDevice, quick

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from capsroute.bench import files
-from capsroute.bench.gpu.record import Folder, Record
+from capsroute.bench.gpu.folder import Folder
+from capsroute.bench.gpu.record import Record
 from capsroute.bench.texts import markdown_table
 
 _HEAD = ("Kernel Name", "Section Name", "Metric Name", "Metric Unit", "Metric Value")

@@ -9,8 +9,9 @@ import pytest
 
 from capsroute.bench.gpu.correctness import Check
 from capsroute.bench.gpu.floors import Floor
+from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.meter import Figures
-from capsroute.bench.gpu.record import Folder, Record
+from capsroute.bench.gpu.record import Record
 from capsroute.bench.gpu.timings import Row
 from capsroute.bench.timing import Timing
 

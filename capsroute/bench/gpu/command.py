@@ -12,8 +12,8 @@ import capsroute
 from capsroute import testing
 
 from .device import CudaDevice, Device
+from .folder import Folder
 from .plan import Plan
-from .record import Folder
 from .session import Session
 
 _GRACE = 60.0  # seconds beyond the budget; nothing that is begun within it takes so long

@@ -1,17 +1,15 @@
-"""All that a run finds, and the folder that holds it from the first finding on."""
+"""All that a run finds."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capsroute.bench import files
 from capsroute.bench.timing import Timing
 
-from . import plots, tables
 from .ceilings import Ceilings
 from .correctness import Check
 from .floors import Floor
@@ -59,35 +57,6 @@ class Record:
         return not (self.faults or wrong or any(map(failed, self.rows)))
 
 
-class Folder:
-    """``gpu.json``, ``gpu.md`` and the figures in one folder.
-
-    Args:
-        path: The folder; it is made if it does not exist. Files of an earlier run in it are replaced.
-
-    Raises:
-        OSError: It cannot be made or written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        for name in ("gpu.json", "gpu.md"):
-            files.check_writable(path / name)
-        for name in plots.NAMES:
-            (path / name).unlink(missing_ok=True)
-
-    def write(self, record: Record) -> None:
-        """Write all but the figures."""
-        content = json.dumps(_without_nan(asdict(record)), indent=1, allow_nan=False)
-        files.replace(self.path / "gpu.json", content + "\n")
-        files.replace(self.path / "gpu.md", tables.document(record))
-
-    def draw(self, record: Record) -> None:
-        """Draw the figures for which there is something to show."""
-        plots.draw(self.path, record.rows)
-
-
 def _check(excess: dict[str, float | None], **others: Any) -> Check:
     """The infinity of a wrong result is null in the file, for which JSON has no number."""
     return Check(excess={name: math.inf if e is None else e for name, e in excess.items()}, **others)
@@ -96,12 +65,3 @@ def _check(excess: dict[str, float | None], **others: Any) -> Check:
 def _row(floor: dict[str, Any], figures: dict[str, Any] | None, **others: Any) -> Row:
     found = None if figures is None else Figures(**{**figures, "kernel": Timing(**figures["kernel"])})
     return Row(floor=Floor(**floor), figures=found, **others)
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with null for what JSON has no number for: NaN and infinity."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,9 +15,10 @@ from . import ceilings, correctness
 from .budget import Budget
 from .device import Device
 from .environment import commit
+from .folder import Folder
 from .meter import Meter
 from .plan import PASSES, Cell, Plan, cells
-from .record import Folder, Record
+from .record import Record
 from .timings import Comparison, Row
 
 _CHECKS = 0.5  # share of the time after which no check is begun

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from capsroute.bench.compare import fastest
 from capsroute.bench.texts import markdown_table, number, significant
 from capsroute.bench.workload import OURS
 
 from . import variants
+from .correctness import Check
 from .plan import PASSES, PRECISIONS, passes_of
+from .record import Record
 from .timings import Row, failed
 from .views import Contenders, by_shape, speedup
-
-if TYPE_CHECKING:
-    from .correctness import Check
-    from .record import Record
 
 _HEAD = (
     "shape",

@@ -15,10 +15,11 @@ from torch import Tensor
 
 import capsroute
 from capsroute import testing
-from capsroute.bench.gpu import correctness, plan, record, session, variants
+from capsroute.bench.gpu import correctness, folder, plan, session, variants
 from capsroute.bench.gpu.budget import Budget
+from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.plan import PRECISIONS, Plan
-from capsroute.bench.gpu.record import Folder, Record
+from capsroute.bench.gpu.record import Record
 from capsroute.bench.gpu.session import Session
 from capsroute.bench.shapes import Shape
 
@@ -300,7 +301,7 @@ def test_figures_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
 
 def test_json_has_no_nan() -> None:
     value = {"a": [float("nan"), 1.0, (float("inf"), "x")]}
-    assert record._without_nan(value) == {"a": [None, 1.0, [None, "x"]]}
+    assert folder._without_nan(value) == {"a": [None, 1.0, [None, "x"]]}
 
 
 def test_the_commit_is_of_this_checkout() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import capsroute
 from capsroute import testing
-from capsroute.options import DETAILS, GRADIENTS, LOGIT_UPDATES, SOFTMAX_AXES, SQUASHES
+from capsroute.routing.options import DETAILS, GRADIENTS, LOGIT_UPDATES, SOFTMAX_AXES, SQUASHES
 from python_tests.kernels import cuda_backends
 from python_tests.routing.cases import Case, votes_of
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import capsroute
 from capsroute import reference
-from capsroute.result import RoutingResult
+from capsroute.routing.result import RoutingResult
 from python_tests.routing.cases import Tensors, to
 from python_tests.routing.compare import MORE_ORDERS, ORDERS, Order, in_several_orders
 from python_tests.routing.tolerances import assert_faithful

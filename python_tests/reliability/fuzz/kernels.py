@@ -10,7 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from capsroute import testing
-from capsroute.options import CUDA_FUSIONS, CUDA_KERNELS
+from capsroute.routing.options import CUDA_FUSIONS, CUDA_KERNELS
 from python_tests.kernels import cuda_backends, usable_cpu_isas
 
 WAYS = ("automatic", "made", "tile", "wave")

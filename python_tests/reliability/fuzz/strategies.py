@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import strategies as st
 
-from capsroute.options import DETAILS, GRADIENTS, LOGIT_UPDATES, MOST_TEMPERATURES, SQUASHES
+from capsroute.routing.options import DETAILS, GRADIENTS, LOGIT_UPDATES, MOST_TEMPERATURES, SQUASHES
 from python_tests.routing.cases import Case
 
 from .call import LAYOUT_NAMES, VALUES, Call, divisors, factors

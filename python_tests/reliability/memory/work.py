@@ -88,7 +88,7 @@ def refused() -> Step:
         lambda: capsroute.dynamic_routing(x, weight, softmax_over="votes"),
         lambda: capsroute.dynamic_routing(x.detach().numpy(), weight),
         lambda: testing.cpu_isa("none").__enter__(),
-        lambda: capsroute.ops._native.RoutingProblem(),
+        lambda: capsroute.routing.ops._native.RoutingProblem(),
         lambda: capsroute.dynamic_routing(torch.empty(1, 1, 1).expand(2**31, 2**16, 4), torch.empty(1, 9, 9, 4)),
     ]
 

@@ -36,7 +36,7 @@ FAULTS = (
     ),
     Fault(
         "the workspace of a wave is counted without room for each thread",
-        "csrc/cpu/kept_plan.cpp",
+        "csrc/cpu/inputs_in_lanes/plan.cpp",
         "state.scratch = arena.take<T>(true, {int64_t{p.threads}, state.scratch_size});",
         "state.scratch = arena.take<T>(true, {1});",
         "address",
@@ -54,7 +54,7 @@ FAULTS = (
     ),
     Fault(
         "a kernel reads one sample behind the last",
-        "csrc/cpu/forward.h",
+        "csrc/cpu/samples_in_lanes/forward.h",
         "for (int64_t n = 0; n < samples; ++n) lanes[n] = read<T>(dtype, from, offset + n * stride);",
         "for (int64_t n = 0; n <= samples; ++n) lanes[n] = read<T>(dtype, from, offset + n * stride);",
         "address",
@@ -72,7 +72,7 @@ FAULTS = (
     ),
     Fault(
         "sizes are multiplied without looking for an overflow",
-        "csrc/problem.cpp",
+        "csrc/shared/problem.cpp",
         "if (__builtin_mul_overflow(product, size, &product) || product > kLargest) return false;",
         "if ((product *= size) > kLargest) return false;",
         "address",
@@ -81,7 +81,7 @@ FAULTS = (
     ),
     Fault(
         "pieces of the workspace are not rounded up to whole lines",
-        "csrc/problem.cpp",
+        "csrc/shared/problem.cpp",
         "bytes = divide_up(bytes, alignment_) * alignment_;",
         "bytes = bytes + 2;",
         "address",
@@ -153,7 +153,7 @@ FAULTS = (
     ),
     Fault(
         "the squash is another one",
-        "csrc/squash.h",
+        "csrc/shared/squash.h",
         "const V under_root = n + eps, inverse = one / (one + n);",
         "const V under_root = n + eps, inverse = one / (one + n + eps + Ops::of(1e-3));",
         "plain",

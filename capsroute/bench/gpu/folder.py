@@ -1,0 +1,52 @@
+"""The folder that holds what a run finds, from the first finding on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from capsroute.bench import files
+
+from . import plots, tables
+from .record import Record
+
+
+class Folder:
+    """``gpu.json``, ``gpu.md`` and the figures in one folder.
+
+    Args:
+        path: The folder; it is made if it does not exist. Files of an earlier run in it are replaced.
+
+    Raises:
+        OSError: It cannot be made or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        for name in ("gpu.json", "gpu.md"):
+            files.check_writable(path / name)
+        for name in plots.NAMES:
+            (path / name).unlink(missing_ok=True)
+
+    def write(self, record: Record) -> None:
+        """Write all but the figures."""
+        content = json.dumps(_without_nan(asdict(record)), indent=1, allow_nan=False)
+        files.replace(self.path / "gpu.json", content + "\n")
+        files.replace(self.path / "gpu.md", tables.document(record))
+
+    def draw(self, record: Record) -> None:
+        """Draw the figures for which there is something to show."""
+        plots.draw(self.path, record.rows)
+
+
+def _without_nan(value: Any) -> Any:
+    """The same with null for what JSON has no number for: NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

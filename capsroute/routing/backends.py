@@ -1,0 +1,154 @@
+"""Floor 2: which kernel a call takes, and why. The limits of every backend are stated here and nowhere else."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+
+from .. import _native
+from . import core
+from .options import BACKENDS, CUDA_FUSIONS, CUDA_KERNELS
+
+
+class Choice(NamedTuple):
+    """A backend by name, and the sentence that says why it was chosen."""
+
+    name: str
+    reason: str
+
+
+class _Forced(threading.local):
+    """What this thread forces: a backend or None, and the CUDA kernel with its fusion."""
+
+    name: str | None = None
+    kernel: str = CUDA_KERNELS[0]
+    fusion: str = CUDA_FUSIONS[0]
+
+
+_forced = _Forced()
+
+_CPU = Choice("cpu", "tensors on 'cpu' take the CPU kernels")
+_CUDA = Choice("cuda", "tensors on 'cuda' take the CUDA kernels")
+_warned: set[str] = set()
+
+
+def forced() -> str | None:
+    """The backend that this thread forces, or None."""
+    return _forced.name
+
+
+def forced_cuda_kernel() -> tuple[str, str]:
+    """The CUDA kernel and the fusion that this thread forces, each "automatic" when it does not."""
+    return _forced.kernel, _forced.fusion
+
+
+@contextmanager
+def force(name: str) -> Iterator[None]:
+    """See :func:`capsroute.testing.backend`."""
+    _check_name("backend", name, BACKENDS)
+    before = _forced.name
+    _forced.name = name
+    try:
+        yield
+    finally:
+        _forced.name = before
+
+
+@contextmanager
+def force_cuda_kernel(kernel: str, fusion: str) -> Iterator[None]:
+    """See :func:`capsroute.testing.cuda_kernel`."""
+    _check_name("kernel", kernel, CUDA_KERNELS)
+    _check_name("fusion", fusion, CUDA_FUSIONS)
+    before = _forced.kernel, _forced.fusion
+    _forced.kernel, _forced.fusion = kernel, fusion
+    try:
+        yield
+    finally:
+        _forced.kernel, _forced.fusion = before
+
+
+def _check_name(argument: str, name: object, known: Sequence[str]) -> None:
+    expected = f"{argument} must be one of {', '.join(map(repr, known))}"
+    if not isinstance(name, str):
+        raise TypeError(f"{expected}, got {type(name).__name__}")
+    if name not in known:
+        raise ValueError(f"{expected}, got {name!r}")
+
+
+def _cuda_missing(index: int) -> str | None:
+    """Why the CUDA kernels cannot run on the device of that index, or None when they can."""
+    built = ", ".join(map(str, _native.cuda_archs()))
+    if not built:
+        return "this build of capsroute has no CUDA kernels: build it with CAPSROUTE_CUDA=1, which needs nvcc"
+    problem = _native.cuda_unusable(index)
+    if problem == "not_built":
+        major, minor = torch.cuda.get_device_capability(index)
+        return (
+            f"cuda:{index} has architecture {major}{minor} and this build of capsroute has kernels for {built} only: "
+            f"build it with CAPSROUTE_CUDA_ARCHS={major}{minor} or all"
+        )
+    if problem:
+        return (
+            f"the CUDA of this build of capsroute cannot use cuda:{index} ({problem}): "
+            "update the driver, or build capsroute with an nvcc that is not newer than the driver"
+        )
+    return None
+
+
+_answers: dict[tuple[str, str, int], str | None] = {}
+
+
+@torch.compiler.assume_constant_result
+def _unusable(name: str, kind: str, index: int) -> str | None:
+    """Why backend ``name`` cannot take tensors on device ``kind:index``, or None when it can; asked for once."""
+    asked = (name, kind, index)
+    if asked not in _answers:
+        _answers[asked] = _find_unusable(name, kind, index)
+    return _answers[asked]
+
+
+def _find_unusable(name: str, kind: str, index: int) -> str | None:
+    if name == "cpu":
+        return None if kind == "cpu" else f"the CPU kernels take tensors on 'cpu', got {kind!r}"
+    if name == "cuda":
+        if kind == "cuda":
+            return _cuda_missing(index)
+        return f"the CUDA kernels take tensors on 'cuda', got {kind!r}" if _native.cuda_archs() else _cuda_missing(0)
+    if name == "cuda_emulated":
+        if kind == "cpu":
+            return core.emulation_missing()
+        return f"the emulated CUDA kernels take tensors on 'cpu', got {kind!r}"
+    return None
+
+
+def choose(device: torch.device) -> Choice:
+    """The backend for tensors on ``device``.
+
+    Raises:
+        ValueError: A backend is forced that has no kernel for this device.
+    """
+    kind = device.type
+    name = _forced.name
+    if name is not None:
+        problem = _unusable(name, kind, device.index or 0)
+        if problem is not None:
+            raise ValueError(f"backend {name!r} was forced but cannot be used: {problem}")
+        return Choice(name, f"backend {name!r} is forced by capsroute.testing.backend")
+    if kind == "cpu":
+        return _CPU
+    if kind == "cuda":
+        problem = _unusable("cuda", kind, device.index or 0)
+        return _CUDA if problem is None else Choice("reference", problem)
+    return Choice("reference", f"there is no kernel for device type {kind!r} in this build")
+
+
+def warn_once(reason: str) -> None:
+    """Say once per reason that a call falls back to the plain reference."""
+    if not torch.compiler.is_compiling() and reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(f"capsroute falls back to the plain PyTorch reference: {reason}", RuntimeWarning, stacklevel=4)

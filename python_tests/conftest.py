@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from . import lanes
 from .kernels import cpu_kernels, cuda_backends, in_force, usable_cpu_isas
 
 # What a test that asks for the fixture runs once with each of.
@@ -22,6 +23,13 @@ _PARAMETERS = {
 def pytest_report_header() -> str:
     """Say what the tests with a ``kernel`` fixture run on: what was built and what this machine has."""
     return f"capsroute: tests of the kernels run on {', '.join(_PARAMETERS['kernel']())}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only the lane ``all`` runs."""
+    left_out = [] if lanes.EVERYTHING else [item for item in items if item.get_closest_marker("nightly")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

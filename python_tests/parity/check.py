@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from ..routing.tolerances import assert_faithful
+from ..routing.compare import assert_close_to
 from .row import Row, Tensors, evaluate
 
 DTYPES = [torch.float64, torch.float32]
 
 
-def _cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
-    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
-
-
-def assert_same(row: Row, dtype: torch.dtype) -> None:
+def assert_same(row: Row, dtype: torch.dtype, seed: int = 0) -> None:
     """Results and gradients; the truth is the statement in float64, of the same rounded arguments."""
-    tensors = row.tensors(dtype)
-    truth = evaluate(row, "theirs", _cast(tensors, torch.float64))
-    plain = evaluate(row, "theirs", tensors)
-    actual = evaluate(row, "ours", tensors)
-    for ours, true, same in zip(actual, truth, plain, strict=True):
-        assert ours.keys() == true.keys()
-        for name in true:
-            assert_faithful(ours[name], true[name], [same[name]], name=f"{row.name}: {name}")
+    tensors = row.tensors(dtype, seed)
+    wide = {name: tensor.double() for name, tensor in tensors.items()}
+    assert_close_to(lambda: _together(row, "theirs", wide), _together(row, "ours", tensors), dtype)
+
+
+def _together(row: Row, who: str, tensors: Tensors) -> Tensors:
+    results, gradients = evaluate(row, who, tensors)
+    return {**results, **gradients}

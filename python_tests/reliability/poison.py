@@ -136,7 +136,7 @@ def _judge(known: Expected, result: Tensors, leaked: int) -> Outcome:
     """Each element beside float64 and plain PyTorch; a finite one counts as right by the rule of the tolerances."""
     elements = silent = spoiled = 0
     for name, tensor in result.items():
-        truth, usual = known.truth[name], torch.stack([order[name].double() for order in known.orders])
+        truth, usual = known.truth[name], torch.stack([drawn[name] for drawn in known.drawn()])
         finite, plain_finite = torch.isfinite(tensor), torch.isfinite(usual).all(0)
         info = torch.finfo(tensor.dtype)
         comparable = finite & torch.isfinite(truth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ import capsroute
 from capsroute import reference
 
 from .cases import Tensors, evaluate, to
+from .rounding import draws
 from .tolerances import assert_faithful
 
 MOST_VOTES = 2**26  # that the reference stores at once; 512 MiB in float64, several times
-Order = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
@@ -56,48 +56,6 @@ def plain(tensors: Tensors, options: dict[str, Any], grad: Tensor, dtype: torch.
     return {n: torch.cat(ts) if n in per_sample else functools.reduce(torch.add, ts) for n, ts in together.items()}
 
 
-def in_several_orders(
-    compute: Callable[[Tensors, Tensor], Tensors], tensors: Tensors, grad: Tensor, orders: Sequence[Order] = ()
-) -> list[Tensors]:
-    """What ``compute`` makes of the tensors as they are, with every axis reversed, and with every axis rotated by one.
-
-    Nothing but the order of the sums differs. One result alone has by chance a small error now and then, which says
-    nothing about how exact plain PyTorch is.
-
-    Args:
-        compute: Takes the tensor arguments and the gradient of the output.
-        tensors: The tensor arguments by name.
-        grad: Gradient of the output, ``[B, J, D]``.
-        orders: Others than these three.
-    """
-    results = []
-    for there, back in orders or ORDERS:
-        moved = compute({n: there(t) for n, t in tensors.items()}, there(grad))
-        results.append({n: back(t) for n, t in moved.items()})
-    return results
-
-
-def _reversed(tensor: Tensor) -> Tensor:
-    return tensor.flip(*range(tensor.dim()))
-
-
-def _rotated(tensor: Tensor, by: int = 1) -> Tensor:
-    return tensor.roll([by] * tensor.dim(), list(range(tensor.dim())))
-
-
-def _rotation(by: int) -> Order:
-    return functools.partial(_rotated, by=by), functools.partial(_rotated, by=-by)
-
-
-def _reversed_rotation(by: int) -> Order:
-    return lambda t: _rotated(_reversed(t), by), lambda t: _reversed(_rotated(t, -by))
-
-
-# Reordering and its inverse. Input i uses weight i mod I_w before and after both.
-ORDERS: list[Order] = [(torch.clone, torch.clone), (_reversed, _reversed), _rotation(1)]
-MORE_ORDERS = [*ORDERS, *(_rotation(by) for by in range(2, 8)), *(_reversed_rotation(by) for by in range(1, 8))]
-
-
 def assert_matches_reference(
     tensors: Tensors,
     options: dict[str, Any],
@@ -125,14 +83,12 @@ class Expected:
 
     Attributes:
         truth: ``output`` and gradients in float64.
-        orders: What plain PyTorch computes, in float32 for half types, in a few orders of summation.
-        more_orders: The same in many, since a few may all have a small error by chance.
+        drawn: The same as plain PyTorch may compute it, in float32 for half types, see :mod:`.rounding`.
         grad: Gradient of the output, in the dtype of the call.
     """
 
     truth: Tensors
-    orders: list[Tensors]
-    more_orders: Callable[[], list[Tensors]]
+    drawn: Callable[[], list[Tensors]]
     grad: Tensor
 
     def check(self, actual: Tensors, *, amplified: bool = False) -> None:
@@ -148,27 +104,41 @@ class Expected:
         # Gradients of logits are differences of terms p = w û·a, which cancel exactly over a softmax of one capsule.
         terms = float(grad.abs().amax()) if name == "logits" and grad.numel() else 0.0
 
-        def check_beside(orders: list[Tensors]) -> None:
-            plain_results = [results[name] for results in orders]
-            assert_faithful(actual, self.truth[name], plain_results, name=name, terms=terms, amplified=amplified)
+        def plain() -> list[Tensor]:
+            return [results[name] for results in self.drawn()]
 
-        try:
-            check_beside(self.orders)
-        except AssertionError:
-            check_beside(self.more_orders())
+        assert_faithful(actual, self.truth[name], plain, name=name, terms=terms, amplified=amplified)
 
 
 def expected(tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Expected:
     """What the public function should give for these arguments, see :func:`assert_matches_reference`."""
-    compute = torch.float64 if grad.dtype == torch.float64 else torch.float32
-    truth = plain(tensors, options, grad, torch.float64)
 
-    def in_orders(orders: Sequence[Order]) -> list[Tensors]:
-        return in_several_orders(
-            lambda moved, moved_grad: plain(moved, options, moved_grad, compute), tensors, grad, orders
-        )
+    def compute() -> Tensors:
+        return plain(tensors, options, grad, torch.float64)
 
-    return Expected(truth, in_orders(ORDERS), functools.cache(lambda: in_orders(MORE_ORDERS)), grad)
+    return Expected(compute(), functools.cache(lambda: draws(compute, grad.dtype)), grad)
+
+
+def assert_close_to(
+    compute: Callable[[], Tensors], actual: Tensors, dtype: torch.dtype, *, amplified: bool = False
+) -> None:
+    """Hold results to the rule of the tolerances, beside a formula of their own.
+
+    Args:
+        compute: The formula in float64, from the arguments as ``dtype`` rounds them.
+        actual: Results in ``dtype``.
+        dtype: float32 or float64.
+        amplified: See :func:`.tolerances.assert_faithful`.
+    """
+    truth, drawn = compute(), functools.cache(lambda: draws(compute, dtype))
+    assert actual.keys() == truth.keys()
+    for name, true in truth.items():
+        assert actual[name].dtype == dtype, name
+
+        def plain(name: str = name) -> list[Tensor]:
+            return [results[name] for results in drawn()]
+
+        assert_faithful(actual[name], true, plain, name=name, amplified=amplified)
 
 
 def assert_bitwise_equal(actual: Tensors, expected: Tensors) -> None:

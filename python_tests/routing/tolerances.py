@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
 def assert_faithful(
     actual: Tensor,
     truth: Tensor,
-    plain: Sequence[Tensor],
+    plain: Callable[[], Sequence[Tensor]],
     *,
     name: str,
     terms: float = 0.0,
@@ -39,66 +39,76 @@ def assert_faithful(
     Args:
         actual: The result under test, any shape and dtype.
         truth: The same in float64, from the same (rounded) inputs.
-        plain: What plain PyTorch computes, in float32 for half types and in the dtype of ``actual`` otherwise; more
-            than one result, from equivalent orders of summation, tells its error better. The largest counts.
+        plain: What plain PyTorch may compute, in float32 for half types and in the dtype of ``actual`` otherwise; see
+            :mod:`.rounding`. The largest error counts. Most results are close enough without, and then it is not asked.
         name: What it is, for the message.
         terms: Magnitude of terms that cancel exactly in theory (0 if none do): their rounding is no error.
         amplified: The problem itself amplifies rounding, as many iterations of routing do, until float64 is no truth
-            for float64: what plain PyTorch computes in another order of summation then differs from it as well, and
-            twice that is allowed.
+            for float64: what plain PyTorch may compute differs from it as well, and twice that is allowed.
 
     Raises:
         AssertionError: If the result is further from the truth than the rule allows.
     """
-    dtype = actual.dtype
     assert actual.shape == truth.shape, f"{name}: shape {tuple(actual.shape)}, expected {tuple(truth.shape)}"
     assert truth.dtype == torch.float64, f"{name}: the truth is {truth.dtype}, not float64"
     assert torch.isfinite(truth).all(), f"{name}: the truth is not finite"
     if truth.numel() == 0:
         return
     assert torch.isfinite(actual).all(), f"{name}: {int((~torch.isfinite(actual)).sum())} elements are not finite"
-
-    compute = torch.float32 if dtype in _HALF else dtype
-    assert all(p.dtype == compute for p in plain), f"{name}: plain PyTorch must be {compute}"
-    error = (actual.double() - truth).abs()
-    plain_error = torch.stack([(p.double() - truth).abs() for p in plain]).amax(0)
-    scale = float(truth.abs().max())
-    noise = 4 * torch.finfo(compute).eps * terms
-    rounding = 2 * ulp(plain[0], dtype) if dtype in _HALF else torch.zeros_like(truth)
-    relative = 1e-13 if dtype == torch.float64 else 1e-6
-    reordered = 2 * float(plain_error.max()) if amplified or dtype != torch.float64 else 0.0
-    bound = rounding + reordered + relative * scale + noise
-    worst = int((error - bound).argmax())
-    where = tuple(int(k) for k in torch.unravel_index(torch.tensor(worst), error.shape))
-    found, limit, got, true = (float(t.flatten()[worst]) for t in (error, bound, actual, truth))
-    assert (error <= bound).all(), (
-        f"{name} {dtype}: error {found:.3e} at {where} is above {limit:.3e}; "
-        f"got {got:.9e}, truth {true:.9e}, max|truth| {scale:.3e}, "
-        f"plain PyTorch errs by {float(plain_error.max()):.3e}"
-    )
-    _assert_not_lost(actual, truth, plain_error, rounding, noise, name)
+    lost = _lost(actual, truth, terms)
+    assert not lost, f"{name} {actual.dtype}: {lost}"
+    if not _too_far(actual, truth, torch.zeros_like(truth), terms, amplified):
+        return
+    plain_error = torch.stack([(result.double() - truth).abs() for result in plain()]).amax(0)
+    problem = _too_far(actual, truth, plain_error, terms, amplified)
+    assert not problem, f"{name} {actual.dtype}: {problem}"
 
 
-def _assert_not_lost(
-    actual: Tensor, truth: Tensor, plain_error: Tensor, rounding: Tensor, noise: float, name: str
-) -> None:
-    """The part of the rule that sees a gradient of zeros hidden below the element-wise bound."""
+def _compute_type(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in _HALF else dtype
+
+
+def _noise(dtype: torch.dtype, terms: float) -> float:
+    return 4 * torch.finfo(_compute_type(dtype)).eps * terms
+
+
+def _too_far(actual: Tensor, truth: Tensor, plain_error: Tensor, terms: float, amplified: bool) -> str:
+    """Which bound does not hold, or nothing."""
     dtype = actual.dtype
-    relative = 1e-12 if dtype == torch.float64 else 1e-5
-    distance = float((actual.double() - truth).norm())
+    error = (actual.double() - truth).abs()
+    scale, noise = float(truth.abs().max()), _noise(dtype, terms)
+    rounding = 2 * ulp(truth, dtype) if dtype in _HALF else torch.zeros_like(truth)
+    relative = 1e-13 if dtype == torch.float64 else 1e-6
+    allowed_error = float(plain_error.max()) if amplified or dtype != torch.float64 else 0.0
+    bound = rounding + 2 * allowed_error + relative * scale + noise
+    if not (error <= bound).all():
+        worst = int((error - bound).argmax())
+        where = tuple(int(k) for k in torch.unravel_index(torch.tensor(worst), error.shape))
+        found, limit, got, true = (float(t.flatten()[worst]) for t in (error, bound, actual, truth))
+        return (
+            f"error {found:.3e} at {where} is above {limit:.3e}; got {got:.9e}, truth {true:.9e}, "
+            f"max|truth| {scale:.3e}, plain PyTorch errs by {float(plain_error.max()):.3e}"
+        )
     allowed = (
-        relative * float(truth.norm())
+        10 * relative * float(truth.norm())
         + 2 * float(plain_error.norm())
         + float(rounding.norm())
         + noise * truth.numel() ** 0.5
     )
-    assert distance <= allowed, f"{name} {dtype}: L2 error {distance:.3e} is above {allowed:.3e}"
+    distance = float(error.norm())
+    return "" if distance <= allowed else f"L2 error {distance:.3e} is above {allowed:.3e}"
 
+
+def _lost(actual: Tensor, truth: Tensor, terms: float) -> str:
+    """Which slices are all zero where the truth is not, or nothing."""
+    dtype = actual.dtype
     smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps  # the smallest subnormal number
-    visible = max(smallest, 1e-12 * float(truth.abs().max()), noise)
+    visible = max(smallest, 1e-12 * float(truth.abs().max()), _noise(dtype, terms))
     for axis in range(truth.dim()):
         others = [k for k in range(truth.dim()) if k != axis]
         expected = truth.abs().amax(dim=others) if others else truth.abs()
         found = actual.abs().amax(dim=others) if others else actual.abs()
         lost = torch.nonzero((expected > visible) & (found == 0)).flatten().tolist()
-        assert not lost, f"{name} {dtype}: all zero at indices {lost} of axis {axis}, where the truth is not"
+        if lost:
+            return f"all zero at indices {lost} of axis {axis}, where the truth is not"
+    return ""

@@ -1,0 +1,79 @@
+"""The error of plain PyTorch in a dtype, drawn at random in place of observed on one machine.
+
+What a library happens to round, in its order of summation and with its instructions, differs from processor to
+processor, and now and then it is almost exact by chance. So no bound rests on it. In its place stands Monte Carlo
+arithmetic (Parker, 1997): a formula is evaluated in float64, forward and backward, each result that the dtype cannot
+hold is moved by a random part of half a unit in the last place and then rounded to it, and the terms of sums and of
+products of matrices, which are rounded on the way, by up to a whole one. Draws are the same on every machine, and a few
+of them tell how large the error is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+Results = TypeVar("Results")
+
+DRAWS = 8  # the largest error among so many is seldom below the usual one
+
+_ADD_UP = {"addmm", "baddbmm", "bmm", "convolution", "convolution_backward", "dot", "mean", "mm", "mv", "sum"}
+
+
+class _Rounding(TorchDispatchMode):
+    """Rounds to a dtype, by chance, the float64 results of whatever happens within."""
+
+    def __init__(self, dtype: torch.dtype, seed: int) -> None:
+        super().__init__()
+        self._dtype, self._seed = dtype, seed
+        self._generators: dict[torch.device, torch.Generator] = {}
+        # Float64 has no digits between its own: there a result is moved by a whole unit or two.
+        self._unit = torch.finfo(dtype).eps * (1 if dtype == torch.float64 else 0.25)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in _ADD_UP:
+            args = [self._moved(arg, 2 * self._unit) if _is_wide(arg) else arg for arg in args]
+        results = func(*args, **(kwargs or {}))
+        if func.is_view:
+            return results
+        if func._schema.is_mutable:  # a result that is written to an argument must stay there
+            return results.copy_(self._round(results)) if _is_wide(results) else results
+        return tuple(map(self._round, results)) if isinstance(results, tuple) else self._round(results)
+
+    def _round(self, result: Any) -> Any:
+        """What the dtype holds exactly, because it was only moved or selected, stays."""
+        if not _is_wide(result):
+            return result
+        moved = self._moved(result, self._unit)
+        if self._dtype == torch.float64:
+            return moved
+        return torch.where(result.to(self._dtype) == result, result, moved.to(self._dtype).double())
+
+    def _moved(self, values: Tensor, unit: float) -> Tensor:
+        generator = self._generators.get(values.device)
+        if generator is None:
+            generator = self._generators[values.device] = torch.Generator(values.device).manual_seed(self._seed)
+        draws = torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device)
+        return values * (1 + unit * (2 * draws - 1))
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.float64
+
+
+def draws(compute: Callable[[], Results], dtype: torch.dtype) -> list[Results]:
+    """What ``compute``, which works in float64, may come to where each of its operations rounds as plain PyTorch does.
+
+    Args:
+        compute: Takes all its numbers from tensors in float64.
+        dtype: Of the arguments of a call; plain PyTorch computes in float32 for half types.
+    """
+    found = []
+    for seed in range(DRAWS):
+        with _Rounding(torch.float64 if dtype == torch.float64 else torch.float32, seed):
+            found.append(compute())
+    return found

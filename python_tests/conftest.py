@@ -9,27 +9,27 @@ import pytest
 import torch
 
 from . import lanes
-from .kernels import cpu_kernels, cuda_backends, in_force, usable_cpu_isas
+from .kernels import all_kernels, cuda_backends, in_force, usable_cpu_isas
 
 # What a test that asks for the fixture runs once with each of.
 _PARAMETERS = {
     "cpu_isa": usable_cpu_isas,
     "cuda_backend": cuda_backends,
     "backend": lambda: ["cpu", *cuda_backends()],
-    "kernel": lambda: [*cpu_kernels(), *cuda_backends()],
 }
 
 
 def pytest_report_header() -> str:
-    """Say what the tests with a ``kernel`` fixture run on: what was built and what this machine has."""
-    return f"capsroute: tests of the kernels run on {', '.join(_PARAMETERS['kernel']())}"
+    """Say what the tests of the kernels run on: what was built and what this machine has."""
+    return f"capsroute: lane {lanes.LANE}; tests of the kernels run on {', '.join(all_kernels())}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what only the lane ``all`` runs."""
-    left_out = [] if lanes.EVERYTHING else [item for item in items if item.get_closest_marker("nightly")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    if lanes.EVERYTHING:
+        return
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("nightly")])
+    items[:] = [item for item in items if not item.get_closest_marker("nightly")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -57,19 +57,9 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     yield from _in_force(request.param)
 
 
-@pytest.fixture
-def kernel(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An instruction set of the CPU kernels with a way to its votes, or a backend with CUDA kernels, in force."""
-    yield from _in_force(request.param)
-
-
 def _in_force(name: str) -> Iterator[str]:
-    if name == "cuda":
-        torch.set_default_device("cuda")
     with in_force(name):
         yield name
-    if name == "cuda":  # torch 2.5 cannot say what its default device is once it was set, be it to None
-        torch.set_default_device(None)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Inputs and options of one routing call, by name, and the table of option pairs that the tests share."""
+"""The table of cases: inputs and options of routing calls, which tests, gradient checks and kernels share."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..lanes import EVERYTHING
+
 Tensors = dict[str, Tensor]
 Routing = Callable[..., Tensor]
 
 
+ENTRIES = ("dynamic_routing", "route_votes")
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
 @dataclass(frozen=True)
 class Case:
-    """One call: sizes (B, I, d, J, D), number of weights I_w, which optional tensors are given, and the options."""
+    """One call: sizes (B, I, d, J, D), number of weights I_w, which optional tensors are given, and the options.
+
+    Function and dtype are those of :meth:`arguments`; a test may ask for others.
+    """
 
     sizes: tuple[int, int, int, int, int]
     weights: str | int = "own"  # "own" (I_w = I), "shared" (I_w = 1), "half" (I_w = I / 2) or I_w itself
@@ -37,6 +46,8 @@ class Case:
     temperature: str | float | tuple[float, ...] = "one"
     given: bool = False  # the logits are the coupling
     squash_constant: float | None = None  # None: one that is not the default
+    entry: str = "dynamic_routing"
+    dtype: torch.dtype = torch.float32
 
     def __str__(self) -> str:
         named = [f"{k}{v}" for k, v in zip(("B", "I", "d", "J", "D"), self.sizes, strict=True)]
@@ -44,7 +55,13 @@ class Case:
         kinds = ("squash", "update", "factor", "temperature")
         switches += [str(getattr(self, n)) for n in kinds if getattr(self, n) != getattr(type(self), n)]
         texts = [f"W_{self.weights}", f"logits_{self.logits}", self.softmax, self.gradient, f"T{self.iterations}"]
-        return "-".join(["".join(named), *texts, *switches, f"eps{self.eps:g}"])
+        kind = (self.entry, str(self.dtype).removeprefix("torch."))
+        return "-".join(["".join(named), *texts, *switches, f"eps{self.eps:g}", *kind])
+
+    def arguments(self, dtype: torch.dtype | None = None) -> Tensors:
+        """The tensor arguments of its function, in its own dtype or another, on torch's default device."""
+        tensors = self.tensors(self.dtype if dtype is None else dtype)
+        return votes_of(tensors) if self.entry == "route_votes" else tensors
 
     def votes(self) -> int:
         """Number of vote components, B·I·J·D."""
@@ -165,6 +182,8 @@ FACTORS: dict[str, list[Any]] = {
     "update": ["accumulate", "replace"],
     "factor": [1.0, 0.6],
     "temperature": ["one", "low", "falling"],
+    "entry": list(ENTRIES),
+    "dtype": list(DTYPES),
 }
 
 _OPTION_SIZES = [(3, 6, 4, 5, 3), (17, 8, 8, 10, 16), (33, 4, 1, 11, 9), (5, 12, 3, 2, 7), (16, 10, 5, 1, 4)]
@@ -213,26 +232,84 @@ def coupling_cases() -> list[Case]:
     return cases
 
 
-def size_cases() -> Iterator[Case]:
-    """One size at a time through 1, primes and the neighbourhood of powers of two, in three kinds of routing."""
-    base = Case((3, 5, 3, 4, 5))
-    lists = [
-        [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 37, 64, 65],  # B
-        [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 257],  # I
-        [*range(1, 18), 31, 32, 33, 64, 65],  # d
-        [1, 2, 3, 7, 8, 9, 10, 11, 15, 16, 17, 31, 32, 33, 64, 65],  # J
-        [*range(1, 18), 31, 32, 33, 63, 64, 65],  # D
-    ]
-    kinds = [
-        {"softmax": "outputs"},
-        {"softmax": "inputs", "bias": True, "logits": "shared"},
-        {"softmax": "leaky", "input_mask": True, "gradient": "last", "logits": "sample"},
-    ]
-    for axis, values in enumerate(lists):
-        for value in values:
-            sizes = (*base.sizes[:axis], value, *base.sizes[axis + 1 :])
-            for kind in kinds:
-                yield replace(base, sizes=sizes, iterations=2 + len(kind) % 2, **kind)
-    for sizes in [(1, 1, 1, 1, 1), (37, 33, 5, 7, 12), (33, 65, 8, 10, 16), (17, 129, 9, 11, 17), (65, 17, 16, 3, 33)]:
-        for kind in kinds:
-            yield replace(base, sizes=sizes, **kind)
+def other(case: Case) -> Case:
+    """The same call of the other function, and in another dtype."""
+    return replace(
+        case,
+        entry=ENTRIES[1 - ENTRIES.index(case.entry)],
+        dtype=DTYPES[(DTYPES.index(case.dtype) + 1) % len(DTYPES)],
+    )
+
+
+def of_every_kind(case: Case) -> list[Case]:
+    """The same call of both functions in all dtypes."""
+    return [replace(case, entry=entry, dtype=dtype) for entry in ENTRIES for dtype in DTYPES]
+
+
+_SIZES = [
+    [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 37, 64, 65],  # B
+    [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 257],  # I
+    [*range(1, 18), 31, 32, 33, 64, 65],  # d
+    [1, 2, 3, 7, 8, 9, 10, 11, 15, 16, 17, 31, 32, 33, 64, 65],  # J
+    [*range(1, 18), 31, 32, 33, 63, 64, 65],  # D
+]
+_SEVERAL_SIZES = [(1, 1, 1, 1, 1), (37, 33, 5, 7, 12), (33, 65, 8, 10, 16), (17, 129, 9, 11, 17), (65, 17, 16, 3, 33)]
+_KINDS: list[dict[str, Any]] = [
+    {"iterations": 3},
+    {"softmax": "inputs", "bias": True, "logits": "shared", "iterations": 3},
+    {"softmax": "leaky", "input_mask": True, "gradient": "last", "logits": "sample", "iterations": 2},
+]
+# Most in float32, whose kernels have most ways; votes are given where d, which they do not have, is as it was.
+_TYPES = [torch.float32, torch.float32, torch.bfloat16, torch.float32, torch.float64]
+
+
+def size_cases() -> Iterator[list[Case]]:
+    """One size at a time through 1, primes and the neighbourhood of powers of two, each in three kinds of routing."""
+    base = (3, 5, 3, 4, 5)
+    by_one = [(*base[:axis], value, *base[axis + 1 :]) for axis, values in enumerate(_SIZES) for value in values]
+    for n, sizes in enumerate([*by_one, *_SEVERAL_SIZES]):
+        entry = ENTRIES[n % 2 if sizes[2] == base[2] else 0]
+        kinds = [_KINDS[(n + k) % len(_KINDS)] for k in range(len(_KINDS))]
+        yield [Case(sizes, entry=entry, dtype=_TYPES[(n + k) % len(_TYPES)], **kind) for k, kind in enumerate(kinds)]
+
+
+def further_cases() -> Iterator[Case]:
+    """Many iterations, weights that many inputs share, and no sample at all."""
+    for n, (softmax, gradient) in enumerate(itertools.product(("outputs", "inputs"), ("all", "last"))):
+        for iterations in (7, 9, 20):
+            dtype = DTYPES[(n + iterations) % 2]
+            yield Case(
+                (18, 20, 5, 7, 6),
+                softmax=softmax,
+                gradient=gradient,
+                iterations=iterations,
+                logits="shared",
+                dtype=dtype,
+            )
+    for softmax in ("outputs", "inputs"):
+        for weights in ("shared", "half"):
+            for inputs in (2, 6, 16, 34, 130):
+                # The votes of many inputs with one matrix nearly cancel, and in a third iteration the result follows
+                # the rounding.
+                iterations = 3 if inputs < 100 else 2
+                yield Case((19, inputs, 5, 3, 7), weights=weights, softmax=softmax, iterations=iterations)
+    for logits in ("none", "shared", "sample"):
+        for entry in ENTRIES:
+            yield Case((0, 6, 4, 5, 3), bias=True, logits=logits, input_mask=True, output_mask=True, entry=entry)
+
+
+def table() -> list[Case]:
+    """All cases of the suite: one size in one kind of routing, and two functions and dtypes of each pair of options."""
+    options = [*option_cases(), *coupling_cases()]
+    if EVERYTHING:
+        return [
+            *(kind for case in options for kind in of_every_kind(case)),
+            *(case for kinds in size_cases() for case in kinds),
+            *further_cases(),
+        ]
+    return [*options, *map(other, options), *(kinds[0] for kinds in size_cases()), *further_cases()]
+
+
+def amplifies(case: Case) -> bool:
+    """Whether its iterations enlarge rounding until float64 is no truth for float64."""
+    return case.iterations > 6

@@ -10,8 +10,9 @@ import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import Unpack
 
-from capsroute.routing import calls, checks, ops
-from capsroute.routing.options import AllKeywords, RoutingOptions
+from capsroute.routing import calls, ops
+from capsroute.routing.keywords import AllKeywords
+from capsroute.routing.options import RoutingOptions
 
 from .consensus import Exchange, Facts, refusals_shared
 from .groups import members
@@ -105,14 +106,14 @@ def _routed(
         call = _checked(sources, bias, keywords)
     differentiable = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in call.tensors)
     exchange = Exchange(ranks, _facts(call, differentiable), device)
-    sharded = ShardedCall(call.name, calls.options_for_kernels(call), ranks, exchange.finish)
+    sharded = ShardedCall(call.name, calls.for_kernels(call), ranks, exchange.finish)
     output = route(sharded, call.tensors, differentiable)
     return output if call.output_axes is None else output.unflatten(1, call.output_axes)
 
 
 def _checked(sources: Sequence[Tensor], bias: Tensor | None, keywords: dict[str, Any]) -> calls.Call:
     tensors = {name: keywords.pop(name, None) for name in _TENSORS}
-    call = calls.checked(sources, bias, **tensors, options=checks.keyword_options(keywords))
+    call = calls.checked(sources, bias, **tensors, keywords=keywords)
     if call.choice.name == "reference":
         raise ValueError(f"sharded routing needs a kernel for the device of its tensors: {call.choice.reason}")
     return call

@@ -12,7 +12,7 @@ from typing_extensions import Unpack
 
 from capsroute.nn.routing import initial_std
 from capsroute.routing import checks
-from capsroute.routing.options import RoutingKeywords
+from capsroute.routing.keywords import RoutingKeywords
 
 from .consensus import refusals_shared
 from .functional import dynamic_routing

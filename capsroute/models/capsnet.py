@@ -15,7 +15,7 @@ from capsroute.routing.options import DEFAULTS
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 __all__ = ["CapsNet", "CapsNetOutput"]
 

@@ -14,7 +14,7 @@ from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts,
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 __all__ = ["MIND", "MINDOutput"]
 

@@ -13,7 +13,7 @@ from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d, capsule_length
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 __all__ = ["SegCaps", "SegCapsOutput"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute.routing import checks, reference
-from capsroute.routing.options import RoutingOptions
+from capsroute.routing import reference
+from capsroute.routing.options import RoutingOptions, check
 
 __all__ = ["CapsuleLengths", "Squash", "capsule_lengths", "squash"]
 
@@ -23,7 +23,7 @@ def _check_capsules(capsules: Tensor, name: str) -> None:
 
 def _checked(eps: float, kind: str, constant: float | None) -> RoutingOptions:
     options = RoutingOptions(eps=eps, squash=kind, squash_constant=constant)
-    checks.scalar_options(options)
+    check(options)
     return options
 
 

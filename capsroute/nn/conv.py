@@ -17,7 +17,7 @@ from capsroute.routing.reference import prediction_vectors
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 __all__ = ["ConvCapsules1d", "ConvCapsules2d", "ConvCapsules3d"]
 

@@ -13,7 +13,7 @@ from capsroute.nn.conv_windows import per_axis
 from capsroute.routing import checks
 
 if TYPE_CHECKING:
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 WINDOWS = ("separate", "joined")
 

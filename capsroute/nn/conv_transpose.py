@@ -17,7 +17,7 @@ from capsroute.routing.functional import dynamic_routing
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 __all__ = ["ConvTransposeCapsules1d", "ConvTransposeCapsules2d", "ConvTransposeCapsules3d"]
 

@@ -14,7 +14,7 @@ from capsroute.routing import checks, functional
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords
+    from capsroute.routing.keywords import RoutingKeywords
 
 __all__ = ["InterestCapsules"]
 

@@ -14,7 +14,8 @@ from capsroute.routing import checks, functional, reference
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from capsroute.routing.options import RoutingKeywords, RoutingOptions
+    from capsroute.routing.keywords import RoutingKeywords
+    from capsroute.routing.options import RoutingOptions
 
 __all__ = ["CapsuleLayer", "set_routing"]
 

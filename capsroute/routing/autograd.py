@@ -103,21 +103,26 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
 _FUNCTIONS = {name: _functions(name) for name in ops.SOURCES}
 
 
-def route(name: str, options: RoutingOptions, *tensors: Tensor | None) -> Tensor:
-    """Call the op ``name`` with its sources and optional tensors."""
-    if torch._C._are_functorch_transforms_active():
-        return _FUNCTIONS[name][1].apply(options, *tensors)[0]
-    if torch.is_grad_enabled():
-        for tensor in tensors:
-            if tensor is not None and tensor.requires_grad:
-                return _FUNCTIONS[name][0].apply(options, *tensors)
-    return ops.forward(name, tensors, options, False)[0]
+def route(
+    name: str, options: RoutingOptions, tensors: Sequence[Tensor | None], keep: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Call an op.
 
+    Args:
+        name: Of the routing op.
+        options: With a backend that has kernels for the device of the tensors.
+        tensors: Its sources and optional tensors, checked.
+        keep: Whether the second result is asked for.
 
-def route_and_save(name: str, options: RoutingOptions, *tensors: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The same, and s of every iteration ``[T, B, J, D]`` before the bias, which is not differentiable."""
-    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+    Returns:
+        The output ``[B, J, D]``, and s of every iteration ``[T, B, J, D]`` before the bias, which is not
+        differentiable; None or anything where it was not asked for.
+    """
+    learns = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    if torch._C._are_functorch_transforms_active() or (keep and learns):
         output, pre_squash, _ = _FUNCTIONS[name][1].apply(options, *tensors)
-    else:
-        output, pre_squash, _ = ops.FORWARD_OPS[name](*tensors, options.integers(), options.floats(), True)
+        return output, pre_squash
+    if learns:
+        return _FUNCTIONS[name][0].apply(options, *tensors), None
+    output, pre_squash, _ = ops.forward(name, tensors, options, keep)
     return output, pre_squash

@@ -16,10 +16,13 @@ from .options import BACKENDS, CUDA_FUSIONS, CUDA_KERNELS
 
 
 class Choice(NamedTuple):
-    """A backend by name, and the sentence that says why it was chosen."""
+    """A backend by name, the sentence that says why it was chosen, and what is forced of its CUDA kernels."""
 
     name: str
     reason: str
+    forced: bool = False
+    cuda_kernel: str = CUDA_KERNELS[0]
+    cuda_fusion: str = CUDA_FUSIONS[0]
 
 
 class _Forced(threading.local):
@@ -33,18 +36,7 @@ class _Forced(threading.local):
 _forced = _Forced()
 
 _CPU = Choice("cpu", "tensors on 'cpu' take the CPU kernels")
-_CUDA = Choice("cuda", "tensors on 'cuda' take the CUDA kernels")
 _warned: set[str] = set()
-
-
-def forced() -> str | None:
-    """The backend that this thread forces, or None."""
-    return _forced.name
-
-
-def forced_cuda_kernel() -> tuple[str, str]:
-    """The CUDA kernel and the fusion that this thread forces, each "automatic" when it does not."""
-    return _forced.kernel, _forced.fusion
 
 
 @contextmanager
@@ -132,23 +124,25 @@ def choose(device: torch.device) -> Choice:
     Raises:
         ValueError: A backend is forced that has no kernel for this device.
     """
-    kind = device.type
-    name = _forced.name
+    kind, name = device.type, _forced.name
+    if name is None and kind == "cpu":
+        return _CPU
+    problem = _unusable(name or "cuda", kind, device.index or 0) if name or kind == "cuda" else None
     if name is not None:
-        problem = _unusable(name, kind, device.index or 0)
         if problem is not None:
             raise ValueError(f"backend {name!r} was forced but cannot be used: {problem}")
-        return Choice(name, f"backend {name!r} is forced by capsroute.testing.backend")
-    if kind == "cpu":
-        return _CPU
-    if kind == "cuda":
-        problem = _unusable("cuda", kind, device.index or 0)
-        return _CUDA if problem is None else Choice("reference", problem)
-    return Choice("reference", f"there is no kernel for device type {kind!r} in this build")
+        reason = f"backend {name!r} is forced by capsroute.testing.backend"
+        return Choice(name, reason, True, _forced.kernel, _forced.fusion)
+    if kind != "cuda":
+        return Choice("reference", f"there is no kernel for device type {kind!r} in this build")
+    if problem is not None:
+        return Choice("reference", problem)
+    return Choice("cuda", "tensors on 'cuda' take the CUDA kernels", False, _forced.kernel, _forced.fusion)
 
 
-def warn_once(reason: str) -> None:
-    """Say once per reason that a call falls back to the plain reference."""
-    if not torch.compiler.is_compiling() and reason not in _warned:
-        _warned.add(reason)
-        warnings.warn(f"capsroute falls back to the plain PyTorch reference: {reason}", RuntimeWarning, stacklevel=4)
+def warn_once(choice: Choice) -> None:
+    """Say once per reason that a call falls back to the plain reference, unless that is forced."""
+    if not choice.forced and not torch.compiler.is_compiling() and choice.reason not in _warned:
+        _warned.add(choice.reason)
+        text = f"capsroute falls back to the plain PyTorch reference: {choice.reason}"
+        warnings.warn(text, RuntimeWarning, stacklevel=5)

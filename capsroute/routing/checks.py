@@ -6,29 +6,18 @@ and what was expected.
 
 from __future__ import annotations
 
-import difflib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .options import (
-    DEFAULTS,
-    DETAILS,
-    GRADIENTS,
-    LOGIT_UPDATES,
-    MOST_TEMPERATURES,
-    SOFTMAX_AXES,
-    SQUASHES,
-    RoutingKeywords,
-    RoutingOptions,
-    constants_of_squash,
-    hashable,
-)
+from . import options
+from .options import DEFAULTS, DETAILS, RoutingOptions
+from .values import at_least_one, choice, number, shown
 
-_MOST_BITS = 256
+__all__ = ["at_least_one", "choice", "number", "shown"]  # of single values, for modules too
+
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -99,106 +88,12 @@ def per_pair(name: str, value: object, like_name: str, like: Tensor, batch: int,
         )
 
 
-def at_least_one(**sizes: int) -> None:
-    """Sizes of a module, by the names of its arguments."""
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-
-
-def choice(name: str, value: object, known: Sequence[str]) -> None:
-    """One of the known strings."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {', '.join(map(repr, known))}, got {type(value).__name__}")
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
-
-
-def shown(value: float) -> str:
-    """A number for a message; of a huge int only its size, since Python refuses to write some of them."""
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        return f"an int of {value.bit_length()} bits"
-    return str(value)
-
-
-def number(name: str, value: object, expected: str, *, above: float = 0, or_equal: bool = False) -> None:
-    """A finite int or float above a limit."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be {expected}, got {type(value).__name__}")
-    most = sys.float_info.max  # an int may be larger and yet below infinity
-    if not (above < value <= most or (or_equal and value == above)):  # false for NaN too
-        raise ValueError(f"{name} must be {expected}, got {shown(value)}")
-
-
-def scalar_options(options: RoutingOptions) -> None:
-    """The options that are no tensors, and the combinations that make no sense."""
-    iterations: object = options.iterations
-    if isinstance(iterations, bool) or not isinstance(iterations, int):
-        raise TypeError(f"iterations must be an int of at least 1, got {type(iterations).__name__}")
-    if iterations < 1:
-        raise ValueError(f"iterations must be at least 1, got {shown(iterations)}")
-    if iterations >= 2**31:
-        raise ValueError(f"iterations must be below 2**31, got {shown(iterations)}")
-    choice("softmax_over", options.softmax_over, SOFTMAX_AXES)
-    choice("gradient", options.gradient, GRADIENTS)
-    if not isinstance(options.leaky, bool):
-        raise TypeError(f"leaky must be a bool, got {type(options.leaky).__name__}")
-    if options.leaky and options.softmax_over != "outputs":
-        raise ValueError(
-            f"leaky must be False unless softmax_over is 'outputs', got softmax_over={options.softmax_over!r}"
-        )
-    number("eps", options.eps, "a finite number of at least 0", or_equal=True)
-    if options.squash is not DEFAULTS.squash or options.squash_constant is not None:
-        _squash_options(options)
-    if options.logit_update is not DEFAULTS.logit_update:
-        choice("logit_update", options.logit_update, LOGIT_UPDATES)
-    if options.agreement_factor is not DEFAULTS.agreement_factor:
-        number(
-            "agreement_factor", options.agreement_factor, "a finite number", above=-sys.float_info.max, or_equal=True
-        )
-    if options.temperature is not DEFAULTS.temperature:
-        _temperature(options)
-
-
-def _squash_options(options: RoutingOptions) -> None:
-    choice("squash", options.squash, SQUASHES)
-    if options.squash_constant is None:
-        return
-    if options.squash not in constants_of_squash():
-        raise ValueError(
-            f"squash_constant must be None unless squash is one of {', '.join(map(repr, constants_of_squash()))}, "
-            f"got squash={options.squash!r}"
-        )
-    number("squash_constant", options.squash_constant, "a finite number above 0")
-
-
-def _temperature(options: RoutingOptions) -> None:
-    given: object = options.temperature
-    expected = "a finite number above 0, or a sequence of one for each iteration"
-    if not isinstance(given, tuple):
-        _one_temperature("temperature", given, expected)
-        return
-    for k, value in enumerate(given):
-        _one_temperature(f"temperature[{k}]", value, "a finite number above 0")
-    if len(given) not in {1, options.iterations} or len(given) > MOST_TEMPERATURES:
-        raise ValueError(
-            f"temperature must be {expected} (iterations={options.iterations}, at most {MOST_TEMPERATURES}), "
-            f"got {len(given)} numbers"
-        )
-
-
-def _one_temperature(name: str, value: object, expected: str) -> None:
-    number(name, value, expected)
-    if 1 / float(value) == float("inf"):  # type: ignore[arg-type]  # what the kernels multiply with
-        raise ValueError(f"{name} must be {expected}, and so must 1 / temperature; got {value}")
-
-
-def coupling_alone(options: RoutingOptions, logits: object) -> None:
+def coupling_alone(given: RoutingOptions, logits: object) -> None:
     """Given coupling coefficients leave nothing to route."""
     if logits is not None:
         raise ValueError("coupling must not be given together with logits: given coefficients need no softmax")
     for name in ("softmax_over", "leaky", "gradient", "logit_update", "agreement_factor", "temperature"):
-        value, default = getattr(options, name), getattr(DEFAULTS, name)
+        value, default = getattr(given, name), getattr(DEFAULTS, name)
         if value != default:
             raise ValueError(
                 f"{name} must be left at {default!r} where coupling is given, which leaves nothing to route; "
@@ -216,11 +111,11 @@ def detail_names(details: object) -> None:
             raise ValueError(f"{expected}, got {name!r}")
 
 
-def keyword_options(options: Mapping[str, Any]) -> RoutingOptions:
+def keyword_options(keywords: Mapping[str, Any]) -> RoutingOptions:
     """Check the routing options of a module when it is made.
 
     Args:
-        options: Those of :class:`capsroute.routing.options.RoutingKeywords`.
+        keywords: Those of :class:`capsroute.routing.keywords.RoutingKeywords`.
 
     Returns:
         All options, with defaults for those that are not given.
@@ -229,37 +124,38 @@ def keyword_options(options: Mapping[str, Any]) -> RoutingOptions:
         TypeError: An unknown name, or a value of the wrong kind.
         ValueError: A value that cannot be, or values that do not go together.
     """
-    known = list(RoutingKeywords.__annotations__)
-    for name in options:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"unknown routing option {name!r}: expected one of {', '.join(known)}{hint}")
-    checked = RoutingOptions(**options)
-    checked = checked._replace(temperature=hashable(checked.temperature))
-    scalar_options(checked)
-    return checked
+    given = options.of_keywords(keywords)
+    options.check(given)
+    return given
 
 
-def shared_tensors(
-    like_name: str,
-    like: Tensor,
+def arguments(
+    sources: Sequence[Any],
     bias: object,
-    logits_name: str,
     logits: object,
     input_weight: object,
     input_mask: object,
     output_mask: object,
-    sizes: tuple[int, int, int, int],
-) -> None:
-    """The tensor arguments that both public functions take; ``sizes`` is (B, I, J, D)."""
-    batch, inputs, outputs, output_size = sizes
+    coupling: object,
+    keywords: Mapping[str, Any],
+    details: object,
+) -> RoutingOptions:
+    """Check all arguments of a public function; ``sources`` are x and weight, or votes. Returns the options."""
+    given = keyword_options(keywords) if keywords else DEFAULTS
+    if coupling is not None:
+        coupling_alone(given, logits)
+    if details is not None:
+        detail_names(details)
+    made = len(sources) == 2
+    batch, inputs, outputs, output_size = inputs_and_weight(*sources) if made else prediction_votes(*sources)
+    like_name, like = "x" if made else "votes", sources[0]
     if bias is not None:
         tensor = floating("bias", bias)
         same_kind("bias", tensor, like_name, like)
         shape("bias", tensor, "J, D", (outputs, output_size))
-    if logits is not None:
-        per_pair(logits_name, logits, like_name, like, batch, inputs, outputs)
+    for name, pairs in (("logits", logits), ("coupling", coupling)):
+        if pairs is not None:
+            per_pair(name, pairs, like_name, like, batch, inputs, outputs)
     if input_weight is not None:
         tensor = floating("input_weight", input_weight)
         same_kind("input_weight", tensor, like_name, like)
@@ -268,6 +164,7 @@ def shared_tensors(
         mask("input_mask", input_mask, like_name, like, "B, I", (batch, inputs))
     if output_mask is not None:
         mask("output_mask", output_mask, like_name, like, "B, J", (batch, outputs))
+    return given
 
 
 def inputs_and_weight(x: object, weight: object) -> tuple[int, int, int, int]:

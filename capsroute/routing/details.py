@@ -11,41 +11,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from . import ops, reference
-from .autograd import route, route_and_save
+from . import autograd, ops, reference
 from .options import RoutingOptions
 from .result import RoutingResult
 
 
-def route_with_details(
-    name: str, options: RoutingOptions, tensors: Sequence[Tensor | None], details: Sequence[str]
-) -> RoutingResult:
-    """Call the kernels of an op and find the details.
+def route(
+    name: str, options: RoutingOptions, tensors: Sequence[Tensor | None], wanted: Sequence[str] | None
+) -> Tensor | RoutingResult:
+    """Call the kernels of an op, and find the details that are wanted.
 
     Args:
         name: Of the routing op.
         options: With a backend that has kernels for the device of the tensors.
         tensors: Its sources and optional tensors, checked.
-        details: Names of :data:`capsroute.routing.options.DETAILS`.
+        wanted: Names of :data:`.options.DETAILS`, or None for the output alone.
     """
+    if wanted is None:
+        return autograd.route(name, options, tensors)[0]
     dtype = _split(tensors)[0][0].dtype
-    if "pre_squash" in details:
+    if "pre_squash" in wanted:
         # S is differentiable then, and the output follows from it. Neither s nor its gradient may be rounded to a half
         # type on the way.
         options = options._replace(squash_output=False)
         tensors = _exact(tensors)
-    saved = None
-    if "coupling" in details and options.iterations > 1 and not options.coupling_given:
-        result, saved = route_and_save(name, options, *tensors)
-    else:
-        result = route(name, options, *tensors)
+    queried = "coupling" in wanted and options.iterations > 1 and not options.coupling_given
+    result, saved = autograd.route(name, options, tensors, keep=queried)
     output = (result if options.squash_output else _squash(result, options)).to(dtype)
     given = [None if tensor is None else tensor.detach() for tensor in tensors]
     return RoutingResult(
         output,
-        _coupling(name, options, given, saved).to(dtype) if "coupling" in details else None,
+        _coupling(name, options, given, saved if queried else None).to(dtype) if "coupling" in wanted else None,
         None if options.squash_output else result.to(dtype),
-        _agreement(name, options, given, output.detach()) if "agreement" in details else None,
+        _agreement(name, options, given, output.detach()) if "agreement" in wanted else None,
     )
 
 

@@ -15,7 +15,37 @@ def _place(sources: Sequence[Any]) -> tuple[int, int]:
     return (1, 2) if len(sources) == 2 else (2, 1)
 
 
-def several_outputs(sources: Sequence[Any]) -> Size | None:
+def joined(
+    sources: Sequence[Any], bias: Any, logits: Any, coupling: Any, output_mask: Any
+) -> tuple[Size | None, Sequence[Any], Any, Any, Any, Any]:
+    """The sizes of the output axes where there is more than one, else None; and the arguments with one.
+
+    Raises:
+        ValueError: An argument that does not have these axes.
+    """
+    axes = _several_outputs(sources)
+    if axes is None:
+        return None, sources, bias, logits, coupling, output_mask
+    return (
+        axes,
+        _join_sources(sources),
+        _join("bias", bias, axes, 0, 1),
+        _join("logits", logits, axes, None, 0),
+        _join("coupling", coupling, axes, None, 0),
+        _join("output_mask", output_mask, axes, 1, 0),
+    )
+
+
+def split(result: Tensor | RoutingResult, axes: Size) -> Tensor | RoutingResult:
+    """The output, alone or with details, with its output axis divided again."""
+    if isinstance(result, Tensor):
+        return result.unflatten(1, axes)
+    places = (1, 2, 1, 2)  # where J stands in each field
+    fields = [None if field is None else field.unflatten(at, axes) for field, at in zip(result, places, strict=True)]
+    return RoutingResult(*fields)  # type: ignore[arg-type]
+
+
+def _several_outputs(sources: Sequence[Any]) -> Size | None:
     """The sizes of the output axes where there is more than one, else None.
 
     Args:
@@ -28,13 +58,13 @@ def several_outputs(sources: Sequence[Any]) -> Size | None:
     return source.shape[before:-after]
 
 
-def join_sources(sources: Sequence[Tensor]) -> list[Tensor]:
+def _join_sources(sources: Sequence[Tensor]) -> list[Tensor]:
     """The same tensors, the last of them with its output axes joined."""
     before, after = _place(sources)
     return [*sources[:-1], sources[-1].flatten(before, -1 - after)]
 
 
-def join(name: str, value: Any, axes: Size, before: int | None, after: int) -> Any:
+def _join(name: str, value: Any, axes: Size, before: int | None, after: int) -> Any:
     """A view or copy of a tensor with its output axes joined.
 
     Args:
@@ -54,10 +84,3 @@ def join(name: str, value: Any, axes: Size, before: int | None, after: int) -> A
     if start < 0 or value.shape[start:end] != axes or before not in (None, start):
         raise ValueError(f"{name} must have the output axes {tuple(axes)}, got shape {tuple(value.shape)}")
     return value.flatten(start, end - 1)
-
-
-def split(result: RoutingResult, axes: Size) -> RoutingResult:
-    """The result with its output axis divided again."""
-    places = (1, 2, 1, 2)  # where J stands in each field
-    fields = [None if field is None else field.unflatten(at, axes) for field, at in zip(result, places, strict=True)]
-    return RoutingResult(*fields)  # type: ignore[arg-type]

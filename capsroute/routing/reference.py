@@ -20,7 +20,7 @@ from .result import RoutingResult
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .options import RoutingKeywords
+    from .keywords import RoutingKeywords
 
 
 def _where_positive(condition: Tensor, value: Tensor) -> Tensor:

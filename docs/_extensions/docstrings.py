@@ -11,7 +11,7 @@ from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.typing import ExtensionMetadata
 from typing_extensions import Unpack
 
-from capsroute.routing.options import AllKeywords, RoutingKeywords
+from capsroute.routing.keywords import AllKeywords, RoutingKeywords
 
 _BEFORE_NAPOLEON = 400  # whose listener has the default priority, 500
 

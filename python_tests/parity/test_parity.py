@@ -9,22 +9,24 @@ import torch
 
 from capsroute import testing
 
+from ..kernels import each_kernel
 from .check import DTYPES, assert_same
 from .row import Row, evaluate
 from .rows import ROWS
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_same_as_the_kernels(row: Row, dtype: torch.dtype, backend: str) -> None:
-    assert_same(row, dtype)
+@each_kernel
+def test_same_as_the_kernels(row: Row, kernel: str) -> None:
+    for dtype in DTYPES:
+        assert_same(row, dtype)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_same_as_the_reference(row: Row, dtype: torch.dtype) -> None:
+def test_same_as_the_reference(row: Row) -> None:
     with testing.backend("reference"):
-        assert_same(row, dtype)
+        for dtype in DTYPES:
+            assert_same(row, dtype)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "iterations" not in row.options], ids=lambda row: row.name)

@@ -139,7 +139,7 @@ STRESSES = (
     Stress("large bias", _scaled(1, "bias"), options={"bias": True}),
     Stress("large x, gradient of the last iteration", _scaled(1, "x"), options={"gradient": "last"}),
     Stress("large x, inputs share a weight", _scaled(1, "x"), options={"weights": "shared"}),
-    Stress("large x, logits replaced", _scaled(1, "x"), options={"update": "replace"}),
+    Stress("large x, logits replaced", _scaled(1, "x"), options={"logit_update": "replace"}),
     *(
         Stress(f"large x, squash {s}", _scaled(1, "x"), options={"squash": s})
         for s in ("norm_eps", "clamped", "shifted", "exponential", "power")

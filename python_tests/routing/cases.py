@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from capsroute.routing.options import DEFAULTS, PUBLIC, ROWS
+from capsroute.routing.values import OneOf
+
+from ..covering import covering_rows
 from ..lanes import EVERYTHING
 
 Tensors = dict[str, Tensor]
@@ -21,8 +25,16 @@ ENTRIES = ("dynamic_routing", "route_votes")
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
+# Options whose values go into a case as they are. Of the others a case has names that say more, or none.
+_NAMED = ("softmax_over", "leaky", "squash_constant", "temperature")
+PLAIN = [name for name in PUBLIC if name not in _NAMED]
+_Options: Any = make_dataclass(
+    "_Options", [(name, Any, field(default=getattr(DEFAULTS, name))) for name in PLAIN], frozen=True, kw_only=True
+)
+
+
 @dataclass(frozen=True)
-class Case:
+class Case(_Options):
     """One call: sizes (B, I, d, J, D), number of weights I_w, which optional tensors are given, and the options.
 
     Function and dtype are those of :meth:`arguments`; a test may ask for others.
@@ -36,12 +48,6 @@ class Case:
     input_mask: bool = False
     output_mask: bool = False
     softmax: str = "outputs"  # "outputs", "leaky" (over outputs) or "inputs"
-    gradient: str = "all"
-    iterations: int = 3
-    eps: float = 1e-8
-    squash: str = "standard"
-    update: str = "accumulate"
-    factor: float = 1.0
     # "one", "low" (0.7 throughout), "falling" (from 1.6, by a fifth each time) or the argument itself
     temperature: str | float | tuple[float, ...] = "one"
     given: bool = False  # the logits are the coupling
@@ -52,8 +58,9 @@ class Case:
     def __str__(self) -> str:
         named = [f"{k}{v}" for k, v in zip(("B", "I", "d", "J", "D"), self.sizes, strict=True)]
         switches = [n for n in ("bias", "input_mask", "output_mask", "input_weight", "given") if getattr(self, n)]
-        kinds = ("squash", "update", "factor", "temperature")
-        switches += [str(getattr(self, n)) for n in kinds if getattr(self, n) != getattr(type(self), n)]
+        kinds = [name for name in PLAIN if name not in ("gradient", "iterations", "eps")]
+        switches += [str(getattr(self, n)) for n in kinds if getattr(self, n) != getattr(DEFAULTS, n)]
+        switches += [str(self.temperature)] if self.temperature != "one" else []
         texts = [f"W_{self.weights}", f"logits_{self.logits}", self.softmax, self.gradient, f"T{self.iterations}"]
         kind = (self.entry, str(self.dtype).removeprefix("torch."))
         return "-".join(["".join(named), *texts, *switches, f"eps{self.eps:g}", *kind])
@@ -71,17 +78,12 @@ class Case:
     def options(self) -> dict[str, Any]:
         """The keyword arguments that are not tensors."""
         return {
-            "iterations": self.iterations,
+            **{name: getattr(self, name) for name in PLAIN},
             "softmax_over": "inputs" if self.softmax == "inputs" else "outputs",
             "leaky": self.softmax == "leaky",
-            "gradient": self.gradient,
-            "eps": self.eps,
-            "squash": self.squash,
             "squash_constant": {"shifted": 0.5, "power": 1.3}.get(self.squash)
             if self.squash_constant is None
             else self.squash_constant,
-            "logit_update": self.update,
-            "agreement_factor": self.factor,
             "temperature": {
                 "one": 1.0,
                 "low": 0.7,
@@ -167,20 +169,17 @@ def evaluate(function: Routing, tensors: Tensors, options: dict[str, Any], grad:
     return {"output": output.detach(), **dict(zip(differentiable, grads, strict=True))}
 
 
+def _tried(name: str) -> list[Any]:
+    kind, default = ROWS[name].kind, getattr(DEFAULTS, name)
+    return [default, *(kind.names if isinstance(kind, OneOf) else ROWS[name].tried)]
+
+
 FACTORS: dict[str, list[Any]] = {
     "softmax": ["outputs", "leaky", "inputs"],
-    "iterations": [3, 1, 2, 4, 5],
     "logits": ["none", "shared", "sample"],
-    "gradient": ["all", "last", "detached_votes"],
     "weights": ["own", "shared", "half"],
-    "eps": [1e-8, 0.0, 1e-2],
-    "bias": [False, True],
-    "input_mask": [False, True],
-    "output_mask": [False, True],
-    "input_weight": [False, True],
-    "squash": ["standard", "norm_eps", "clamped", "shifted", "exponential", "power", "none"],
-    "update": ["accumulate", "replace"],
-    "factor": [1.0, 0.6],
+    **{name: list(dict.fromkeys(_tried(name))) for name in PLAIN},
+    **{name: [False, True] for name in ("bias", "input_mask", "output_mask", "input_weight")},
     "temperature": ["one", "low", "falling"],
     "entry": list(ENTRIES),
     "dtype": list(DTYPES),
@@ -189,35 +188,11 @@ FACTORS: dict[str, list[Any]] = {
 _OPTION_SIZES = [(3, 6, 4, 5, 3), (17, 8, 8, 10, 16), (33, 4, 1, 11, 9), (5, 12, 3, 2, 7), (16, 10, 5, 1, 4)]
 
 
-def pairs(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
-    """Every pair of settings that a row of the table shows together."""
-    return set(itertools.combinations(sorted(row.items()), 2))
-
-
 @functools.cache
 def option_cases() -> list[Case]:
-    """A table in which every two values of every two options meet at least once, with sizes taken in turn.
-
-    Built greedily: each row starts from a pair not yet seen and takes, option by option, the value that adds most
-    unseen pairs.
-    """
-    unseen = set().union(
-        *(
-            pairs({a: va, b: vb})
-            for a, b in itertools.combinations(FACTORS, 2)
-            for va in FACTORS[a]
-            for vb in FACTORS[b]
-        )
-    )
-    cases: list[Case] = []
-    while unseen:
-        row: dict[str, Any] = dict(min(unseen, key=repr))
-        for name in FACTORS:
-            if name not in row:
-                row[name] = max(FACTORS[name], key=lambda value: len(pairs({**row, name: value}) & unseen))
-        unseen -= pairs(row)
-        cases.append(Case(_OPTION_SIZES[len(cases) % len(_OPTION_SIZES)], **row))
-    return cases
+    """Rows in which every two values of every two options, functions and dtypes meet, with sizes taken in turn."""
+    rows = covering_rows(FACTORS)
+    return [Case(_OPTION_SIZES[n % len(_OPTION_SIZES)], **row) for n, row in enumerate(rows)]
 
 
 def coupling_cases() -> list[Case]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 import capsroute
 from capsroute import reference, testing
 from capsroute.routing.options import GRADIENTS, SOFTMAX_AXES, SQUASHES, RoutingOptions
 
+from ..covering import covering
 from .cases import Case, evaluate
 
 
-@pytest.mark.parametrize("squash", SQUASHES)
-@pytest.mark.parametrize("gradient", GRADIENTS)
-@pytest.mark.parametrize("softmax_over", SOFTMAX_AXES)
-@pytest.mark.parametrize("eps", [0.0, 1e-8])
+@covering(squash=SQUASHES, gradient=GRADIENTS, softmax_over=SOFTMAX_AXES, eps=[0.0, 1e-8])
 def test_samples_without_inputs_or_outputs(
     squash: str, gradient: str, softmax_over: str, eps: float, backend: str
 ) -> None:
     _check_samples(squash, gradient, softmax_over, eps)
 
 
-@pytest.mark.parametrize("squash", SQUASHES)
-@pytest.mark.parametrize("gradient", GRADIENTS)
+@covering(squash=SQUASHES, gradient=GRADIENTS)
 def test_samples_without_inputs_or_outputs_in_the_reference(squash: str, gradient: str) -> None:
     with testing.backend("reference"):
         _check_samples(squash, gradient, "outputs", 0.0)
@@ -58,9 +54,7 @@ def _check_samples(squash: str, gradient: str, softmax_over: str, eps: float) ->
     torch.testing.assert_close(result["bias"], expected["bias"] + own, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("squash", SQUASHES)
-@pytest.mark.parametrize("given", [False, True], ids=["routed", "coupling"])
-@pytest.mark.parametrize("missing", ["input_mask", "output_mask"])
+@covering(squash=SQUASHES, given=[False, True], missing=["input_mask", "output_mask"])
 def test_nothing_there_and_no_bias(squash: str, given: bool, missing: str, backend: str) -> None:
     """Zeros, and no gradient of anything, whatever the squash does at 0."""
     case = Case((2, 4, 3, 2, 5), logits="shared", given=given, input_weight=True, eps=0.0, squash=squash, iterations=1)

@@ -21,7 +21,7 @@ CASES = [
     Case(SIZES),
     Case(SIZES, bias=True, logits="shared", softmax="inputs", weights="half"),
     Case(SIZES, logits="sample", input_mask=True, output_mask=True, softmax="leaky", gradient="last"),
-    Case(SIZES, bias=True, input_weight=True, squash="power", update="replace", temperature="falling"),
+    Case(SIZES, bias=True, input_weight=True, squash="power", logit_update="replace", temperature="falling"),
     Case(SIZES, logits="sample", given=True, iterations=1, input_weight=True, squash="shifted", weights="half"),
 ]
 

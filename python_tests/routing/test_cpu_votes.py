@@ -1,6 +1,6 @@
 """How the CPU kernels get at their votes: made in every pass, or kept for a tile or for a wave of samples.
 
-That each way computes the same is shown by all tests with the ``kernel`` fixture; here is which way a call takes.
+That each way computes the same is shown by all tests with an argument ``kernel``; here is which way a call takes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import capsroute
 from capsroute import testing
 from capsroute.bench.shapes import Shape, by_names
 
+from ..covering import covering
+from ..kernels import each_kernel
 from .cases import Case, Tensors, votes_of
 from .compare import fused
 
@@ -59,7 +61,8 @@ def test_a_way_can_be_forced(forced: str, cpu_isa: str) -> None:
     assert repr(cpu_isa) in said
 
 
-def test_the_fixture_forces_its_way(kernel: str) -> None:
+@each_kernel
+def test_the_kernel_forces_its_way(kernel: str) -> None:
     """Else all tests that take it would show less than their names say."""
     _, _, forced = kernel.partition("-")
     said = capsroute.explain(**SMALL.tensors(torch.float32))
@@ -115,10 +118,10 @@ def test_a_way_is_forced_for_all_threads() -> None:
     assert ways == ["made"]
 
 
-@pytest.mark.parametrize("sizes", [(37, 9, 5, 7, 6), (3, 33, 8, 10, 16), (45, 70, 16, 7, 13)], ids=str)
-@pytest.mark.parametrize("softmax", ["outputs", "leaky", "inputs"])
-@pytest.mark.parametrize("logits", ["none", "sample"])
-@pytest.mark.parametrize("gradient", ["all", "last"])
+@covering(
+    sizes=[(37, 9, 5, 7, 6), (3, 33, 8, 10, 16), (45, 70, 16, 7, 13)], softmax=["outputs", "leaky", "inputs"],
+    logits=["none", "sample"], gradient=["all", "last"],
+)  # fmt: skip
 def test_a_wave_keeps_a_bad_weight_from_the_sample_that_lacks_its_input(
     sizes: tuple[int, int, int, int, int], softmax: str, logits: str, gradient: str, cpu_isa: str
 ) -> None:

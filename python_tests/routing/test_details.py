@@ -12,18 +12,15 @@ import capsroute
 from capsroute import reference, testing
 from capsroute.routing.options import DETAILS
 
+from ..kernels import each_kernel
+from ..lanes import EVERYTHING
 from . import oracle
-from .cases import Case, Tensors, coupling_cases, evaluate, option_cases, to, votes_of
+from .cases import ENTRIES, Case, Tensors, coupling_cases, evaluate, option_cases, other, to, votes_of
 from .compare import assert_matches_reference
 from .test_reference import oracle_options
 
-CASES = pytest.mark.parametrize("case", [*option_cases(), *coupling_cases()], ids=str)
-ENTRIES = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-
-
-def arguments(case: Case, entry: str, dtype: torch.dtype = torch.float64) -> Tensors:
-    tensors = case.tensors(dtype)
-    return votes_of(tensors) if entry == "route_votes" else tensors
+OPTIONS = [*option_cases(), *coupling_cases()]
+CASES = pytest.mark.parametrize("case", [*OPTIONS, *(map(other, OPTIONS) if EVERYTHING else ())], ids=str)
 
 
 def expected(case: Case, given: Tensors) -> dict[str, torch.Tensor]:
@@ -54,24 +51,23 @@ def expected(case: Case, given: Tensors) -> dict[str, torch.Tensor]:
 
 
 @CASES
-@ENTRIES
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
-def test_values(case: Case, entry: str, dtype: torch.dtype, kernel: str) -> None:
-    tensors = arguments(case, entry, dtype)
+@each_kernel
+def test_values(case: Case, kernel: str) -> None:
+    tensors = case.arguments()
     truth = expected(case, tensors)
-    result = getattr(capsroute, entry)(**tensors, **case.options(), details=DETAILS)
-    tolerance = {torch.float64: 1e-11, torch.float32: 2e-4, torch.bfloat16: 0.03}[dtype]
+    result = getattr(capsroute, case.entry)(**tensors, **case.options(), details=DETAILS)
+    tolerance = {torch.float64: 1e-11, torch.float32: 2e-4, torch.bfloat16: 0.03, torch.float16: 0.006}[case.dtype]
     for name in DETAILS:
         found = getattr(result, name)
-        assert found.dtype == dtype
+        assert found.dtype == case.dtype
         torch.testing.assert_close(found.double().cpu(), truth[name], rtol=tolerance, atol=tolerance)
 
 
 @CASES
-@ENTRIES
-def test_s_is_differentiable_and_so_is_the_output(case: Case, entry: str, kernel: str) -> None:
+@each_kernel
+def test_s_is_differentiable_and_so_is_the_output(case: Case, kernel: str) -> None:
     """The gradient of s, of the output that comes with it, and of the output alone, as the reference has them."""
-    tensors, grad = arguments(case, entry), case.output_gradient()
+    tensors, grad = case.arguments(torch.float64), case.output_gradient()
 
     def ask(function: Any, details: tuple[str, ...] | None, field: str) -> Any:
         def call(**given: Any) -> torch.Tensor:
@@ -80,7 +76,7 @@ def test_s_is_differentiable_and_so_is_the_output(case: Case, entry: str, kernel
 
         return evaluate(call, tensors, case.options(), grad)
 
-    fused, plain = getattr(capsroute, entry), getattr(reference, entry)
+    fused, plain = getattr(capsroute, case.entry), getattr(reference, case.entry)
     for details, field in ((("pre_squash",), "pre_squash"), (("pre_squash",), "output"), (("coupling",), "output")):
         actual, wanted = ask(fused, details, field), ask(plain, details, field)
         for name, tensor in wanted.items():
@@ -88,10 +84,10 @@ def test_s_is_differentiable_and_so_is_the_output(case: Case, entry: str, kernel
             torch.testing.assert_close(actual[name], tensor, rtol=0, atol=1e-11 * scale + 1e-12, msg=f"{field} {name}")
 
 
-@ENTRIES
+@pytest.mark.parametrize("entry", ENTRIES)
 def test_only_what_was_asked_for(entry: str, backend: str) -> None:
-    case = Case((5, 6, 4, 3, 7), bias=True)
-    tensors = arguments(case, entry)
+    case = Case((5, 6, 4, 3, 7), bias=True, entry=entry)
+    tensors = case.arguments(torch.float64)
     output = getattr(capsroute, entry)(**tensors, **case.options())
     for name in (None, *DETAILS):
         result = getattr(capsroute, entry)(**tensors, **case.options(), details=[name] if name else [])
@@ -112,6 +108,7 @@ def test_coupling_and_agreement_are_detached(backend: str) -> None:
         assert not field.requires_grad
 
 
+@each_kernel
 def test_absent_inputs_do_no_harm(kernel: str) -> None:
     case = Case((5, 6, 4, 3, 7), input_mask=True, output_mask=True, input_weight=True)
     clean = case.tensors()
@@ -124,15 +121,13 @@ def test_absent_inputs_do_no_harm(kernel: str) -> None:
         assert torch.equal(getattr(found, name), getattr(wanted, name)), name
 
 
-@pytest.mark.parametrize("case", [*option_cases()[:8], *coupling_cases()[:2]], ids=str)
-@ENTRIES
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_s_costs_a_half_type_no_digits(case: Case, entry: str, dtype: torch.dtype, backend: str) -> None:
+@pytest.mark.parametrize("case", [case for case in OPTIONS if case.dtype in (torch.bfloat16, torch.float16)], ids=str)
+def test_s_costs_a_half_type_no_digits(case: Case, backend: str) -> None:
     """Output and gradients are as exact as without it: s and its gradient are not rounded on the way."""
-    tensors, grad = arguments(case, entry, dtype), case.output_gradient(dtype)
+    tensors, grad = case.arguments(), case.output_gradient(case.dtype)
 
     def call(**given: Any) -> torch.Tensor:
-        return getattr(capsroute, entry)(**given, details=["pre_squash"]).output
+        return getattr(capsroute, case.entry)(**given, details=["pre_squash"]).output
 
     actual = evaluate(call, tensors, case.options(), grad)
     assert_matches_reference(tensors, case.options(), grad, actual=actual)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
+
 import torch
 
-from .cases import Case, votes_of
+from ..covering import covering
+from ..kernels import each_kernel
+from .cases import ENTRIES, Case
 from .compare import assert_bitwise_equal, fused
 
 CASES = [
@@ -22,12 +25,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@covering(case=CASES, entry=ENTRIES, dtype=[torch.float32, torch.float64, torch.bfloat16])
+@each_kernel
 def test_threads_and_runs(case: Case, entry: str, dtype: torch.dtype, kernel: str) -> None:
-    tensors, grad = case.tensors(dtype), case.output_gradient(dtype)
-    tensors = votes_of(tensors) if entry == "route_votes" else tensors
+    tensors, grad = replace(case, entry=entry).arguments(dtype), case.output_gradient(dtype)
     torch.set_num_threads(1)
     expected = fused(tensors, case.options(), grad)
     for threads in (1, 2, 3, 2):

@@ -12,14 +12,14 @@ from capsroute.routing import core, ops
 from capsroute.routing.options import RoutingOptions
 
 from .. import kernels
-from .cases import Case, coupling_cases, option_cases, votes_of
+from ..covering import covering
+from ..lanes import sampled
+from .cases import ENTRIES, Case, coupling_cases, option_cases, votes_of
 from .compare import assert_bitwise_equal, assert_matches_reference, fused
 
 kernels.require("cuda_emulated")
 
-CHOSEN = pytest.mark.parametrize(
-    "chosen", [("plain", "automatic"), ("fused", "grid"), ("fused", "cluster"), ("fused", "launches")], ids="-".join
-)
+CHOSEN = [("plain", "automatic"), ("fused", "grid"), ("fused", "cluster"), ("fused", "launches")]
 ORDERS = [("reverse", 0), ("shuffled", 1), ("shuffled", 2)]
 PLAIN_CASES = [
     Case((33, 40, 8, 10, 16)),
@@ -27,7 +27,7 @@ PLAIN_CASES = [
     Case((17, 6, 16, 5, 40), softmax="leaky", weights="half", gradient="last", input_mask=True, output_mask=True),
 ]
 CASES = [
-    *option_cases()[::4],
+    *sampled(option_cases()[::4], 3),
     Case((4, 60, 8, 33, 12), weights="shared"),
     *PLAIN_CASES,
     Case(
@@ -49,9 +49,7 @@ def arguments(case: Case, entry: str, dtype: torch.dtype = torch.float32) -> dic
     return votes_of(tensors) if entry == "route_votes" else tensors
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@CHOSEN
-@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+@covering(case=CASES, chosen=CHOSEN, entry=ENTRIES)
 def test_any_order_of_threads(case: Case, chosen: tuple[str, str], entry: str) -> None:
     """Bit by bit: a missing barrier shows as a difference, or as a race that is reported."""
     tensors, grad = arguments(case, entry), case.output_gradient(torch.float32)
@@ -77,10 +75,9 @@ DIVISIONS = [
 ]
 
 
-@pytest.mark.parametrize(("multiprocessors", "case"), DIVISIONS, ids=str)
-@pytest.mark.parametrize("fusion", ["grid", "launches"])
-@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-def test_divisions_of_the_work(multiprocessors: int, case: Case, fusion: str, entry: str) -> None:
+@covering(division=DIVISIONS, fusion=["grid", "launches"], entry=ENTRIES)
+def test_divisions_of_the_work(division: tuple[int, Case], fusion: str, entry: str) -> None:
+    multiprocessors, case = division
     tensors, grad = arguments(case, entry), case.output_gradient(torch.float32)
     with testing.cuda_kernel("fused", fusion):
         with testing.emulated_device(multiprocessors=multiprocessors):
@@ -91,19 +88,17 @@ def test_divisions_of_the_work(multiprocessors: int, case: Case, fusion: str, en
                 assert_bitwise_equal(fused(tensors, case.options(), grad), expected)
 
 
-@pytest.mark.parametrize("architecture", [75, 80, 86, 89, 90, 100, 120])
-@pytest.mark.parametrize("multiprocessors", [2, 3, 4])
-@pytest.mark.parametrize("case", PLAIN_CASES, ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@covering(
+    architecture=[75, 80, 86, 89, 90, 100, 120], multiprocessors=[2, 3, 4], case=PLAIN_CASES,
+    dtype=[torch.float32, torch.bfloat16],
+)  # fmt: skip
 def test_architectures(architecture: int, multiprocessors: int, case: Case, dtype: torch.dtype) -> None:
     """With and without matrix instructions, clusters and much shared memory; as the launchers choose."""
     with testing.emulated_device(architecture=architecture, multiprocessors=multiprocessors):
         assert_matches_reference(case.tensors(dtype), case.options(), case.output_gradient(dtype))
 
 
-@pytest.mark.parametrize("architecture", [75, 80, 90])
-@pytest.mark.parametrize("fusion", ["grid", "launches"])
-@pytest.mark.parametrize("multiprocessors", [2, 3, 4])
+@covering(architecture=[75, 80, 90], fusion=["grid", "launches"], multiprocessors=[2, 3, 4])
 def test_fusions_on_each_architecture(architecture: int, fusion: str, multiprocessors: int) -> None:
     case = PLAIN_CASES[0]
     with (

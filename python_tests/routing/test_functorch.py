@@ -11,14 +11,15 @@ from torch import Tensor
 import capsroute
 from capsroute import reference
 
-from .cases import Case, Tensors, votes_of
+from ..covering import covering
+from .cases import ENTRIES, Case, Tensors, votes_of
 from .compare import fused
 
 CASE = Case((7, 6, 4, 5, 3), bias=True, logits="shared")
 KINDS = [
     CASE,
     Case((7, 6, 4, 5, 3), softmax="inputs", gradient="last", logits="sample", input_mask=True, output_mask=True),
-    Case((7, 6, 4, 5, 3), bias=True, input_weight=True, squash="power", update="replace", temperature="falling"),
+    Case((7, 6, 4, 5, 3), bias=True, input_weight=True, squash="power", logit_update="replace", temperature="falling"),
     Case(
         (7, 6, 4, 5, 3), logits="sample", given=True, iterations=1, input_weight=True, squash="shifted", weights="half"
     ),
@@ -66,10 +67,7 @@ def test_vjp_and_value(entry: str, case: Case, backend: str) -> None:
     close(pull(grad)[0], expected[first])
 
 
-@ENTRY
-@pytest.mark.parametrize("case", KINDS, ids=str)
-@pytest.mark.parametrize("which", ["first", "all", "weights"])
-@pytest.mark.parametrize("axis", [0, -1])
+@covering(entry=ENTRIES, case=KINDS, which=["first", "all", "weights"], axis=[0, -1])
 def test_vmap(entry: str, case: Case, which: str, axis: int, backend: str) -> None:
     """An extra axis, anywhere, on the first argument, on all, or on all but the first."""
     names = list(arguments(case, entry))

@@ -10,13 +10,14 @@ import torch
 import capsroute
 from capsroute.bench.memory import MIB, bytes_of, extra_bytes
 
+from ..kernels import each_kernel
 from .cases import Case, Tensors, votes_of
 
 CASES = [
     Case((64, 512, 8, 10, 16)),
     Case((64, 512, 8, 10, 16), softmax="inputs"),
     Case((64, 512, 8, 10, 16), gradient="last", bias=True, logits="shared", input_mask=True, output_mask=True),
-    Case((64, 512, 8, 10, 16), input_weight=True, squash="exponential", update="replace", temperature="falling"),
+    Case((64, 512, 8, 10, 16), input_weight=True, squash="exponential", logit_update="replace", temperature="falling"),
     Case((64, 512, 8, 10, 16), logits="shared", given=True, iterations=1),
     Case((16, 128, 8, 64, 64)),
     Case((512, 40, 8, 10, 16)),  # small enough for votes kept for a tile
@@ -48,6 +49,7 @@ def extra_cuda_bytes(work: Callable[[], list[torch.Tensor]]) -> int:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("backward", [False, True])
+@each_kernel
 def test_dynamic_routing(case: Case, backward: bool, kernel: str) -> None:
     tensors = case.tensors(torch.float32)
     votes = bytes_of(votes_of(tensors)["votes"])
@@ -56,6 +58,7 @@ def test_dynamic_routing(case: Case, backward: bool, kernel: str) -> None:
 
 @pytest.mark.parametrize("case", [Case((1, 4096, 8, 32, 16))], ids=str)
 @pytest.mark.parametrize("backward", [False, True])
+@each_kernel
 def test_one_sample(case: Case, backward: bool, kernel: str) -> None:
     """Kernels may work on several lanes where there is one sample, and yet not take as much as its votes.
 
@@ -68,6 +71,7 @@ def test_one_sample(case: Case, backward: bool, kernel: str) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("backward", [False, True])
+@each_kernel
 def test_route_votes(case: Case, backward: bool, kernel: str) -> None:
     """The votes are given here and their gradient is returned; no second copy of either is made."""
     tensors = votes_of(case.tensors(torch.float32))

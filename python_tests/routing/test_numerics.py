@@ -4,30 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
 
 import capsroute
 
-from .cases import Case, Tensors, votes_of
+from ..covering import covering
+from ..kernels import each_kernel
+from .cases import DTYPES, ENTRIES, Case, Tensors
 from .compare import assert_bitwise_equal, assert_matches_reference, fused
 
-SOFTMAX = pytest.mark.parametrize("softmax", ["outputs", "leaky", "inputs"])
-GRADIENT = pytest.mark.parametrize("gradient", ["all", "last"])
-ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
+SOFTMAXES = ["outputs", "leaky", "inputs"]
+SOFTMAX = pytest.mark.parametrize("softmax", SOFTMAXES)
+GRADIENTS = ["all", "last"]
 
 
 def arguments(case: Case, entry: str, dtype: torch.dtype = torch.float32) -> Tensors:
-    tensors = case.tensors(dtype)
-    return votes_of(tensors) if entry == "route_votes" else tensors
+    return replace(case, entry=entry).arguments(dtype)
 
 
-@SOFTMAX
-@GRADIENT
-@ENTRY
-@pytest.mark.parametrize("eps", [0.0, 1e-8])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
+@covering(
+    softmax=SOFTMAXES, gradient=GRADIENTS, entry=ENTRIES, eps=[0.0, 1e-8],
+    dtype=[torch.float32, torch.float64, torch.float16],
+)  # fmt: skip
+@each_kernel
 def test_zero_capsules(softmax: str, gradient: str, entry: str, eps: float, dtype: torch.dtype, kernel: str) -> None:
     """All capsules zero in one sample, some in another: value and gradient are finite and those of the limit."""
     case = Case((5, 6, 4, 3, 5), softmax=softmax, gradient=gradient, eps=eps)
@@ -41,9 +43,8 @@ def test_zero_capsules(softmax: str, gradient: str, entry: str, eps: float, dtyp
     assert (result["output"][1] == 0).all()
 
 
-@SOFTMAX
-@ENTRY
-@pytest.mark.parametrize("eps", [0.0, 1e-8])
+@covering(softmax=SOFTMAXES, entry=ENTRIES, eps=[0.0, 1e-8])
+@each_kernel
 def test_everything_zero(softmax: str, entry: str, eps: float, kernel: str) -> None:
     case = Case((3, 4, 2, 3, 5), softmax=softmax, eps=eps, bias=True, logits="shared")
     tensors = {name: torch.zeros_like(t) for name, t in arguments(case, entry).items()}
@@ -51,8 +52,8 @@ def test_everything_zero(softmax: str, entry: str, eps: float, kernel: str) -> N
         assert (t == 0).all(), name
 
 
-@SOFTMAX
-@ENTRY
+@covering(softmax=SOFTMAXES, entry=ENTRIES)
+@each_kernel
 def test_all_absent_leaves_the_bias(softmax: str, entry: str, kernel: str) -> None:
     """A softmax over nothing is 0, so s is the bias."""
     case = Case((4, 6, 3, 5, 7), softmax=softmax, bias=True, input_mask=True)
@@ -66,6 +67,7 @@ def test_all_absent_leaves_the_bias(softmax: str, entry: str, kernel: str) -> No
 
 @SOFTMAX
 @pytest.mark.parametrize("logit", [60.0, 1e4, 1e30])
+@each_kernel
 def test_large_logits(softmax: str, logit: float, kernel: str) -> None:
     """A softmax that would overflow without its maximum subtracted."""
     case = Case((9, 6, 4, 5, 3), softmax=softmax, logits="sample")
@@ -75,9 +77,8 @@ def test_large_logits(softmax: str, logit: float, kernel: str) -> None:
     assert_matches_reference(tensors, case.options(), case.output_gradient(torch.float32))
 
 
-@SOFTMAX
-@ENTRY
-@pytest.mark.parametrize("logits", ["shared", "sample"])
+@covering(softmax=SOFTMAXES, entry=ENTRIES, logits=["shared", "sample"])
+@each_kernel
 def test_logits_of_minus_infinity_cut_a_connection(softmax: str, entry: str, logits: str, kernel: str) -> None:
     """As attention masks do: the coupling is 0, and everything stays finite, even where nothing is left."""
     case = Case((5, 6, 4, 5, 3), softmax=softmax, logits=logits, bias=True)
@@ -90,6 +91,7 @@ def test_logits_of_minus_infinity_cut_a_connection(softmax: str, entry: str, log
 
 @SOFTMAX
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@each_kernel
 def test_sums_beyond_the_range_of_half(softmax: str, dtype: torch.dtype, kernel: str) -> None:
     """Votes near 3e4 whose sum passes 65504: the outputs have length one all the same."""
     case = Case((3, 64, 4, 5, 3), softmax=softmax)
@@ -100,11 +102,11 @@ def test_sums_beyond_the_range_of_half(softmax: str, dtype: torch.dtype, kernel:
     torch.testing.assert_close(output.double().norm(dim=-1), torch.ones(3, 5, dtype=torch.float64), rtol=4e-3, atol=0)
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf], ids=str)
-@pytest.mark.parametrize("sizes", [(37, 9, 5, 7, 6), (3, 33, 8, 10, 16), (17, 5, 3, 2, 33)], ids=str)
-@SOFTMAX
-@GRADIENT
-@ENTRY
+@covering(
+    bad=[torch.nan, torch.inf, -torch.inf], sizes=[(37, 9, 5, 7, 6), (3, 33, 8, 10, 16), (17, 5, 3, 2, 33)],
+    softmax=SOFTMAXES, gradient=GRADIENTS, entry=ENTRIES,
+)  # fmt: skip
+@each_kernel
 def test_nan_and_infinity_stay_in_their_sample(
     bad: float, sizes: tuple[int, int, int, int, int], softmax: str, gradient: str, entry: str, kernel: str
 ) -> None:
@@ -124,6 +126,7 @@ def test_nan_and_infinity_stay_in_their_sample(
 
 
 @pytest.mark.parametrize("argument", ["logits", "grad"])
+@each_kernel
 def test_nan_elsewhere_stays_in_its_sample(argument: str, kernel: str) -> None:
     case = Case((37, 9, 5, 7, 6), logits="sample")
     tensors = {**case.tensors(torch.float32), "grad": case.output_gradient(torch.float32)}
@@ -137,9 +140,8 @@ def test_nan_elsewhere_stays_in_its_sample(argument: str, kernel: str) -> None:
     assert torch.isnan(result["x"][11]).all()
 
 
-@SOFTMAX
-@ENTRY
-@pytest.mark.parametrize("batch", [1, 2, 5, 16, 33])
+@covering(softmax=SOFTMAXES, entry=ENTRIES, batch=[1, 2, 5, 16, 33])
+@each_kernel
 def test_a_sample_is_the_same_in_any_batch(softmax: str, entry: str, batch: int, kernel: str) -> None:
     """The first samples of a larger batch, alone."""
     case = Case((37, 19, 5, 7, 6), softmax=softmax, logits="shared")
@@ -172,14 +174,13 @@ POISON_CASES = [
     Case((17, 20, 16, 3, 9), softmax="leaky", gradient="last", logits="sample", input_mask=True, output_mask=True),
     Case((5, 12, 3, 4, 4), weights="shared", softmax="inputs", gradient="last", input_mask=True, iterations=1),
     # Several waves and chunks where votes are kept.
-    Case((45, 70, 8, 7, 13), input_weight=True, logits="shared", update="replace", squash="clamped"),
+    Case((45, 70, 8, 7, 13), input_weight=True, logits="shared", logit_update="replace", squash="clamped"),
     Case((45, 70, 8, 7, 13), softmax="inputs", bias=True, logits="shared", input_mask=True),
 ]
 
 
-@pytest.mark.parametrize("case", POISON_CASES, ids=str)
-@ENTRY
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@covering(case=POISON_CASES, entry=ENTRIES, dtype=DTYPES)
+@each_kernel
 def test_uninitialised_memory_is_never_read(case: Case, entry: str, dtype: torch.dtype, kernel: str) -> None:
     tensors, grad = arguments(case, entry, dtype), case.output_gradient(dtype)
     expected = fused(tensors, case.options(), grad)

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from capsroute.routing import ops
-from capsroute.routing.options import CUDA_FUSIONS, CUDA_KERNELS, RoutingOptions
+from capsroute.routing.options import RoutingOptions
 
+from ..covering import covering
+from ..lanes import sampled
 from .cases import Case, option_cases, votes_of
 
 CASES = [
-    *option_cases()[::2],
+    *sampled(option_cases()[::2], 4),
     Case((0, 6, 4, 5, 3), bias=True, logits="sample", input_mask=True),
     Case((1, 1, 1, 1, 1)),
 ]
@@ -23,7 +25,7 @@ FEW = [
     Case((3, 6, 4, 5, 3), bias=True, logits="sample", input_mask=True, output_mask=True, softmax="inputs"),
     Case((0, 6, 4, 5, 3), bias=True, logits="shared"),
 ]
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 NAMES = pytest.mark.parametrize("name", list(ops.SOURCES))
 
 
@@ -42,10 +44,7 @@ def overload(name: str, direction: str) -> Any:
     return getattr(torch.ops.capsroute, f"{name}_{direction}").default
 
 
-@NAMES
-@DTYPES
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("save", [True, False])
+@covering(name=list(ops.SOURCES), dtype=DTYPES, case=CASES, save=[True, False])
 def test_forward(name: str, case: Case, dtype: torch.dtype, save: bool) -> None:
     check_forward(name, case, dtype, save)
 
@@ -55,10 +54,7 @@ def check_forward(name: str, case: Case, dtype: torch.dtype, save: bool, backend
     torch.library.opcheck(overload(name, "forward"), (*tensors, integers, floats, save))
 
 
-@NAMES
-@DTYPES
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("wanted", ["all", "none but the first", "none but the last"])
+@covering(name=list(ops.SOURCES), dtype=DTYPES, case=CASES, wanted=["all", "none but the first", "none but the last"])
 def test_backward(name: str, case: Case, dtype: torch.dtype, wanted: str) -> None:
     check_backward(name, case, dtype, wanted)
 
@@ -74,9 +70,7 @@ def check_backward(name: str, case: Case, dtype: torch.dtype, wanted: str, backe
     torch.library.opcheck(overload(name, "backward"), arguments)
 
 
-@NAMES
-@DTYPES
-@pytest.mark.parametrize("case", FEW, ids=str)
+@covering(name=list(ops.SOURCES), dtype=DTYPES, case=FEW)
 def test_on_each_backend(name: str, case: Case, dtype: torch.dtype, backend: str) -> None:
     """Schemas, fakes and Python are the same everywhere; that they hold for a device needs a few cases."""
     check_forward(name, case, dtype, True, backend)
@@ -93,33 +87,3 @@ def test_votes_and_arguments_of_any_strides(name: str) -> None:
     grad = CASES[1].output_gradient(torch.float32).transpose(0, -1).contiguous().transpose(0, -1)
     needed = [t is not None for t in tensors[: len(ops.SOURCES[name]) + ops.DIFFERENTIABLE]]
     torch.library.opcheck(overload(name, "backward"), (grad, *transposed, *saved, integers, floats, needed))
-
-
-@pytest.mark.parametrize("case", option_cases(), ids=str)
-def test_options_are_unpacked_as_packed(case: Case) -> None:
-    given = case.options()
-    if isinstance(given["temperature"], tuple) and case.iterations == 1:
-        given["temperature"] = given["temperature"][0]  # one number for each of one iteration is one for all
-    options = RoutingOptions(backend="cpu", **given)
-    unpacked = RoutingOptions.unpack(options.integers(), options.floats())
-    assert unpacked == options._replace(squash_constant=unpacked.squash_constant)
-    assert unpacked.floats() == options.floats()
-
-
-def test_options_of_details_and_coupling_are_unpacked_as_packed() -> None:
-    given = RoutingOptions(coupling_given=True, squash_output=False, iterations=1)
-    assert RoutingOptions.unpack(given.integers(), given.floats()) == given
-
-
-@pytest.mark.parametrize("chosen", CUDA_KERNELS)
-@pytest.mark.parametrize("fusion", CUDA_FUSIONS)
-@pytest.mark.parametrize("allow_tf32", [None, False, True])
-def test_options_of_cuda_are_unpacked_as_packed(chosen: str, fusion: str, allow_tf32: bool | None) -> None:
-    options = RoutingOptions(backend="cuda", allow_tf32=allow_tf32, cuda_kernel=chosen, cuda_fusion=fusion)
-    assert RoutingOptions.unpack(options.integers(), options.floats()) == options
-
-
-def test_options_of_an_older_program_get_defaults() -> None:
-    """Lists may grow at their end; what an exported program lacks takes the default of today."""
-    assert RoutingOptions.unpack([4, 1], []) == RoutingOptions(iterations=4, softmax_over="inputs")
-    assert RoutingOptions.unpack([3, 0, 0, 0, 1], [1e-8]) == RoutingOptions(backend="cpu")

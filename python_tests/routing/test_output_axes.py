@@ -9,7 +9,8 @@ import capsroute
 from capsroute import reference
 from capsroute.routing.options import DETAILS
 
-from .cases import Case, Tensors, coupling_cases, evaluate, option_cases, votes_of
+from ..covering import covering
+from .cases import ENTRIES, Case, Tensors, coupling_cases, evaluate, option_cases, votes_of
 
 AXES = (2, 3, 2)  # J = 12
 CASES = [
@@ -24,9 +25,7 @@ def spread(tensors: Tensors) -> Tensors:
     return {n: t.unflatten(axis[n], AXES) if n in axis else t for n, t in tensors.items()}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
-@pytest.mark.parametrize("plain", [False, True])
+@covering(case=CASES, entry=ENTRIES, plain=[False, True])
 def test_as_one_axis(case: Case, entry: str, plain: bool, backend: str) -> None:
     tensors, grad = case.tensors(), case.output_gradient()
     tensors = votes_of(tensors) if entry == "route_votes" else tensors

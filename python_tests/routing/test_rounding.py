@@ -65,7 +65,9 @@ def test_gradients_are_rounded_too() -> None:
 def test_draws_are_the_same_on_every_machine() -> None:
     """As far as torch's kernels for other instruction sets stand for other machines."""
     code = (
-        "import torch\nfrom python_tests.routing.rounding import draws\nfrom python_tests.routing.test_rounding import X\n"
+        "import torch\n"
+        "from python_tests.routing.rounding import draws\n"
+        "from python_tests.routing.test_rounding import X\n"
         "print(*(float(d.abs().sum()) for d in draws(lambda: (X @ X.T).softmax(1) @ X, torch.float32)))"
     )
 

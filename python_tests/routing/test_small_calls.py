@@ -16,6 +16,7 @@ from capsroute.routing import ops
 from capsroute.routing.options import RoutingOptions
 
 from .. import kernels
+from ..covering import covering
 from .cases import Case, Tensors, votes_of
 from .compare import assert_matches_reference, fused
 
@@ -39,11 +40,10 @@ def check(case: Case, dtype: torch.dtype, tensors: Tensors, backend: str) -> Non
     assert_matches_reference(tensors, case.options(), grad, actual=found)
 
 
-@CHOSEN
-@pytest.mark.parametrize("size", list(OUTPUTS))
-@pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
-@pytest.mark.parametrize("softmax", ["outputs", "inputs"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@covering(
+    chosen=KERNELS, size=list(OUTPUTS), many=[False, True], softmax=["outputs", "inputs"],
+    dtype=[torch.float32, torch.bfloat16],
+)  # fmt: skip
 def test_each_instantiation(
     chosen: tuple[str, str], size: int, many: bool, softmax: str, dtype: torch.dtype, cuda_backend: str
 ) -> None:
@@ -59,7 +59,9 @@ EVERYTHING = Case(
 )  # fmt: skip
 OPTIONS = [
     EVERYTHING,
-    dataclasses.replace(EVERYTHING, softmax="inputs", logits="sample", gradient="detached_votes", update="replace"),
+    dataclasses.replace(
+        EVERYTHING, softmax="inputs", logits="sample", gradient="detached_votes", logit_update="replace"
+    ),
     dataclasses.replace(EVERYTHING, weights="shared", gradient="last", iterations=1),
     dataclasses.replace(EVERYTHING, softmax="outputs", temperature="one", given=True, logits="sample", iterations=1),
 ]

@@ -78,9 +78,9 @@ def count(tally: Tally, call: Call, outcome: str) -> None:
         ("details", bool(call.details)),
         ("unusual strides", bool(call.layouts)),
         ("NaN in absent inputs", call.poisoned and case.input_mask),
-        ("replaced logits", case.update == "replace"),
+        ("replaced logits", case.logit_update == "replace"),
         ("temperatures", case.temperature != "one"),
-        ("agreement factor", case.factor != 1),
+        ("agreement factor", case.agreement_factor != 1),
     ):
         tally.add(heading, there)
 

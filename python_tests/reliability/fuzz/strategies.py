@@ -70,8 +70,8 @@ def cases(draw: st.DrawFn, backend: str) -> Case:
         else {
             "softmax": draw(st.sampled_from(("outputs", "leaky", "inputs"))),
             "gradient": draw(st.sampled_from(GRADIENTS)),
-            "update": draw(st.sampled_from(LOGIT_UPDATES)),
-            "factor": draw(st.sampled_from((1.0, 1.0, 0.6, 0.0, -0.5, 1.5))),
+            "logit_update": draw(st.sampled_from(LOGIT_UPDATES)),
+            "agreement_factor": draw(st.sampled_from((1.0, 1.0, 0.6, 0.0, -0.5, 1.5))),
             "temperature": draw(temperatures(iterations)),
         }
     )

@@ -151,15 +151,14 @@ def test_positions_share_a_length() -> None:
     assert ours.norm(dim=-1).max() < 1
 
 
-# That of 2018 has a squash that divides by nothing that can be 0.
-@pytest.mark.parametrize("row", [
-    row for row in ROWS if row.options.get("eps") == 0 and "weight" in row.shapes and "2018" not in row.name
-], ids=lambda row: row.name)  # fmt: skip
-def test_no_nan_where_they_have_one(row: Row) -> None:
+def test_no_nan_where_they_have_one() -> None:
     """Capsules of zeros, without a bias: statements without ε are NaN there, ours is 0 with the gradient 0."""
-    tensors = {key: torch.zeros_like(t) for key, t in row.tensors(torch.float64).items()}
-    theirs, _ = evaluate(row, "theirs", tensors)
-    results, grads = evaluate(row, "ours", tensors)
-    assert theirs["result 0"].isnan().all()
-    assert not results["result 0"].any()
-    assert all(not gradient.any() for gradient in grads.values())
+    for row in ROWS:
+        # The squash of 2018 divides by nothing that can be 0.
+        if row.options.get("eps") == 0 and "weight" in row.shapes and "2018" not in row.name:
+            tensors = {key: torch.zeros_like(t) for key, t in row.tensors(torch.float64).items()}
+            theirs, _ = evaluate(row, "theirs", tensors)
+            results, grads = evaluate(row, "ours", tensors)
+            assert theirs["result 0"].isnan().all(), row.name
+            assert not results["result 0"].any(), row.name
+            assert all(not gradient.any() for gradient in grads.values()), row.name

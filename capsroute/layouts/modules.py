@@ -47,23 +47,21 @@ _NORM_EPS = {"gradient": "last", "squash": "norm_eps"}
 
 _RECHUB = {"softmax_over": "inputs", "mask_after_softmax": True}
 _RECHUB_REMARK = "drop relu.0.weight where relu_layer=False"
-_SHARED_LOGITS = "its logits are shared by the batch and its squash takes another axis: outputs differ"
 
 
 def _layer(key: str, axes: str) -> Entry:
     return Entry(key, "weight", axes)
 
 
-def _copied(*pairs: tuple[str, str], group: str = "") -> tuple[Entry, ...]:
+def _copied(*pairs: tuple[str, str]) -> tuple[Entry, ...]:
     """Weight and bias of layers that stay as they are."""
     kinds = ("weight", "bias")
-    return tuple(Entry(f"{old}.{kind}", f"{new}.{kind}", group=group) for old, new in pairs for kind in kinds)
+    return tuple(Entry(f"{old}.{kind}", f"{new}.{kind}") for old, new in pairs for kind in kinds)
 
 
-def _decoder(layer: str, *numbers: int, group: str = "") -> tuple[Entry, ...]:
+def _decoder(layer: str, *numbers: int) -> tuple[Entry, ...]:
     """The three linear layers of the decoder; ``layer`` holds ``{}`` for the number."""
-    names = [(layer.format(n), f"decoder.layers.{2 * k}") for k, n in enumerate(numbers)]
-    return _copied(*names, group=group)
+    return _copied(*((layer.format(n), f"decoder.layers.{2 * k}") for k, n in enumerate(numbers)))
 
 
 def _primary(layer: str, channels: str, stacked: bool = False) -> tuple[Entry, ...]:
@@ -75,8 +73,14 @@ def _primary(layer: str, channels: str, stacked: bool = False) -> tuple[Entry, .
     )
 
 
-SOURCES: dict[str, Source] = {
-    # Layers. They become weight, and logits where those are learned.
+_SHARED_LOGITS = Source(
+    _LAYER,
+    (_layer("W", "1,I,J,D,d->I,J,D,d"),),
+    _OVER_INPUTS,
+    "its logits are shared by the batch and its squash takes another axis: outputs differ",
+)
+# They become weight, and logits where those are learned.
+_LAYERS: dict[str, Source] = {
     "XifengGuo/CapsNet-Pytorch:DenseCapsule": Source(_LAYER, (_layer("weight", "J,I,D,d->I,J,D,d"),), _NORM_EPS),
     "danielhavir/capsule-network:RoutingCapsules": Source(_LAYER, (_layer("W", "1,J,I,D,d->I,J,D,d"),), _NORM_EPS),
     "gram-ai/capsule-networks:CapsuleLayer": Source(
@@ -124,18 +128,10 @@ SOURCES: dict[str, Source] = {
         {"iterations": 2, **_OVER_INPUTS},
         "its logits are per component: outputs differ from the second iteration on; capsules in and out transposed",
     ),
-    "timomernick/pytorch-capsule:CapsuleLayer": Source(
-        _LAYER, (_layer("W", "1,I,J,D,d->I,J,D,d"),), _OVER_INPUTS, _SHARED_LOGITS
-    ),
-    "cedrickchee/capsule-net-pytorch:CapsuleLayer": Source(
-        _LAYER, (_layer("W", "1,I,J,D,d->I,J,D,d"),), _OVER_INPUTS, _SHARED_LOGITS
-    ),
-    "higgsfield/Capsule-Network-Tutorial:DigitCaps": Source(
-        _LAYER, (_layer("W", "1,I,J,D,d->I,J,D,d"),), _OVER_INPUTS, _SHARED_LOGITS
-    ),
-    "jindongwang/Pytorch-CapsuleNet:DigitCaps": Source(
-        _LAYER, (_layer("W", "1,I,J,D,d->I,J,D,d"),), _OVER_INPUTS, _SHARED_LOGITS
-    ),
+    "timomernick/pytorch-capsule:CapsuleLayer": _SHARED_LOGITS,
+    "cedrickchee/capsule-net-pytorch:CapsuleLayer": _SHARED_LOGITS,
+    "higgsfield/Capsule-Network-Tutorial:DigitCaps": _SHARED_LOGITS,
+    "jindongwang/Pytorch-CapsuleNet:DigitCaps": _SHARED_LOGITS,
     "datawhalechina/torch-rechub:CapsuleNetwork-0": Source(
         _INTERESTS, (_layer("linear.weight", "D,d->1,1,D,d"),), {"bilinear_type": 0, **_RECHUB}, _RECHUB_REMARK
     ),
@@ -154,18 +150,44 @@ SOURCES: dict[str, Source] = {
         {"bilinear_type": 0},
         "its logits go on from the coupling coefficients, not from the logits: outputs differ",
     ),
-    # Whole networks whose primary capsules are groups of channels, as ours are, in another order.
-    "gram-ai/capsule-networks:CapsuleNet": Source(
-        _NETWORK,
-        (
-            *_copied(("conv1", "conv")),
-            *_primary("primary_capsules.capsules.*", "dc", stacked=True),
-            Entry("digit_capsules.route_weights", "classes.weight", "J,cp,d,D->pc,J,D,d"),
-            Entry("digit_capsules.route_logits", "classes.logits", "J,1,cp,1,1->pc,J", "logits"),
-            *_decoder("decoder.{}", 0, 2, 4),
-        ),
-        _OVER_INPUTS,
-        "learnable_logits=True where the state dict has route_logits",
+}
+
+
+def _network(
+    layer: str,
+    conv: str,
+    primary: tuple[Entry, ...],
+    classes: str,
+    decoder: tuple[Entry, ...] = (),
+    options: Mapping[str, Any] | None = None,
+) -> Source:
+    """A network with one of the layers under the key ``classes``; its options are that layer's unless given."""
+    flat = any("flat" in entry.target for entry in primary)
+    entries = []
+    for key, target, axes, group in _LAYERS[layer].entries:
+        if not flat:  # positions before types
+            before, after = axes.split("->")
+            axes = f"{before.replace('I', 'cp')}->{after.replace('I', 'pc')}"
+        entries.append(Entry(f"{classes}.{key}", f"classes.{target}", axes, group))
+    return Source(
+        _FLAT_NETWORK if flat else _NETWORK,
+        (*_copied((conv, "conv")), *primary, *entries, *decoder),
+        _LAYERS[layer].options if options is None else options,
+        _LAYERS[layer].remark.replace("n_iterations", "routing_iterations"),
+    )
+
+
+_SEQUENTIAL = _decoder("decoder.{}", 0, 2, 4)
+_LABML = "labmlai/annotated_deep_learning_paper_implementations"
+SOURCES: dict[str, Source] = {
+    **_LAYERS,
+    # Primary capsules that are groups of channels, as ours are, in another order.
+    "gram-ai/capsule-networks:CapsuleNet": _network(
+        "gram-ai/capsule-networks:CapsuleLayer",
+        "conv1",
+        _primary("primary_capsules.capsules.*", "dc", stacked=True),
+        "digit_capsules",
+        _SEQUENTIAL,
     ),
     "Officium/Capsules:CapsuleNet": Source(
         _NETWORK,
@@ -173,71 +195,43 @@ SOURCES: dict[str, Source] = {
             *_copied(("first.0", "conv")),
             *_primary("second.*", "dc", stacked=True),
             Entry("third", "classes.weight", "J,cp,d,D->pc,J,D,d"),
-            *_decoder("decoder.{}", 0, 2, 4),
+            *_SEQUENTIAL,
         ),
         _OVER_INPUTS,
     ),
-    "adambielski/CapsNet-pytorch:CapsNet": Source(
-        _NETWORK,
-        (
-            *_copied(("conv1", "conv")),
-            *_primary("primaryCaps.conv", "cd"),
-            Entry("digitCaps.weights", "classes.weight", "cp,d,JD->pc,J,D,d"),
-            Entry("digitCaps.routing_module.b", "classes.logits", "cp,J->pc,J"),
-        ),
-        {"learnable_logits": True, "decoder_sizes": None, **_NO_EPS},
-        "iterations = its routing_iterations + 1",
+    "adambielski/CapsNet-pytorch:CapsNet": _network(
+        "adambielski/CapsNet-pytorch:CapsLayer",
+        "conv1",
+        _primary("primaryCaps.conv", "cd"),
+        "digitCaps",
+        options={"learnable_logits": True, "decoder_sizes": None, **_NO_EPS},
     ),
-    "adambielski/CapsNet-pytorch:CapsNetWithReconstruction": Source(
-        _NETWORK,
-        (
-            *_copied(("capsnet.conv1", "conv")),
-            *_primary("capsnet.primaryCaps.conv", "cd"),
-            Entry("capsnet.digitCaps.weights", "classes.weight", "cp,d,JD->pc,J,D,d"),
-            Entry("capsnet.digitCaps.routing_module.b", "classes.logits", "cp,J->pc,J"),
-            *_decoder("reconstruction_net.fc{}", 1, 2, 3),
-        ),
-        {"learnable_logits": True, **_NO_EPS},
-        "iterations = its routing_iterations + 1",
+    "adambielski/CapsNet-pytorch:CapsNetWithReconstruction": _network(
+        "adambielski/CapsNet-pytorch:CapsLayer",
+        "capsnet.conv1",
+        _primary("capsnet.primaryCaps.conv", "cd"),
+        "capsnet.digitCaps",
+        _decoder("reconstruction_net.fc{}", 1, 2, 3),
     ),
-    "teju85/capsnet:CapsuleNetwork": Source(
-        _NETWORK,
-        (
-            *_copied(("c1", "conv")),
-            *_primary("convcaps.c1", "cd"),
-            Entry("caps.W", "classes.weight", "cp,d,JD->pc,J,D,d"),
-            *_decoder("decoder.fc{}", 1, 2, 3),
-        ),
-        _NO_EPS,
-        'give J; gradient="last" where it was made with detach',
+    "teju85/capsnet:CapsuleNetwork": _network(
+        "teju85/capsnet:Capsule", "c1", _primary("convcaps.c1", "cd"), "caps", _decoder("decoder.fc{}", 1, 2, 3)
     ),
-    "labmlai/annotated_deep_learning_paper_implementations:MNISTCapsuleNetworkModel": Source(
-        _NETWORK,
-        (
-            *_copied(("conv1", "conv")),
-            *_primary("conv2", "dc"),
-            Entry("digit_capsules.weight", "classes.weight", "cp,J,d,D->pc,J,D,d"),
-            *_decoder("decoder.{}", 0, 2, 4),
-        ),
-        {"softmax_over": "inputs"},
+    f"{_LABML}:MNISTCapsuleNetworkModel": _network(
+        f"{_LABML}:Router", "conv1", _primary("conv2", "dc"), "digit_capsules", _SEQUENTIAL
     ),
-    # Whole networks whose primary capsules are neighbours in memory, across positions: no reordering makes them ours.
-    "XifengGuo/CapsNet-Pytorch:CapsuleNet": Source(
-        _FLAT_NETWORK,
-        (
-            *_copied(("conv1", "conv"), ("primarycaps.conv2d", "primary.flat_conv")),
-            Entry("digitcaps.weight", "classes.weight", "J,I,D,d->I,J,D,d"),
-            *_decoder("decoder.{}", 0, 2, 4),
-        ),
-        _NORM_EPS,
+    # Primary capsules that are neighbours in memory, across positions: no reordering makes them ours.
+    "XifengGuo/CapsNet-Pytorch:CapsuleNet": _network(
+        "XifengGuo/CapsNet-Pytorch:DenseCapsule",
+        "conv1",
+        _copied(("primarycaps.conv2d", "primary.flat_conv")),
+        "digitcaps",
+        _SEQUENTIAL,
     ),
-    "danielhavir/capsule-network:CapsuleNetwork": Source(
-        _FLAT_NETWORK,
-        (
-            *_copied(("conv1", "conv"), ("primary.conv", "primary.flat_conv")),
-            Entry("digits.W", "classes.weight", "1,J,I,D,d->I,J,D,d"),
-            *_decoder("decoder.{}", 0, 2, 4),
-        ),
-        _NORM_EPS,
+    "danielhavir/capsule-network:CapsuleNetwork": _network(
+        "danielhavir/capsule-network:RoutingCapsules",
+        "conv1",
+        _copied(("primary.conv", "primary.flat_conv")),
+        "digits",
+        _SEQUENTIAL,
     ),
 }

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute.routing import checks, reference
+from capsroute.nn import activations
+from capsroute.routing import checks
 
 __all__ = ["FlatPrimaryCapsules"]
 
@@ -69,11 +70,7 @@ class FlatPrimaryCapsules(nn.Module):
         flat = self.flat_conv(features).flatten(1)
         if flat.shape[1] % self.size != 0:
             raise ValueError(f"size must divide the {flat.shape[1]} outputs of the convolution, got {self.size}")
-        capsules = flat.unflatten(1, (-1, self.size))
-        half = capsules.dtype in (torch.float16, torch.bfloat16)  # for which eps is too small
-        squash, constant = self.options.squash, self.options.constant_of_squash()
-        squashed = reference.squash(capsules.float() if half else capsules, self.options.eps, squash, constant)
-        return squashed.to(capsules.dtype)
+        return activations.squash(flat.unflatten(1, (-1, self.size)), self.options.eps, self.options.squash)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from capsroute.layouts.axes import parse, rearrange, solve
 from capsroute.layouts.modules import SOURCES, Entry, Source
-from capsroute.layouts.names import unknown
+from capsroute.layouts.table import unknown
 
 __all__ = ["convert_state_dict", "module_options", "sources"]
 

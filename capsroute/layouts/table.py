@@ -7,12 +7,13 @@ convolution's window (in votes: of its output), ``c`` capsule types and ``p`` th
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from capsroute.layouts.axes import is_axes
-from capsroute.layouts.names import unknown
 
-__all__ = ["LAYOUTS", "Layout", "axes_of", "known"]
+__all__ = ["LAYOUTS", "Layout", "axes_of", "known", "unknown"]
 
 WEIGHT = "I,J,D,d"
 VOTES = "B,I,J,D"
@@ -119,3 +120,19 @@ def axes_of(layout: str, kind: str) -> tuple[str, str]:
         raise unknown("layout", layout, LAYOUTS, ", or axes such as 'J,I,D,d'")
     source, arrow, target = axes.partition(_ARROW)
     return source, target if arrow else {"weight": WEIGHT, "votes": VOTES}[kind]
+
+
+def unknown(argument: str, name: object, known: Iterable[str], otherwise: str = "") -> ValueError:
+    """The error for a name that is none of the known ones: it lists them and the nearest match.
+
+    Args:
+        argument: What the name was given as.
+        name: What was given.
+        known: All names.
+        otherwise: What else would have been allowed, for example ``" or an axis string"``.
+    """
+    names = list(known)
+    by_lower_case = {candidate.lower(): candidate for candidate in names}
+    nearest = difflib.get_close_matches(str(name).lower(), by_lower_case, n=1, cutoff=0.5)
+    hint = f" Did you mean {by_lower_case[nearest[0]]!r}?" if nearest else ""
+    return ValueError(f"unknown {argument} {name!r}.{hint} Known are: {', '.join(names)}{otherwise}.")

@@ -2,14 +2,13 @@
 
 from capsroute.nn.activations import CapsuleLengths, Squash, capsule_lengths, squash
 from capsroute.nn.conv import ConvCapsules1d, ConvCapsules2d, ConvCapsules3d
-from capsroute.nn.conv_poses import primary_poses
 from capsroute.nn.conv_transpose import ConvTransposeCapsules1d, ConvTransposeCapsules2d, ConvTransposeCapsules3d
 from capsroute.nn.decoder import ReconstructionDecoder
 from capsroute.nn.interest import InterestCapsules
 from capsroute.nn.interest_counts import interest_counts, interest_mask
 from capsroute.nn.label_attention import LabelAwareAttention
 from capsroute.nn.losses import MarginLoss, margin_loss
-from capsroute.nn.primary import PrimaryCapsules
+from capsroute.nn.primary import PrimaryCapsules, primary_poses
 from capsroute.nn.routing import CapsuleLayer, set_routing
 
 __all__ = [

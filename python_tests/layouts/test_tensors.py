@@ -1,9 +1,8 @@
-"""Each layout of the table against a statement of its own of how that implementation makes its votes."""
+"""Each layout of the table against a statement, in parity, of how that implementation makes its votes."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from capsroute.layouts import (
-    LAYOUTS,
     known,
     votes_from_capsroute,
     votes_to_capsroute,
@@ -19,103 +17,12 @@ from capsroute.layouts import (
     weight_to_capsroute,
 )
 
-B, I, J, D, d = 2, 4, 3, 5, 6  # noqa: E741 - the letters of the axis strings
+from ..parity.row import B, D, I, J, d
+from ..parity.votes import VOTES, Formula, merged, sizes_of_weight
+from .public_networks import random
+
 H = W = 4  # of feature maps
 K = 3  # window
-P = 2  # inputs of a type
-
-
-def outer_j(w: Tensor, x: Tensor) -> Tensor:
-    """Matrices times column vectors, J before I."""
-    return torch.matmul(w, x[:, None, :, :, None]).squeeze(-1)
-
-
-def row_vectors(w: Tensor, x: Tensor) -> Tensor:
-    """Row vectors times matrices, J before the batch."""
-    return x[None, :, :, None, :] @ w[:, None]
-
-
-def repeated(w: Tensor, x: Tensor) -> Tensor:
-    """The input repeated for each output capsule, the weight for each sample."""
-    return torch.cat([w] * B) @ torch.stack([x] * J, dim=2).unsqueeze(4)
-
-
-def merged(w: Tensor, x: Tensor) -> Tensor:
-    """A product with all output components of an input at once."""
-    return x.unsqueeze(2).matmul(w).view(B, I, J, D)
-
-
-def interests(w: Tensor, x: Tensor) -> Tensor:
-    """ComiRec's type 2: products summed over the last axis."""
-    return (w * x.unsqueeze(2)).sum(3).reshape(B, I, J, D).transpose(1, 2)
-
-
-def elementwise(w: Tensor, x: Tensor) -> Tensor:
-    """Products element by element, summed over d."""
-    return (w * x.view(B, I, 1, d, 1)).sum(3, keepdim=True).reshape(B, I, J, D, 1)
-
-
-Formula = Callable[[Tensor, Tensor], Tensor]
-
-# Shape of the weight, and votes from it and x [B, I, d].
-DENSE: dict[str, tuple[tuple[int, ...], Formula]] = {
-    "Sarasra/models": ((I, d, J * D), lambda w, x: (x[..., None] * w).sum(2).view(B, I, J, D)),
-    "XifengGuo/CapsNet-Pytorch": ((J, I, D, d), outer_j),
-    "XifengGuo/CapsNet-Keras": ((J, I, D, d), outer_j),
-    "naturomics/CapsNet-Tensorflow": ((1, I, J * D, d, 1), elementwise),
-    "gram-ai/capsule-networks": ((J, I, d, D), row_vectors),
-    "adambielski/CapsNet-pytorch": ((I, d, J * D), merged),
-    "timomernick/pytorch-capsule": ((1, I, J, D, d), repeated),
-    "cedrickchee/capsule-net-pytorch": ((1, I, J, D, d), repeated),
-    "higgsfield/Capsule-Network-Tutorial": ((1, I, J, D, d), repeated),
-    "jindongwang/Pytorch-CapsuleNet": ((1, I, J, D, d), repeated),
-    "danielhavir/capsule-network": ((1, J, I, D, d), outer_j),
-    "Officium/Capsules": ((J, I, d, D), row_vectors),
-    "labmlai/annotated_deep_learning_paper_implementations": (
-        (I, J, d, D),
-        lambda w, x: torch.einsum("ijnm,bin->bijm", w, x),
-    ),
-    "teju85/capsnet": ((I, d, J * D), merged),
-    "coder3000/SR-CapsNet": (
-        (I, J * D, d),
-        lambda w, x: torch.matmul(w, x[:, None, :, :, None]).squeeze(-1).view(B, 1, I, J, D),
-    ),
-    "yongheng1991/3D-point-capsule-networks": ((J, I, D, d), outer_j),
-    "nii-yamagishilab/Capsule-Forensics-v2": (
-        (J, I, D, d),
-        lambda w, x: (w[:, None] @ x[None, :, :, :, None]).transpose(0, 1),
-    ),
-    "keras-team/keras:shared": (
-        (1, d, J * D),
-        lambda w, x: F.conv1d(x.mT, w[0].t()[..., None]).mT.reshape(B, I, J, D).permute(0, 2, 1, 3),
-    ),
-    "keras-team/keras:separate": ((I, d, J * D), lambda w, x: merged(w, x).permute(0, 2, 1, 3)),
-    "brjathu/deepcaps:CapsuleLayer": ((J, I, D, d), outer_j),
-    "brjathu/deepcaps:CapsuleLayer-channels": (
-        (J, I // P, D, d),
-        lambda w, x: outer_j(w.repeat_interleave(P, dim=1), x),
-    ),
-    "brjathu/deepcaps:DenseCaps": (
-        (I, d, J, D),
-        lambda w, x: torch.bmm(x.transpose(0, 1), w.reshape(I, d, J * D)).transpose(0, 1).reshape(B, I, J, D),
-    ),
-    "leftthomas/CapsuleLayer:shared": ((J, D, d), lambda w, x: outer_j(w.unsqueeze(1), x)),
-    "leftthomas/CapsuleLayer:separate": ((J, I, D, d), outer_j),
-    "THUDM/ComiRec:0": ((d, D), lambda w, x: (x @ w).repeat(1, 1, J).reshape(B, I, J, D).transpose(1, 2)),
-    "THUDM/ComiRec:1": ((d, J * D), lambda w, x: (x @ w).reshape(B, I, J, D).transpose(1, 2)),
-    "THUDM/ComiRec:2": ((1, I, J * D, d), interests),
-    "datawhalechina/torch-rechub:0": (
-        (D, d),
-        lambda w, x: F.linear(x, w).repeat(1, 1, J).reshape(B, I, J, D).transpose(1, 2),
-    ),
-    "datawhalechina/torch-rechub:1": (
-        (J * D, d),
-        lambda w, x: F.linear(x, w).reshape(B, I, J, D).transpose(1, 2),
-    ),
-    "datawhalechina/torch-rechub:2": ((1, I, J * D, d), interests),
-    "alibaba/TorchEasyRec": ((d, D), lambda w, x: torch.einsum("bsl,lh->bsh", x, w)),
-    "haofengac/pyCapsNet": ((1, I, J, D, d), repeated),
-}
 
 
 def windows(poses: Tensor) -> Tensor:
@@ -124,16 +31,16 @@ def windows(poses: Tensor) -> Tensor:
     return unfolded.permute(0, 4, 1, 3, 2).flatten(3)
 
 
-def sarasra_conv(w: Tensor, poses: Tensor) -> Tensor:
+def sarasra_conv(poses: Tensor, w: Tensor) -> Tensor:
     maps = F.conv2d(poses.reshape(B * I, d, H, W), w.permute(3, 2, 0, 1))
     return maps.view(B, I, J, D, *maps.shape[2:])
 
 
-def segcaps(w: Tensor, poses: Tensor) -> Tensor:
-    return sarasra_conv(w, poses).permute(0, 1, 4, 5, 2, 3)
+def segcaps(poses: Tensor, w: Tensor) -> Tensor:
+    return sarasra_conv(poses, w).permute(0, 1, 4, 5, 2, 3)
 
 
-def deepcaps_conv(w: Tensor, poses: Tensor) -> Tensor:
+def deepcaps_conv(poses: Tensor, w: Tensor) -> Tensor:
     maps = F.conv3d(poses.reshape(B, 1, I * d, H, W), w.permute(4, 3, 0, 1, 2), stride=(d, 1, 1))
     return maps.permute(0, 2, 1, 3, 4).reshape(B, I, J, D, *maps.shape[3:])
 
@@ -145,42 +52,36 @@ CONVOLUTIONAL: dict[str, tuple[tuple[int, ...], Formula]] = {
     "brjathu/deepcaps:ConvCapsuleLayer3D": ((d, K, K, 1, J * D), deepcaps_conv),
 }
 
-NO_WEIGHT = {"naturomics/CapsLayer": (B, I, J, D, 1), "dmlc/dgl": (I * J, D)}
-
-# Where one axis stands for several, or where one is not there: what has to be said of the weight and of the votes.
-SIZES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
-    "brjathu/deepcaps:CapsuleLayer-channels": ({"p": P}, {}),
-    "THUDM/ComiRec:0": ({"J": J}, {}),
-    "datawhalechina/torch-rechub:0": ({"J": J}, {}),
-    "alibaba/TorchEasyRec": ({"J": J}, {"J": J}),
-    "dmlc/dgl": ({}, {"J": J}),
-}
-
-
-def sizes_of(name: str) -> tuple[dict[str, int], dict[str, int]]:
-    weight = LAYOUTS[name].weight or ""
-    return SIZES.get(name, ({"J": J} if "JD" in weight else {}, {}))
-
-
-def random(*shape: int) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+NO_WEIGHT = {"dmlc/dgl": (I * J, D), "naturomics/CapsLayer": (B, I, J, D, 1)}
 
 
 def test_every_layout_has_a_test() -> None:
-    assert {*DENSE, *CONVOLUTIONAL, *NO_WEIGHT} == set(known())
+    assert {*VOTES, *CONVOLUTIONAL, *NO_WEIGHT} == set(known())
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", VOTES)
 def test_weight_and_votes(name: str) -> None:
-    shape, formula = DENSE[name]
+    """Both become ours, without a copy, and what they were again."""
+    shape, formula = VOTES[name]
     weight, x = random(*shape), random(B, I, d)
-    for_weight, for_votes = sizes_of(name)
-    ours = weight_to_capsroute(weight, name, **for_weight)
-    votes = votes_to_capsroute(formula(weight, x), name, **for_votes)
+    ours = weight_to_capsroute(weight, name, **sizes_of_weight(name))
+    theirs = formula(x, weight)
+    votes = votes_to_capsroute(theirs, name, **({"J": J} if "EasyRec" in name else {}))
     assert ours.shape in [(I, J, D, d), (1, J, D, d)]
     assert votes.shape == (B, I, J, D)
     expected = torch.einsum("ijDd,bid->bijD", ours.expand(I, J, D, d), x)
     torch.testing.assert_close(votes, expected, rtol=1e-12, atol=1e-12)
+    assert votes.data_ptr() == theirs.data_ptr()
+    assert torch.equal(votes_from_capsroute(votes, name, **({"p": 1} if "SR-CapsNet" in name else {})), theirs)
+    if name.endswith("-channels"):  # an expanded axis inside a merged one: no strides say that
+        assert ours.data_ptr() != weight.data_ptr()
+        with pytest.raises(ValueError, match="weight must be shared over p"):
+            weight_from_capsroute(ours, name, **sizes_of_weight(name))
+        return
+    assert ours.untyped_storage().nbytes() == weight.untyped_storage().nbytes()
+    back = weight_from_capsroute(ours, name)
+    assert torch.equal(back, weight)
+    assert ours.data_ptr() == back.data_ptr() == weight.data_ptr()
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -188,7 +89,7 @@ def test_convolutional_weight_and_votes(name: str) -> None:
     shape, formula = CONVOLUTIONAL[name]
     weight, poses = random(*shape), random(B, I, d, H, W)
     ours = weight_to_capsroute(weight, name, J=J)
-    theirs = formula(weight, poses)
+    theirs = formula(poses, weight)
     votes = votes_to_capsroute(theirs, name)
     assert ours.shape == (1, J, D, K * K * d)
     expected = torch.einsum("jDd,blid->blijD", ours[0], windows(poses))  # [B, L, I, J, D]
@@ -202,43 +103,19 @@ def test_convolutional_weight_and_votes(name: str) -> None:
     assert torch.equal(weight_from_capsroute(ours, name, h=K, w=K), weight)
 
 
-@pytest.mark.parametrize("name", DENSE)
-def test_weights_come_back_and_are_not_copied(name: str) -> None:
-    weight = random(*DENSE[name][0])
-    sizes = sizes_of(name)[0]
-    ours = weight_to_capsroute(weight, name, **sizes)
-    if name.endswith("-channels"):  # an expanded axis inside a merged one: no strides say that
-        assert ours.data_ptr() != weight.data_ptr()
-        with pytest.raises(ValueError, match="weight must be shared over p"):
-            weight_from_capsroute(ours, name, **sizes)
-        return
-    assert ours.data_ptr() == weight.data_ptr()
-    assert ours.untyped_storage().nbytes() == weight.untyped_storage().nbytes()
-    back = weight_from_capsroute(ours, name)
-    assert back.shape == weight.shape
-    assert torch.equal(back, weight)
-    assert back.data_ptr() == weight.data_ptr()
-
-
-@pytest.mark.parametrize("name", [*DENSE, *NO_WEIGHT])
-def test_votes_come_back_and_are_not_copied(name: str) -> None:
-    theirs = random(*NO_WEIGHT[name]) if name in NO_WEIGHT else DENSE[name][1](random(*DENSE[name][0]), random(B, I, d))
-    sizes = sizes_of(name)[1]
-    ours = votes_to_capsroute(theirs, name, **sizes)
-    assert ours.data_ptr() == theirs.data_ptr()
-    back = votes_from_capsroute(ours, name, **({"p": 1} if "SR-CapsNet" in name else {}))
-    assert torch.equal(back, theirs)
-
-
 def test_votes_of_layouts_without_a_weight() -> None:
-    graph, capslayer = random(I * J, D), random(B, I, J, D, 1)
+    graph, capslayer = (random(*shape) for shape in NO_WEIGHT.values())
+    ours = votes_to_capsroute(graph, "dmlc/dgl", J=J)
     for i, j in itertools.product(range(I), range(J)):
-        assert torch.equal(votes_to_capsroute(graph, "dmlc/dgl", J=J)[0, i, j], graph[i * J + j])
-    assert torch.equal(votes_to_capsroute(capslayer, "naturomics/CapsLayer"), capslayer.squeeze(-1))
+        assert torch.equal(ours[0, i, j], graph[i * J + j])
+    assert torch.equal(votes_from_capsroute(ours, "dmlc/dgl"), graph)
+    ours = votes_to_capsroute(capslayer, "naturomics/CapsLayer")
+    assert torch.equal(ours, capslayer.squeeze(-1))
+    assert torch.equal(votes_from_capsroute(ours, "naturomics/CapsLayer"), capslayer)
 
 
 def test_positions_of_votes_become_samples() -> None:
-    theirs = random(B, P, I, J, D)
+    theirs = random(B, 2, I, J, D)
     votes = votes_to_capsroute(theirs, "coder3000/SR-CapsNet")
     assert torch.equal(votes, theirs.flatten(0, 1))
     assert votes.data_ptr() == theirs.data_ptr()
@@ -276,7 +153,7 @@ def test_from_capsroute_merges_with_a_copy_where_memory_demands_it() -> None:
 def test_gradients_reach_the_original() -> None:
     weight = random(I, d, J * D).requires_grad_()
     x = random(B, I, d)
-    (theirs,) = torch.autograd.grad(merged(weight, x).square().sum(), weight)
+    (theirs,) = torch.autograd.grad(merged(x, weight).square().sum(), weight)
     ours = weight_to_capsroute(weight, "adambielski/CapsNet-pytorch", J=J)
     (found,) = torch.autograd.grad(torch.einsum("ijDd,bid->bijD", ours, x).square().sum(), weight)
     torch.testing.assert_close(found, theirs, rtol=1e-12, atol=1e-12)
@@ -316,5 +193,5 @@ def test_bad_input() -> None:
         votes_to_capsroute(random(J, B, I, 2, D), "gram-ai/capsule-networks")
     with pytest.raises(ValueError, match=r"does not tell the size of J: give J=\.\.\."):
         weight_to_capsroute(random(d, D), "THUDM/ComiRec:0")
-    with pytest.raises(ValueError, match=r"weight must be shared over I .* got size 4"):
+    with pytest.raises(ValueError, match=r"weight must be shared over I .* got size 6"):
         weight_from_capsroute(random(I, J, D, d), "THUDM/ComiRec:1")

@@ -1,4 +1,4 @@
-"""CapsNet: the sizes of the paper, its options, and that it learns."""
+"""CapsNet: the sizes of the paper and its options."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import pytest
 import torch
 
 from capsroute.models import PRESETS, CapsNet
-from capsroute.nn import margin_loss
+
+from . import count
 
 SMALL = {"image_size": 9, "conv_channels": 6, "conv_kernel": 3, "primary_types": 3, "primary_kernel": 3}
-
-
-def count(model):
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_parameters_of_the_paper():
@@ -71,22 +68,9 @@ def test_routing_options_reach_the_class_capsules():
     assert model.classes.bias.shape == (10, 16)
     assert model.classes.logits.shape == (27, 10)
     assert model.classes.weight.shape == (3, 10, 16, 8)
-
-
-def test_fused_and_reference_routing_agree():
-    torch.manual_seed(0)
-    model = CapsNet(**SMALL).double()
-    images, labels = torch.rand(4, 1, 9, 9, dtype=torch.float64), torch.tensor([1, 2, 3, 4])
-    results = {}
-    for routing in ("fused", "reference"):
-        model.routing = routing
-        assert model.classes.routing == routing
-        model.zero_grad()
-        output = model(images, labels)
-        (margin_loss(output.lengths, labels) + output.reconstruction.square().sum()).backward()
-        results[routing] = [output.capsules, *(parameter.grad.clone() for parameter in model.parameters())]
-    for fused, reference in zip(results["fused"], results["reference"], strict=True):
-        torch.testing.assert_close(fused, reference, rtol=1e-9, atol=1e-11)
+    assert model.routing == "fused"
+    model.routing = "reference"
+    assert model.classes.routing == "reference"
 
 
 def test_labels_choose_what_is_reconstructed_and_nothing_else():
@@ -114,27 +98,6 @@ def test_autocast(routing):
     output.lengths.sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.grad is not None)
     assert model.conv.weight.grad.abs().max() > 0
-
-
-def test_black_images_give_finite_gradients():
-    model = CapsNet(**SMALL)
-    output = model(torch.zeros(2, 1, 9, 9), torch.tensor([0, 1]))
-    (output.lengths.sum() + output.reconstruction.sum()).backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
-
-
-def test_learns_a_batch_by_heart():
-    torch.manual_seed(0)
-    model = CapsNet(**SMALL, classes=4)
-    images, labels = torch.rand(16, 1, 9, 9), torch.arange(16) % 4
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(100):
-        optimizer.zero_grad()
-        loss = margin_loss(model(images, labels).lengths, labels)
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.02
-    assert torch.equal(model(images).lengths.argmax(dim=1), labels)
 
 
 @pytest.mark.parametrize(("name", "size"), [("conv_kernel", 10), ("primary_kernel", 8)])

@@ -1,16 +1,13 @@
-"""ResNetCapsules: the sizes of the published code, its options, and that it learns."""
+"""ResNetCapsules: the sizes of the published code and its options."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from capsroute import testing
 from capsroute.models import ResNetCapsules
-from capsroute.nn import margin_loss
 
-from .learning import count, digits, losses
+from . import count
 
 SMALL = {"in_channels": 1, "image_size": 8, "blocks": 1, "planes": 4, "types": 4, "size": 4}
 
@@ -47,8 +44,7 @@ def test_shapes_of_the_published_network():
     torch.testing.assert_close(output.lengths, output.capsules.norm(dim=-1))
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("size", [8, (7, 9), (16, 12)])
+@pytest.mark.parametrize(("size", "depth"), [(8, 1), (8, 3), ((7, 9), 2), ((7, 9), 3), ((16, 12), 1), ((16, 12), 2)])
 def test_every_image_size(size, depth):
     sides = (size, size) if isinstance(size, int) else size
     model = ResNetCapsules(**{**SMALL, "image_size": size}, depth=depth, classes=3)
@@ -62,20 +58,6 @@ def test_options_reach_every_routing():
     assert all((layer.options.iterations, layer.options.softmax_over) == (2, "inputs") for layer in layers)
 
 
-def test_fused_and_reference_routing_agree():
-    torch.manual_seed(0)
-    model = ResNetCapsules(**SMALL, depth=2).double()
-    images, labels = torch.rand(4, 1, 8, 8, dtype=torch.float64), torch.tensor([1, 2, 3, 4])
-    results = []
-    for backend in ("cpu", "reference"):
-        with testing.backend(backend):
-            output = model(images)
-            loss = margin_loss(output.lengths, labels)
-            results.append([output.capsules, *torch.autograd.grad(loss, list(model.parameters()))])
-    for fused, reference in zip(*results, strict=True):
-        torch.testing.assert_close(fused, reference, rtol=1e-9, atol=1e-11)
-
-
 def test_shortcuts_have_no_parameters_and_pad_new_channels_with_zeros():
     block = ResNetCapsules(**SMALL).stages[1].eval()
     torch.nn.init.zeros_(block.norm2.weight)  # what is left is the shortcut
@@ -83,28 +65,6 @@ def test_shortcuts_have_no_parameters_and_pad_new_channels_with_zeros():
     expected = torch.zeros(1, 8, 3, 3)
     expected[:, 2:6] = maps[:, :, ::2, ::2]
     torch.testing.assert_close(block(maps), expected)
-
-
-@pytest.mark.parametrize("kind", ["margin", "likelihood"])
-def test_learns(kind):
-    torch.manual_seed(0)
-    images, labels = digits(64)
-    model = ResNetCapsules(**SMALL, depth=2)
-
-    def loss():
-        lengths = model(images).lengths
-        if kind == "margin":
-            return margin_loss(lengths, labels)
-        return F.nll_loss((lengths / lengths.sum(1, keepdim=True)).log(), labels)
-
-    seen = losses(model, loss, steps=30, rate=3e-3)
-    assert seen[-1] < 0.2 * seen[0]
-
-
-def test_black_images_give_finite_gradients():
-    model = ResNetCapsules(**SMALL, depth=2)
-    model(torch.zeros(2, 1, 8, 8)).lengths.sum().backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["blocks", "depth", "types", "size"])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from capsroute import reference
 
-Reached = Callable[[Sequence[int]], Iterator[tuple[Sequence[int], Sequence[int]]]]
+Reached = Iterator[tuple[Sequence[int], Sequence[int]]]  # position of the input, place of the kernel
 
 
 def vote(layer, place: Sequence[int], kind: int, pose: Tensor) -> Tensor:
@@ -27,8 +27,8 @@ def vote(layer, place: Sequence[int], kind: int, pose: Tensor) -> Tensor:
     return torch.einsum("jkd,bd->bjk", matrix, pose)
 
 
-def votes_at(layer, poses: Tensor, reached: Iterator[tuple[Sequence[int], Sequence[int]]]) -> Tensor:
-    """Votes ``[B, I, J, D]`` for one output position, from the pairs (position of the input, place of the kernel).
+def votes_at(layer, poses: Tensor, reached: Reached) -> Tensor:
+    """Votes ``[B, I, J, D]`` for one output position.
 
     Positions outside the poses have a vote of 0.
     """
@@ -45,35 +45,30 @@ def votes_at(layer, poses: Tensor, reached: Iterator[tuple[Sequence[int], Sequen
     return torch.stack(list(votes.values()), dim=1)
 
 
-def convolution(layer, poses: Tensor, before: Sequence[int], positions: Sequence[int]) -> Tensor:
-    """``ConvCapsules``: ``before`` are the positions of 0 in front of each axis."""
-
-    def reached(output: Sequence[int]) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-        for place in itertools.product(*map(range, layer.kernel_size)):
-            axes = zip(output, place, layer.stride, layer.dilation, before, strict=True)
-            yield [o * s + q * gap - b for o, q, s, gap, b in axes], place
-
-    return _routed(layer, poses, reached, positions)
-
-
-def transposed(layer, poses: Tensor, padding: Sequence[int], positions: Sequence[int]) -> Tensor:
-    """``ConvTransposeCapsules``; a place of the kernel that meets no input position takes no part."""
-
-    def reached(output: Sequence[int]) -> Iterator[tuple[Sequence[int], Sequence[int]]]:
-        for place in itertools.product(*map(range, layer.kernel_size)):
-            shifted = [o + p - q for o, p, q in zip(output, padding, place, strict=True)]
-            if all(at % s == 0 for at, s in zip(shifted, layer.stride, strict=True)):
-                yield [at // s for at, s in zip(shifted, layer.stride, strict=True)], place
-
-    return _routed(layer, poses, reached, positions)
-
-
-def _routed(layer, poses: Tensor, reached: Reached, positions: Sequence[int]) -> Tensor:
+def oracle(layer, poses: Tensor, padding: Sequence[int], positions: Sequence[int]) -> Tensor:
+    """The output of a layer; ``padding`` are the positions at the begin of each axis, of 0 or cut off if transposed."""
+    reached = _transposed if "Transpose" in type(layer).__name__ else _convolved
     outputs = [
-        reference.route_votes(votes_at(layer, poses, reached(output)), layer.bias, **layer.options.keywords())
+        reference.route_votes(
+            votes_at(layer, poses, reached(layer, output, padding)), layer.bias, **layer.options.keywords()
+        )
         for output in itertools.product(*map(range, positions))
     ]
     return torch.stack(outputs, dim=-1).unflatten(-1, tuple(positions))
+
+
+def _convolved(layer, output: Sequence[int], before: Sequence[int]) -> Reached:
+    for place in itertools.product(*map(range, layer.kernel_size)):
+        axes = zip(output, place, layer.stride, layer.dilation, before, strict=True)
+        yield [o * s + q * gap - b for o, q, s, gap, b in axes], place
+
+
+def _transposed(layer, output: Sequence[int], padding: Sequence[int]) -> Reached:
+    """A place of the kernel that meets no input position takes no part."""
+    for place in itertools.product(*map(range, layer.kernel_size)):
+        shifted = [o + p - q for o, p, q in zip(output, padding, place, strict=True)]
+        if all(at % s == 0 for at, s in zip(shifted, layer.stride, strict=True)):
+            yield [at // s for at, s in zip(shifted, layer.stride, strict=True)], place
 
 
 def assert_same(layer, poses: Tensor, actual: Tensor, expected: Tensor) -> None:

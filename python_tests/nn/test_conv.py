@@ -1,4 +1,4 @@
-"""ConvCapsules1d, 2d and 3d: against loops over positions, against torch's convolution, and bad input."""
+"""Convolutional capsules and transposed ones: against loops over positions, against torch's convolutions, bad input."""
 
 from __future__ import annotations
 
@@ -9,82 +9,104 @@ import torch
 from torch.nn import functional as F
 
 from capsroute import reference, testing
-from capsroute.nn import ConvCapsules1d, ConvCapsules2d, ConvCapsules3d
+from capsroute.nn import (
+    ConvCapsules1d,
+    ConvCapsules2d,
+    ConvCapsules3d,
+    ConvTransposeCapsules1d,
+    ConvTransposeCapsules2d,
+    ConvTransposeCapsules3d,
+)
 
-from .conv_oracle import assert_same, convolution, prepared, random_poses
+from .conv_oracle import assert_same, oracle, prepared, random_poses
 
-# space, and the arguments of the convolution
+# Layer, space, and the arguments of the convolution.
 GEOMETRIES = [
-    ((3, 3), {"kernel_size": 1}),
-    ((4, 5), {"kernel_size": 3}),
-    ((4, 5), {"kernel_size": (4, 5)}),
-    ((4, 6), {"kernel_size": 2, "stride": 2}),
-    ((5, 4), {"kernel_size": 3, "stride": 2, "padding": 1}),
-    ((5, 7), {"kernel_size": (1, 3), "stride": (2, 1), "padding": (0, 2), "dilation": (1, 2)}),
-    ((5, 5), {"kernel_size": 3, "dilation": 2, "padding": 2, "stride": 3}),
-]
-READINGS = [(window, share) for window in ("separate", "joined") for share in (False, True)]
+    (ConvCapsules2d, (3, 3), {"kernel_size": 1}),
+    (ConvCapsules2d, (4, 5), {"kernel_size": 3}),
+    (ConvCapsules2d, (4, 5), {"kernel_size": (4, 5)}),
+    (ConvCapsules2d, (4, 6), {"kernel_size": 2, "stride": 2}),
+    (ConvCapsules2d, (5, 4), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    (ConvCapsules2d, (5, 7), {"kernel_size": (1, 3), "stride": (2, 1), "padding": (0, 2), "dilation": (1, 2)}),
+    (ConvCapsules2d, (5, 5), {"kernel_size": 3, "dilation": 2, "padding": 2, "stride": 3}),
+    (ConvCapsules1d, (7,), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    (ConvCapsules3d, (2, 3, 2), {"kernel_size": (2, 1, 3), "stride": (1, 2, 1), "padding": (1, 0, 1)}),
+    (ConvTransposeCapsules2d, (3, 2), {"kernel_size": 1}),
+    (ConvTransposeCapsules2d, (3, 2), {"kernel_size": 3, "padding": 1}),
+    (ConvTransposeCapsules2d, (3, 2), {"kernel_size": 2, "stride": 2}),
+    (ConvTransposeCapsules2d, (3, 2), {"kernel_size": 4, "stride": 2, "padding": 1}),
+    (ConvTransposeCapsules2d, (3, 2), {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}),
+    (ConvTransposeCapsules2d, (3, 2), {
+        "kernel_size": (3, 5), "stride": (2, 3), "padding": (0, 2), "output_padding": (1, 2),
+    }),
+    (ConvTransposeCapsules2d, (3, 2), {"kernel_size": (2, 4), "stride": (1, 3), "padding": (1, 0)}),
+    (ConvTransposeCapsules1d, (4,), {"kernel_size": 5, "stride": 2, "padding": 1}),
+    (ConvTransposeCapsules3d, (1, 2, 2), {"kernel_size": (2, 1, 3), "stride": (2, 1, 2), "padding": (0, 0, 1)}),
+]  # fmt: skip
+# Both windows with each geometry, and both with weights that types share and do not.
+READINGS = (
+    ({"window": "separate"}, {"window": "joined", "share_types": True}),
+    ({"window": "separate", "share_types": True}, {"window": "joined"}),
+)
 
 
-def expected_sizes(space, kernel_size, stride=1, padding=0, dilation=1):
-    """What torch's own layer leaves."""
-    return tuple(torch.nn.Conv2d(1, 1, kernel_size, stride, padding, dilation)(torch.zeros(1, 1, *space)).shape[2:])
+@pytest.mark.parametrize(("number", "layer_class", "space", "geometry"), [
+    (number, *geometry) for number, geometry in enumerate(GEOMETRIES)
+])  # fmt: skip
+def test_is_routing_of_what_reaches_each_position(number, layer_class, space, geometry):
+    poses = random_poses(2, 2, 2, *space)
+    torchs = getattr(torch.nn, layer_class.__name__.replace("Capsules", ""))
+    sizes = torchs(1, 1, **geometry)(torch.zeros(1, 1, *space)).shape[2:]
+    for reading in READINGS[number % 2]:
+        layer = prepared(layer_class(2, 2, 3, 3, **geometry, bias=True, **reading))
+        actual = layer(poses)
+        assert actual.shape == (2, 3, 3, *sizes)
+        assert_same(layer, poses, actual, oracle(layer, poses, layer.padding, sizes))
 
 
-def pair(value):
-    return (value, value) if isinstance(value, int) else value
-
-
-@pytest.mark.parametrize(("window", "share"), READINGS)
-@pytest.mark.parametrize(("space", "geometry"), GEOMETRIES, ids=str)
-def test_is_routing_within_each_window(space, geometry, window, share):
-    layer = prepared(ConvCapsules2d(2, 3, 3, 4, **geometry, bias=True, window=window, share_types=share))
-    poses = random_poses(2, 2, 3, *space)
-    sizes = expected_sizes(space, **geometry)
-    actual = layer(poses)
-    assert actual.shape == (2, 3, 4, *sizes)
-    assert_same(layer, poses, actual, convolution(layer, poses, pair(geometry.get("padding", 0)), sizes))
-
-
+@pytest.mark.parametrize(("layer_class", "geometry"), [
+    (ConvCapsules2d, {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}),
+    (ConvTransposeCapsules2d, {"stride": (2, 1), "padding": (1, 2), "output_padding": (1, 0)}),
+])  # fmt: skip
 @pytest.mark.parametrize("share", [False, True])
-def test_votes_of_joined_windows_are_a_convolution(share):
-    geometry = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}
-    layer = prepared(ConvCapsules2d(3, 4, 5, 6, (3, 2), **geometry, bias=True, window="joined", share_types=share))
-    poses = random_poses(2, 3, 4, 9, 8)
+def test_votes_of_joined_windows_are_a_convolution(layer_class, geometry, share):
+    layer = prepared(layer_class(3, 4, 5, 6, (3, 2), **geometry, bias=True, window="joined", share_types=share))
+    poses = random_poses(2, 3, 4, 5, 6)
     kernels = layer.weight.unflatten(3, (3, 2, 4)).permute(0, 1, 2, 5, 3, 4).expand(3, -1, -1, -1, -1, -1)
-    votes = [F.conv2d(poses[:, c], kernels[c].flatten(0, 1), **geometry) for c in range(3)]
+    if layer_class is ConvCapsules2d:
+        votes = [F.conv2d(poses[:, c], kernels[c].flatten(0, 1), **geometry) for c in range(3)]
+    else:
+        votes = [
+            F.conv_transpose2d(poses[:, c], kernels[c].flatten(0, 1).transpose(0, 1), **geometry) for c in range(3)
+        ]
     votes = torch.stack(votes, dim=1).unflatten(2, (5, 6)).permute(0, 4, 5, 1, 2, 3)  # [B, H', W', C, J, D]
     routed = reference.route_votes(votes.flatten(0, 2), layer.bias).unflatten(0, votes.shape[:3])
     assert_same(layer, poses, layer(poses), routed.permute(0, 3, 4, 1, 2))
 
 
-@pytest.mark.parametrize(
-    ("size", "width", "stride", "before", "count"),
-    [(6, 3, 1, 1, 6), (6, 3, 2, 0, 3), (7, 3, 2, 1, 4), (6, 5, 2, 1, 3), (5, 1, 2, 0, 3), (5, 2, 1, 0, 5)],
-)
-def test_same_padding_has_the_odd_position_at_the_end(size, width, stride, before, count):
-    layer = prepared(ConvCapsules2d(2, 2, 2, 3, width, stride, "same"))
+@pytest.mark.parametrize(("layer_class", "size", "width", "stride", "before", "count"), [
+    (ConvCapsules2d, 6, 3, 1, 1, 6), (ConvCapsules2d, 6, 3, 2, 0, 3), (ConvCapsules2d, 7, 3, 2, 1, 4),
+    (ConvCapsules2d, 6, 5, 2, 1, 3), (ConvCapsules2d, 5, 1, 2, 0, 3), (ConvCapsules2d, 5, 2, 1, 0, 5),
+    (ConvTransposeCapsules2d, 3, 4, 2, 1, 6), (ConvTransposeCapsules2d, 3, 3, 2, 0, 6),
+    (ConvTransposeCapsules2d, 2, 5, 3, 1, 6), (ConvTransposeCapsules2d, 3, 3, 1, 1, 3),
+])  # fmt: skip
+def test_same_padding_has_the_odd_position_at_the_end(layer_class, size, width, stride, before, count):
+    layer = prepared(layer_class(2, 2, 2, 3, width, stride, "same"))
     poses = random_poses(1, 2, 2, size, size)
-    assert_same(layer, poses, layer(poses), convolution(layer, poses, (before, before), (count, count)))
+    assert_same(layer, poses, layer(poses), oracle(layer, poses, (before, before), (count, count)))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"iterations": 1},
-        {"iterations": 4, "gradient": "last"},
-        {"softmax_over": "inputs"},
-        {"leaky": True},
-        {"eps": 0.25},
-        {"squash": "exponential", "agreement_factor": 0.5, "temperature": (1.0, 2.0, 0.5)},
-    ],
-    ids=str,
-)
-def test_options_reach_the_routing(options):
-    layer = prepared(ConvCapsules2d(2, 3, 3, 4, 2, **options))
+@pytest.mark.parametrize(("layer_class", "options"), [
+    (ConvCapsules2d, {"iterations": 1, "softmax_over": "inputs"}),
+    (ConvCapsules2d, {"iterations": 4, "gradient": "last", "eps": 0.25}),
+    (ConvCapsules2d, {"squash": "exponential", "agreement_factor": 0.5, "temperature": (1.0, 2.0, 0.5)}),
+    (ConvTransposeCapsules2d, {"iterations": 2, "gradient": "last", "leaky": True}),
+], ids=str)  # fmt: skip
+def test_options_reach_the_routing(layer_class, options):
+    layer = prepared(layer_class(2, 3, 3, 4, 2, **options))
     poses = random_poses(2, 2, 3, 3, 4)
-    assert_same(layer, poses, layer(poses), convolution(layer, poses, (0, 0), (2, 3)))
-    assert not torch.equal(layer(poses), prepared(ConvCapsules2d(2, 3, 3, 4, 2))(poses))
+    actual = layer(poses)
+    assert_same(layer, poses, actual, oracle(layer, poses, (0, 0), actual.shape[3:]))
 
 
 def test_on_every_backend(backend):
@@ -140,19 +162,6 @@ def test_one_softmax_over_positions(own):
     assert_same(layer, poses, layer(poses), v.permute(0, 2, 3, 1).unflatten(3, (2, 3)))
 
 
-def test_one_axis():
-    layer = prepared(ConvCapsules1d(2, 3, 3, 4, 3, stride=2, padding=1, bias=True, window="joined"))
-    poses = random_poses(2, 2, 3, 7)
-    assert_same(layer, poses, layer(poses), convolution(layer, poses, (1,), (4,)))
-
-
-@pytest.mark.parametrize(("window", "share"), READINGS)
-def test_three_axes(window, share):
-    layer = prepared(ConvCapsules3d(2, 2, 2, 3, (2, 1, 3), (1, 2, 1), (1, 0, 1), window=window, share_types=share))
-    poses = random_poses(1, 2, 2, 2, 3, 2)
-    assert_same(layer, poses, layer(poses), convolution(layer, poses, (1, 0, 1), (3, 2, 2)))
-
-
 def test_layers_can_follow_each_other():
     first, second = (prepared(ConvCapsules2d(2, 3, 2, 3, 3, padding=1)) for _ in range(2))
     poses = random_poses(2, 2, 3, 4, 4)
@@ -168,9 +177,13 @@ def test_a_window_of_one_position_reads_the_poses_in_place():
     assert seen[0].data_ptr() == poses.data_ptr()
 
 
-@pytest.mark.parametrize("options", [{}, {"window": "joined", "jointly": True}, {"positions": 2}], ids=str)
-def test_empty_batch(options):
-    layer = ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2, **options)
+@pytest.mark.parametrize("layer", [
+    ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2),
+    ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2, window="joined", jointly=True),
+    ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2, positions=2),
+    ConvTransposeCapsules2d(2, 3, 4, 5, 2, padding=3, stride=2),
+])  # fmt: skip
+def test_empty_batch(layer):
     assert layer(torch.empty(0, 2, 3, 4, 4)).shape == (0, 4, 5, 2, 2)
 
 
@@ -218,48 +231,53 @@ def test_initial_outputs_have_unit_length_before_the_squash(options, competitors
     assert (votes.sum(dim=1) / competitors).square().sum(-1).mean().item() == pytest.approx(1, rel=0.3)
 
 
-def test_initial_scale_can_be_given():
+def test_initial_scale():
+    """Given; and where two windows along each axis reach an output position, that of both."""
     torch.manual_seed(0)
     assert ConvCapsules2d(8, 8, 10, 16, 3, init_std=0.01).weight.std().item() == pytest.approx(0.01, rel=0.02)
+    transposed = ConvTransposeCapsules2d(16, 8, 20, 16, 4, 2)
+    assert transposed.weight.std().item() == pytest.approx(20 / (4 * 16 * 16) ** 0.5, rel=0.02)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"in_capsules": 0}, ValueError, "in_capsules must be at least 1, got 0"),
-        ({"in_size": 0}, ValueError, "in_size must be at least 1, got 0"),
-        ({"out_capsules": -1}, ValueError, "out_capsules must be at least 1, got -1"),
-        ({"out_size": 1.5}, TypeError, "out_size must be an int"),
-        ({"kernel_size": 0}, ValueError, "kernel_size must be at least 1, got 0"),
-        (
-            {"kernel_size": (3, 3, 3)},
-            ValueError,
-            r"kernel_size must be an int or a sequence of 2 ints, got \(3, 3, 3\)",
-        ),
-        ({"kernel_size": "3"}, TypeError, "kernel_size must be an int or a sequence of 2 ints, got '3'"),
-        ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
-        ({"stride": True}, TypeError, "stride must be an int or a sequence of 2 ints, got True"),
-        ({"padding": -1}, ValueError, "padding must be at least 0, got -1"),
-        ({"padding": "valid"}, ValueError, "padding must be 'same', an int or a sequence of 2 ints, got 'valid'"),
-        ({"dilation": (1, 0)}, ValueError, r"dilation must be at least 1, got \(1, 0\)"),
-        ({"window": "both"}, ValueError, "window must be one of 'separate', 'joined', got 'both'"),
-        ({"positions": 0}, ValueError, "positions must be at least 1, got 0"),
-        ({"jointly": True}, ValueError, "jointly needs window='joined'"),
-        (
-            {"jointly": True, "window": "joined", "softmax_over": "inputs"},
-            ValueError,
-            "jointly needs a softmax over outputs",
-        ),
-        ({"iterations": 0}, ValueError, "iterations must be at least 1, got 0"),
-        ({"details": ("coupling",)}, TypeError, "unknown routing option 'details'"),
-        ({"routings": 3}, TypeError, "unknown routing option 'routings'"),
-    ],
-    ids=str,
-)
-def test_bad_arguments(arguments, error, message):
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    ({"in_capsules": 0}, ValueError, "in_capsules must be at least 1, got 0"),
+    ({"in_size": 0}, ValueError, "in_size must be at least 1, got 0"),
+    ({"out_capsules": -1}, ValueError, "out_capsules must be at least 1, got -1"),
+    ({"out_size": 1.5}, TypeError, "out_size must be an int"),
+    ({"kernel_size": 0}, ValueError, "kernel_size must be at least 1, got 0"),
+    ({"kernel_size": (3, 3, 3)}, ValueError, r"kernel_size must be an int or a sequence of 2 ints, got \(3, 3, 3\)"),
+    ({"kernel_size": "3"}, TypeError, "kernel_size must be an int or a sequence of 2 ints, got '3'"),
+    ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
+    ({"stride": True}, TypeError, "stride must be an int or a sequence of 2 ints, got True"),
+    ({"padding": -1}, ValueError, "padding must be at least 0, got -1"),
+    ({"padding": "valid"}, ValueError, "padding must be 'same', an int or a sequence of 2 ints, got 'valid'"),
+    ({"window": "both"}, ValueError, "window must be one of 'separate', 'joined', got 'both'"),
+], ids=str)  # fmt: skip
+def test_bad_arguments_of_both(arguments, error, message):
     sizes = {"in_capsules": 2, "in_size": 3, "out_capsules": 2, "out_size": 3, "kernel_size": 3}
+    for layer_class in (ConvCapsules2d, ConvTransposeCapsules2d):
+        with pytest.raises(error, match=message):
+            layer_class(**{**sizes, **arguments})
+
+
+@pytest.mark.parametrize(("layer_class", "arguments", "error", "message"), [
+    (ConvCapsules2d, {"dilation": (1, 0)}, ValueError, r"dilation must be at least 1, got \(1, 0\)"),
+    (ConvCapsules2d, {"positions": 0}, ValueError, "positions must be at least 1, got 0"),
+    (ConvCapsules2d, {"jointly": True}, ValueError, "jointly needs window='joined'"),
+    (ConvCapsules2d, {"jointly": True, "window": "joined", "softmax_over": "inputs"}, ValueError,
+     "jointly needs a softmax over outputs"),
+    (ConvTransposeCapsules2d, {"kernel_size": 1}, ValueError, r"kernel_size must not be below stride=\(2, 2\)"),
+    (ConvTransposeCapsules2d, {"output_padding": 2}, ValueError,
+     r"output_padding must be below stride=\(2, 2\), got \(2, 2\)"),
+    (ConvTransposeCapsules2d, {"output_padding": -1}, ValueError, "output_padding must be at least 0, got -1"),
+    (ConvTransposeCapsules2d, {"padding": "same", "output_padding": 1}, ValueError,
+     "output_padding must be 0 with padding='same'"),
+    (ConvTransposeCapsules2d, {"jointly": True}, TypeError, "unknown routing option 'jointly'"),
+])  # fmt: skip
+def test_bad_arguments_of_one(layer_class, arguments, error, message):
+    sizes = {"in_capsules": 2, "in_size": 3, "out_capsules": 2, "out_size": 3, "kernel_size": 4, "stride": 2}
     with pytest.raises(error, match=message):
-        ConvCapsules2d(**{**sizes, **arguments})
+        layer_class(**{**sizes, **arguments})
 
 
 def test_bad_poses():
@@ -274,6 +292,10 @@ def test_bad_poses():
         ConvCapsules2d(2, 3, 2, 3, 3, positions=2)(torch.zeros(1, 2, 3, 4, 5))
     with pytest.raises(ValueError, match=r"\[B, 2, 3, W\]"):
         ConvCapsules1d(2, 3, 2, 3, 3)(torch.zeros(1, 2, 3, 4, 5))
+    with pytest.raises(ValueError, match=r"poses must have the shape \[B, 2, 3, H, W\], got \[1, 3, 2, 4, 4\]"):
+        ConvTransposeCapsules2d(2, 3, 2, 3, 4, 2)(torch.zeros(1, 3, 2, 4, 4))
+    with pytest.raises(ValueError, match=r"poses of the space \(1, 1\) leave an output of the size \(-2, -2\)"):
+        ConvTransposeCapsules2d(2, 3, 2, 3, 4, 2, padding=3)(torch.zeros(1, 2, 3, 1, 1))
 
 
 def test_repr_names_every_option():
@@ -281,3 +303,4 @@ def test_repr_names_every_option():
     for part in ("2, 3, 4, 5", "(3, 3)", "stride=(2, 2)", "bias=True", "'joined'", "share_types=True", "leaky=True"):
         assert part in text
     assert "padding='same'" in text
+    assert "padding=(1, 1), output_padding=(1, 1)" in repr(ConvTransposeCapsules2d(2, 3, 4, 5, 4, 2, 1, 1))

@@ -42,8 +42,7 @@ def test_weights(options, weights):
     torch.testing.assert_close(actual, weighted(weights), rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("power", [1, 2.5, math.inf])
-@pytest.mark.parametrize("form", ["power", "scale"])
+@pytest.mark.parametrize(("power", "form"), [(1, "power"), (2.5, "power"), (2.5, "scale"), (math.inf, "scale")])
 def test_absent_interests_do_not_count(power, form):
     torch.manual_seed(0)
     attention = LabelAwareAttention(power, form)
@@ -55,23 +54,20 @@ def test_absent_interests_do_not_count(power, form):
     assert torch.equal(actual[2], torch.zeros(5))
 
 
-@pytest.mark.parametrize("power", [0, 0.5, 1, 2, 5])
+@pytest.mark.parametrize("power", [0, 0.5, 1, 3, math.inf])
 def test_gradients(power):
+    """Also where there is nothing."""
     torch.manual_seed(1)
     attention = LabelAwareAttention(power)
-    interests = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
-    target = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
-    mask = torch.tensor([[True, True, False], [True, True, True]])
-    assert torch.autograd.gradcheck(lambda i, t: attention(i, t, mask), (interests, target))
-
-
-@pytest.mark.parametrize("power", [0, 0.5, 1, 3, math.inf])
-def test_gradients_are_finite_where_there_is_nothing(power):
+    if not math.isinf(power):  # a choice has no slope
+        interests = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+        target = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+        mask = torch.tensor([[True, True, False], [True, True, True]])
+        assert torch.autograd.gradcheck(lambda i, t: attention(i, t, mask), (interests, target))
     interests, target = torch.zeros(2, 3, 4, requires_grad=True), torch.ones(2, 4, requires_grad=True)
-    mask = torch.tensor([[False] * 3, [True] * 3])
-    LabelAwareAttention(power)(interests, target, mask).sum().backward()
+    attention(interests, target, torch.tensor([[False] * 3, [True] * 3])).sum().backward()
     assert torch.isfinite(interests.grad).all()
-    assert target.grad is None if math.isinf(power) else torch.isfinite(target.grad).all()  # a choice has no slope
+    assert target.grad is None if math.isinf(power) else torch.isfinite(target.grad).all()
     assert torch.equal(interests.grad[0], torch.zeros(3, 4))
 
 

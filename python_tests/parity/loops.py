@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-Squash = Callable[[Tensor], Tensor]
+from .squashes import Squash, no_eps
 
 
-def outputs_before_inputs(votes: Tensor, squash: Squash, dim: int, detached: bool = False, r: int = 3) -> Tensor:
-    """``votes [B, J, I, D]``, logits ``[B, J, I]`` with a softmax along ``dim``."""
-    inner = votes.detach() if detached else votes
-    b = torch.zeros_like(votes[..., 0])
-    for _ in range(r - 1):
-        v = squash((b.softmax(dim)[..., None] * inner).sum(2))
-        b = b + (inner * v[:, :, None]).sum(-1)
-    return squash((b.softmax(dim)[..., None] * votes).sum(2))
+def route(
+    votes: Tensor,
+    inputs: int,
+    softmax: int,
+    squash: Squash = no_eps,
+    *,
+    logits: Tensor | None = None,
+    bias: Tensor | float = 0.0,
+    leaky: bool = False,
+    replace: bool = False,
+    detached: bool = False,
+    r: int = 3,
+) -> Tensor:
+    """Output capsules of votes in any order of axes, components last, without the axis of the inputs.
 
-
-def inputs_before_outputs(votes: Tensor, squash: Squash, dim: int, detached: bool = False, r: int = 3) -> Tensor:
-    """``votes [B, I, J, D]``, logits ``[B, I, J]`` with a softmax along ``dim``."""
-    inner = votes.detach() if detached else votes
-    b = torch.zeros_like(votes[..., 0])
-    for _ in range(r - 1):
-        v = squash(torch.einsum("bij,bijo->bjo", b.softmax(dim), inner))
-        b = b + torch.einsum("bjo,bijo->bij", v, inner)
-    return squash(torch.einsum("bij,bijo->bjo", b.softmax(dim), votes))
+    Args:
+        votes: Prediction vectors.
+        inputs: Their axis of the inputs.
+        softmax: Axis of the softmax.
+        squash: Along the components.
+        logits: The first ones, in the axes of ``votes`` with 1 component; zeros unless given.
+        bias: Before each squash, in the axes of ``votes`` with 1 input.
+        leaky: Whether a logit of zero goes first.
+        replace: Whether the last agreement alone makes the logits.
+        detached: Whether gradients stop at the votes of all iterations but the last.
+        r: Iterations.
+    """
+    b = torch.zeros_like(votes[..., :1]) if logits is None else logits
+    for k in range(r):
+        u = votes.detach() if detached and k < r - 1 else votes
+        if leaky:
+            c = torch.cat([torch.zeros_like(b.narrow(softmax, 0, 1)), b], softmax).softmax(softmax)
+            c = c.narrow(softmax, 1, b.shape[softmax])
+        else:
+            c = b.softmax(softmax)
+        v = squash((c * u).sum(inputs, keepdim=True) + bias)
+        agreement = (u * v).sum(-1, keepdim=True)
+        b = agreement if replace else b + agreement
+    return v.squeeze(inputs)

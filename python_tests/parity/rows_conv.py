@@ -11,21 +11,15 @@ from torch import Tensor, nn
 from capsroute.layouts import weight_to_capsroute
 from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d
 
+from .loops import route
 from .row import Row
-from .squashes import no_eps
 
 B, C, d, J, D, K, SIDE = 2, 3, 4, 5, 3, 3, 4  # K: window, SIDE: of the map of poses
 
 
 def _routed(votes: Tensor, bias: Tensor, leaky: bool) -> Tensor:
     """``votes [B, C, J, D, h, w]`` and a bias that fits; a softmax over J at each position by itself."""
-    logits = torch.zeros_like(votes[:, :, :, 0])
-    for _ in range(3):
-        extended = torch.cat([torch.zeros_like(logits[:, :, :1]), logits], 2) if leaky else logits
-        route = extended.softmax(2)[:, :, -J:]
-        v = no_eps((route[:, :, :, None] * votes).sum(1) + bias, dim=2)
-        logits = logits + (votes * v[:, None]).sum(3)
-    return v
+    return route(votes.movedim(3, -1), 1, 2, bias=bias.movedim(1, -1), leaky=leaky).movedim(-1, 2)
 
 
 def sarasra_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -85,11 +79,7 @@ def sr_capsnet(x: Tensor, weight: Tensor) -> Tensor:
     """``DynamicRouting2d``: ``x [B, C·d, H, W]``, ``weight [k·k·C, J·D, d]``: a capsule for each place of a window."""
     windows = F.unfold(x, K).view(B, C, d, K * K, -1).permute(0, 4, 3, 1, 2).flatten(2, 3)  # [B, l, k·k·C, d]
     votes = (weight @ windows[..., None]).view(B, -1, K * K * C, J, D)
-    b = torch.zeros_like(votes[..., :1])
-    for _ in range(3):
-        v = no_eps((b.softmax(3) * votes).sum(2, keepdim=True))
-        b = b + (v * votes).sum(-1, keepdim=True)
-    return v[:, :, 0].flatten(2).transpose(1, 2).unflatten(2, (SIDE - K + 1, -1))
+    return route(votes, 2, 3).flatten(2).transpose(1, 2).unflatten(2, (SIDE - K + 1, -1))
 
 
 def sr_capsnet_ours(x: Tensor, weight: Tensor, **options: Any) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,20 +10,13 @@ import torch
 from torch import Tensor
 
 import capsroute
-from capsroute.layouts import weight_to_capsroute
 
 from .page import from_page
-from .row import B, D, I, J, Row, d
+from .row import B, D, I, J, Row, d, dense
 from .squashes import under_root
+from .votes import VOTES
 
 squash = under_root(1e-9)
-
-
-def _votes(x: Tensor, weight: Tensor) -> Tensor:
-    """``[B, J, I, D]`` from ``weight [d, D]``, ``[d, J·D]`` or ``[1, I, J·D, d]``: bilinear types 0, 1, 2."""
-    hat = (weight[0] @ x[..., None]).squeeze(-1) if weight.dim() == 4 else x @ weight
-    hat = hat.repeat(1, 1, J) if hat.shape[-1] == D else hat
-    return hat.view(B, I, J, D).transpose(1, 2)
 
 
 def _interests(votes: Tensor, b: Tensor, mask: Tensor, dim: int) -> Tensor:
@@ -34,71 +28,77 @@ def _interests(votes: Tensor, b: Tensor, mask: Tensor, dim: int) -> Tensor:
     return v
 
 
-def comirec(x: Tensor, weight: Tensor, mask: Tensor, logits: Tensor | None = None) -> Tensor:
-    """A softmax over the interests; ``logits [B, J, I]`` are random and take no gradient, with type 0 only."""
-    b = x.new_zeros(B, J, I) if logits is None else logits
-    return _interests(_votes(x, weight), b, mask, dim=1)
+def _row(layout: str, options: dict[str, Any], dim: int, masked: Callable[[Tensor], dict[str, Tensor]]) -> Row:
+    """A softmax along ``dim``; ``masked`` are the arguments that the mask becomes in our call.
+
+    With the bilinear type 0, the last of the name, ``logits [B, J, I]`` are random and take no gradient.
+    """
+    shape, formula = VOTES[layout]
+
+    def theirs(x: Tensor, weight: Tensor, mask: Tensor, logits: Tensor | None = None) -> Tensor:
+        return _interests(formula(x, weight), x.new_zeros(B, J, I) if logits is None else logits, mask, dim)
+
+    def ours(x: Tensor, weight: Tensor, mask: Tensor, logits: Tensor | None = None, **options: Any) -> Tensor:
+        initial = None if logits is None else logits.mT
+        return dense(layout, J=J)(x, weight, logits=initial, **masked(mask), **options)
+
+    shapes = {"x": X, "weight": shape, "mask": MASK, **({"logits": LOGITS} if layout.endswith(":0") else {})}
+    return Row(layout, shapes, theirs, options, ours, constants=RANDOM)
 
 
-def torch_rechub(x: Tensor, weight: Tensor, mask: Tensor, logits: Tensor | None = None) -> Tensor:
-    """The same with a softmax over the items, the padding among them; layers of type 0 and 1 hold [D, d], [J·D, d]."""
-    b = x.new_zeros(B, J, I) if logits is None else logits
-    return _interests(_votes(x, weight.mT if weight.dim() == 2 else weight), b, mask, dim=2)
-
-
-def before_the_softmax(layout: str, **sizes: int) -> Any:
+def before_the_softmax(mask: Tensor) -> dict[str, Tensor]:
     """Over the outputs it makes no difference whether an absent item is taken out before or behind the softmax."""
-
-    def ours(x: Tensor, weight: Tensor, mask: Tensor, logits: Tensor | None = None, **options: Any) -> Tensor:
-        initial = None if logits is None else logits.mT
-        weight = weight_to_capsroute(weight, layout, **sizes)
-        return capsroute.dynamic_routing(x, weight, logits=initial, input_mask=mask != 0, **options)
-
-    return ours
+    return {"input_mask": mask != 0}
 
 
-def behind_the_softmax(layout: str, **sizes: int) -> Any:
-    def ours(x: Tensor, weight: Tensor, mask: Tensor, logits: Tensor | None = None, **options: Any) -> Tensor:
-        initial = None if logits is None else logits.mT
-        weight = weight_to_capsroute(weight, layout, **sizes)
-        return capsroute.dynamic_routing(x, weight, logits=initial, input_weight=mask, **options)
-
-    return ours
+def behind_the_softmax(mask: Tensor) -> dict[str, Tensor]:
+    """Over the items it does: the padding takes its share."""
+    return {"input_weight": mask}
 
 
-def _interests_there(mask: Tensor) -> Tensor:
+def interests_there(mask: Tensor) -> Tensor:
     """Which interests users have, [B, J]: as many as the logarithm of their items, rounded up, and at least one."""
     counts = mask.sum(1).log2().ceil().clamp(1, J)
     return torch.arange(J, device=mask.device) < counts[:, None]
 
 
-def easyrec(x: Tensor, weight: Tensor, logits: Tensor, mask: Tensor, r: int) -> Tensor:
+def easyrec(
+    x: Tensor, weight: Tensor, logits: Tensor, mask: Tensor, r: int, scale: float = 1.5, power: float = 0.8
+) -> Tensor:
     """Since its gradients go through the last iteration only; ``weight [d, D]``, ``logits [B, I, J]`` random.
 
-    Scale 1.5, power 0.8. The logits of the next iteration are the products of *unit* votes with the unsquashed s, plus
-    the masked *coupling coefficients* of this one.
+    The logits of the next iteration are the products of *unit* votes with the unsquashed s, plus the masked *coupling
+    coefficients* of this one.
     """
-    there = _interests_there(mask)
+    there = interests_there(mask)
     votes = x @ weight  # [B, I, D], the same for all interests
     units = torch.nn.functional.normalize(votes.detach(), dim=-1)
     for k in range(r):
-        c = (logits.masked_fill(~there[:, None], float("-inf")) * 1.5).softmax(2) * mask[..., None]
+        c = (logits.masked_fill(~there[:, None], float("-inf")) * scale).softmax(2) * mask[..., None]
         s = torch.einsum("bih,bij->bjh", votes if k == r - 1 else votes.detach(), c)
         logits = c + torch.einsum("bjh,bih->bij", s.detach(), units)
     n = s.norm(dim=-1, keepdim=True).clamp_min(1e-7)
-    return ((n**2 / (1 + n**2)) ** 0.8 / n * s) * there[..., None]
+    return ((n**2 / (1 + n**2)) ** power / n * s) * there[..., None]
 
 
 def easyrec_ours(x: Tensor, weight: Tensor, logits: Tensor, mask: Tensor, **options: Any) -> Tensor:
     votes = (x @ weight)[:, :, None].expand(B, I, J, D)
-    there = _interests_there(mask)
+    there = interests_there(mask)
     return capsroute.route_votes(votes, logits=logits, input_mask=mask != 0, output_mask=there, **options)
 
 
-def easyrec_loop_ours(x: Tensor, weight: Tensor, logits: Tensor, mask: Tensor, iterations: int = 3) -> Tensor:
+def easyrec_loop_ours(
+    x: Tensor,
+    weight: Tensor,
+    logits: Tensor,
+    mask: Tensor,
+    iterations: int = 3,
+    scale: float = 1.5,
+    power: float = 0.8,
+) -> Tensor:
     route = from_page("docs/recommenders.md", "easyrec_interests")
     lengths = mask.sum(1).long()
-    return route(x, lengths, weight, logits, num_iters=iterations, routing_logits_scale=1.5, squash_pow=0.8)
+    return route(x, lengths, weight, logits, num_iters=iterations, routing_logits_scale=scale, squash_pow=power)
 
 
 X, MASK, LOGITS = (B, I, d), (B, I), (B, J, I)
@@ -109,54 +109,8 @@ RANDOM = frozenset({"mask", "logits"})
 EASYREC = {"x": X, "weight": (d, D), "logits": (B, I, J), "mask": MASK}
 
 ROWS = [
-    Row(
-        "THUDM/ComiRec:0",
-        {"x": X, "weight": (d, D), "mask": MASK, "logits": LOGITS},
-        comirec,
-        COMIREC,
-        before_the_softmax("THUDM/ComiRec:0", J=J),
-        constants=RANDOM,
-    ),
-    Row(
-        "THUDM/ComiRec:1",
-        {"x": X, "weight": (d, J * D), "mask": MASK},
-        comirec,
-        COMIREC,
-        before_the_softmax("THUDM/ComiRec:1", J=J),
-        constants=RANDOM,
-    ),
-    Row(
-        "THUDM/ComiRec:2",
-        {"x": X, "weight": (1, I, J * D, d), "mask": MASK},
-        comirec,
-        COMIREC,
-        before_the_softmax("THUDM/ComiRec:2", J=J),
-        constants=RANDOM,
-    ),
-    Row(
-        "datawhalechina/torch-rechub:0",
-        {"x": X, "weight": (D, d), "mask": MASK, "logits": LOGITS},
-        torch_rechub,
-        RECHUB,
-        behind_the_softmax("datawhalechina/torch-rechub:0", J=J),
-        constants=RANDOM,
-    ),
-    Row(
-        "datawhalechina/torch-rechub:1",
-        {"x": X, "weight": (J * D, d), "mask": MASK},
-        torch_rechub,
-        RECHUB,
-        behind_the_softmax("datawhalechina/torch-rechub:1", J=J),
-        constants=RANDOM,
-    ),
-    Row(
-        "datawhalechina/torch-rechub:2",
-        {"x": X, "weight": (1, I, J * D, d), "mask": MASK},
-        torch_rechub,
-        RECHUB,
-        behind_the_softmax("datawhalechina/torch-rechub:2", J=J),
-        constants=RANDOM,
-    ),
+    *(_row(f"THUDM/ComiRec:{k}", COMIREC, 1, before_the_softmax) for k in range(3)),
+    *(_row(f"datawhalechina/torch-rechub:{k}", RECHUB, 2, behind_the_softmax) for k in range(3)),
     Row(
         "alibaba/TorchEasyRec, `num_iters=1`",
         EASYREC,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+Squash = Callable[[Tensor], Tensor]
 
 
 def no_eps(s: Tensor, dim: int = -1) -> Tensor:
@@ -12,7 +16,7 @@ def no_eps(s: Tensor, dim: int = -1) -> Tensor:
     return n / (1 + n) * s / n.sqrt()
 
 
-def under_root(eps: float):
+def under_root(eps: float) -> Squash:
     """n / (1 + n) · s / √(n + ε)."""
 
     def squash(s: Tensor) -> Tensor:
@@ -26,3 +30,13 @@ def beside_norm(s: Tensor) -> Tensor:
     """n / (1 + n) · s / (√n + 1e-8)."""
     r = s.norm(dim=-1, keepdim=True)
     return r**2 / (1 + r**2) / (r + 1e-8) * s
+
+
+def half(eps: float) -> Squash:
+    """√q / (0.5 + q) · s with q = n + ε: 0.5 in the place of 1."""
+
+    def squash(s: Tensor) -> Tensor:
+        q = (s**2).sum(-1, keepdim=True) + eps
+        return torch.sqrt(q) / (0.5 + q) * s
+
+    return squash

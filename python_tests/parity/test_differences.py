@@ -19,7 +19,6 @@ from .differences import DIFFERENCES, Dgl, deepcaps_conv, forensics, naturomics_
 from .page import PAGE, from_page
 from .row import B, D, I, J, Row, d, evaluate
 from .rows import ROWS
-from .rows_dense import leftthomas_contract
 from .squashes import no_eps
 
 
@@ -28,21 +27,16 @@ def _stated(row: Row, **keywords: Any) -> Row:
 
 
 @pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.name)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_same_without_the_fault(row: Row, dtype: torch.dtype, backend: str) -> None:
-    assert_same(_stated(row, fault=False), dtype)
-
-
-@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.name)
-def test_same_without_the_fault_in_the_reference(row: Row) -> None:
-    with testing.backend("reference"):
-        assert_same(_stated(row, fault=False), torch.float64)
+def test_same_without_the_fault(row: Row, backend: str) -> None:
+    assert_same(_stated(row, fault=False), torch.float64)
 
 
 @pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.name)
 def test_other_results_with_the_fault(row: Row) -> None:
     tensors = row.tensors(torch.float64)
-    theirs, ours = (evaluate(_stated(row, fault=True), who, tensors)[0]["result 0"] for who in ("theirs", "ours"))
+    with testing.backend("reference"):
+        assert_same(_stated(row, fault=False), torch.float64)
+        theirs, ours = (evaluate(_stated(row, fault=True), who, tensors)[0]["result 0"] for who in ("theirs", "ours"))
     assert (theirs - ours).abs().max() > 0.01 * ours.abs().max()
 
 
@@ -53,30 +47,6 @@ BATCH, VECTOR, CALLS = (
     "a capsule is not one vector",
     "a call depends on the calls before",
 )
-
-
-def _ours(x: Tensor, weight: Tensor) -> Tensor:
-    return capsroute.dynamic_routing(x, weight)
-
-
-def _timomernick(x: Tensor, weight: Tensor) -> Tensor:
-    return shared_logits(x, weight[None], squash_dim=2, fault=True)
-
-
-def _jindongwang(x: Tensor, weight: Tensor) -> Tensor:
-    return shared_logits(x, weight[None], squash_dim=4, fault=True)
-
-
-def _over_j_alone(x: Tensor, weight: Tensor) -> Tensor:
-    return shared_logits(x, weight[None], squash_dim=2, fault=True, mean=False)
-
-
-def _naturomics(x: Tensor, weight: Tensor) -> Tensor:
-    return naturomics_early(x, weight.mT[None], fault=True)
-
-
-def _forensics(x: Tensor, weight: Tensor) -> Tensor:
-    return forensics(x, weight.transpose(0, 1), fault=True)
 
 
 class _Dgl:
@@ -91,24 +61,21 @@ class _Dgl:
 
 
 @pytest.mark.parametrize(("layer", "expected"), [
-    (_ours, []),
-    (_timomernick, [BATCH, VECTOR]),
-    (_jindongwang, [BATCH, VECTOR]),
-    (_over_j_alone, [VECTOR]),
-    (_naturomics, [BATCH]),
-    (_forensics, [VECTOR]),
-    (_Dgl(), [CALLS, BATCH]),
+    (capsroute.dynamic_routing, []),
+    (lambda x, weight: shared_logits(x, weight[None], squash_dim=2, fault=True), [BATCH, VECTOR]),
+    (lambda x, weight: shared_logits(x, weight[None], squash_dim=4, fault=True), [BATCH, VECTOR]),
+    (lambda x, weight: shared_logits(x, weight[None], squash_dim=2, fault=True, mean=False), [VECTOR]),
+    (lambda x, weight: naturomics_early(x, weight.mT[None], fault=True), [BATCH]),
+    (lambda x, weight: forensics(x, weight.transpose(0, 1), fault=True), [VECTOR]),
+    (_Dgl(), [CALLS]),
 ])  # fmt: skip
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_faults_are_found(layer: Any, expected: list[str], dtype: torch.dtype) -> None:
+def test_faults_are_found(layer: Any, expected: list[str]) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(B, I, d, generator=generator).to(dtype)
-    weight = torch.randn(I, J, D, d, generator=generator).to(dtype) * 0.5
-    found = from_page(PAGE, "faults")(layer, x, weight)
-    if CALLS in expected:  # then all else may differ too
-        assert CALLS in found
-    else:
-        assert found == expected
+    x, weight = torch.randn(B, I, d, generator=generator), 0.5 * torch.randn(I, J, D, d, generator=generator)
+    for dtype in DTYPES:
+        found = from_page(PAGE, "faults")(layer, x.to(dtype), weight.to(dtype))
+        # Where a call depends on those before, all else may differ too.
+        assert (found[:1] if CALLS in found else found) == expected
 
 
 @pytest.mark.parametrize("options", [
@@ -184,17 +151,14 @@ def test_positions_share_a_length() -> None:
     assert ours.norm(dim=-1).max() < 1
 
 
-WITHOUT_EPS = [row for row in ROWS if row.options.get("eps") == 0 and "weight" in row.shapes]
-
-
-# Its squash divides by nothing that can be 0.
-@pytest.mark.parametrize("name", [row.name for row in WITHOUT_EPS if row.theirs is not leftthomas_contract])
-def test_no_nan_where_they_have_one(name: str) -> None:
+def test_no_nan_where_they_have_one() -> None:
     """Capsules of zeros, without a bias: statements without ε are NaN there, ours is 0 with the gradient 0."""
-    row = next(row for row in ROWS if row.name == name)
-    tensors = {key: torch.zeros_like(t) for key, t in row.tensors(torch.float64).items()}
-    theirs, _ = evaluate(row, "theirs", tensors)
-    results, grads = evaluate(row, "ours", tensors)
-    assert theirs["result 0"].isnan().all()
-    assert not results["result 0"].any()
-    assert all(not gradient.any() for gradient in grads.values())
+    for row in ROWS:
+        # The squash of 2018 divides by nothing that can be 0.
+        if row.options.get("eps") == 0 and "weight" in row.shapes and "2018" not in row.name:
+            tensors = {key: torch.zeros_like(t) for key, t in row.tensors(torch.float64).items()}
+            theirs, _ = evaluate(row, "theirs", tensors)
+            results, grads = evaluate(row, "ours", tensors)
+            assert theirs["result 0"].isnan().all(), row.name
+            assert not results["result 0"].any(), row.name
+            assert all(not gradient.any() for gradient in grads.values()), row.name

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def check_writable(path: Path) -> None:
@@ -19,6 +21,11 @@ def replace(path: Path, text: str) -> None:
     """Write ``text`` in place of what ``path`` holds, so that a reader never meets half a file."""
     _partial(path).write_text(text, encoding="utf-8")
     os.replace(_partial(path), path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write content as JSON in place of what ``path`` holds."""
+    replace(path, json.dumps(content, indent=1) + "\n")
 
 
 def _partial(path: Path) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import panels
-from .compare import fastest
+from .contenders import fastest
 from .record import Record
 from .suite import Row, by_pass, title
 from .sweep import THREADS, Point

@@ -53,6 +53,7 @@ def test_eager_contenders() -> None:
         torch.testing.assert_close(route(x, weight), reference.dynamic_routing(x, weight), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("gradient", ["all", "last"])
 def test_compiled_contenders(gradient: str) -> None:
     """Really compiled: what runs is not the eager function, and it computes the same."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from capsroute.bench.compare import fastest, ratio
+from capsroute.bench.contenders import fastest, ratio
 from capsroute.bench.peers import FAMILIES
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 import capsroute
 from capsroute import reference
 from capsroute.bench import flops, peers
+from capsroute.bench.contenders import OURS
 from capsroute.bench.shapes import SHAPES, Shape
-from capsroute.bench.workload import OURS
 
 from .conftest import CONTENDERS, Measure
 

@@ -9,7 +9,6 @@ the last pass holds and how many warps there are, with backward.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from capsroute import testing
 from capsroute.bench import files, peers, shapes
 from capsroute.bench.gpu import variants
 from capsroute.bench.gpu.budget import Budget
-from capsroute.bench.gpu.device import CudaDevice, Device
+from capsroute.bench.gpu.device import Device
 from capsroute.bench.gpu.meter import Meter
 from capsroute.bench.gpu.plan import PRECISIONS, Cell, passes_of
 from capsroute.bench.shapes import Shape
@@ -126,7 +125,7 @@ def execute(cells: Iterable[Cell], device: Device, out: Path, seconds: float) ->
         with budget.spending("cell"):
             found += timed(cell, device, meter)
         content = {"device": device.describe(), "times": [asdict(one) for one in found], "left_out": left_out}
-        files.replace(out / "divisions.json", json.dumps(content, indent=1) + "\n")
+        files.write_json(out / "divisions.json", content)
     files.replace(out / "divisions.md", document(found, left_out))
 
 
@@ -150,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with quick():
             execute(cells([_SMALL]), CpuDevice("cuda_emulated"), given.out, given.seconds)
     else:
-        execute(cells(shapes.SHAPES), CudaDevice(), given.out, given.seconds)
+        execute(cells(shapes.SHAPES), Device(), given.out, given.seconds)
     return 0
 
 

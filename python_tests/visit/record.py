@@ -115,4 +115,4 @@ class VisitRecord:
             "environment": self.environment,
             "pieces": {name: asdict(state) for name, state in self.pieces.items()},
         }
-        files.replace(self.folder / "visit.json", json.dumps(content, indent=1) + "\n")
+        files.write_json(self.folder / "visit.json", content)

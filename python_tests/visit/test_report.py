@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from capsroute.bench.gpu.ceilings import Floor
 from capsroute.bench.gpu.correctness import Check
-from capsroute.bench.gpu.floors import Floor
 from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.meter import Figures
 from capsroute.bench.gpu.record import Record

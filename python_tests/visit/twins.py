@@ -8,7 +8,6 @@ an error that is several times as large: the emulation cuts off in its products 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -139,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         backend, cases = "cuda", _CASES
         architecture = max(a for a in _ARCHITECTURES if a <= 10 * capability[0] + capability[1])
     found = [twin for case in cases for dtype in _DTYPES for twin in twins(case, dtype, backend, architecture)]
-    files.replace(given.out / "twins.json", json.dumps([asdict(twin) for twin in found], indent=1) + "\n")
+    files.write_json(given.out / "twins.json", [asdict(twin) for twin in found])
     files.replace(given.out / "twins.md", document(found))
     print(document(found))
     return 1 if _differing(found) else 0

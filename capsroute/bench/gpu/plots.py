@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from capsroute.bench import panels
-from capsroute.bench.compare import fastest
-from capsroute.bench.workload import OURS
+from capsroute.bench.contenders import OURS, fastest
 
 from .plan import FIRST, is_swept, passes_of
-from .timings import Row
-from .views import Contenders, by_shape
+from .timings import Contenders, Row, by_shape
 
 _PASSES = (None, "all")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import panels
 from .contenders import OURS, fastest, ratio
+from .names import grouped
 from .panels import FAMILIES
 from .texts import Columns, number, paragraph, significant, table
 from .training_suite import Row
@@ -44,10 +45,7 @@ def draw(path: Path, rows: Sequence[Row], note: str) -> None:
 
 def _runs(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows by type of the convolutions."""
-    runs: dict[str, list[Row]] = {}
-    for row in rows:
-        runs.setdefault(row.convolutions, []).append(row)
-    return runs
+    return grouped(rows, lambda row: row.convolutions)
 
 
 def _table(rows: Sequence[Row], shown: Iterable[Row]) -> list[str]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from .names import check
+
 Route = Callable[[Tensor, Tensor], Tensor]
 RouteVotes = Callable[[Tensor], Tensor]
 _Formulations = Mapping[str, Callable[..., Tensor]]
@@ -101,9 +103,8 @@ FAMILIES = ("eager", "compile")
 
 def check_families(families: Sequence[str]) -> None:
     """Raise a ValueError that lists the families if one of these is unknown."""
-    unknown = [family for family in families if family not in FAMILIES]
-    if unknown:
-        raise ValueError(f"compare must be among {', '.join(FAMILIES)}; got {', '.join(map(repr, unknown))}")
+    if families:
+        check("compare", families, FAMILIES)
 
 
 def contenders(families: Sequence[str], iterations: int, gradient: str) -> dict[str, Route]:

@@ -11,6 +11,7 @@ import torch
 from . import contenders, flops, memory, peers, timing
 from .ceilings import Ceilings
 from .contenders import Work, fastest, ratio, wrong
+from .names import grouped
 from .shapes import Shape
 from .workload import Workload
 
@@ -58,10 +59,7 @@ class Row(contenders.Row):
 
 def by_pass(rows: Iterable[Row]) -> dict[tuple[str, str | None], list[Row]]:
     """The contenders beside each other: rows by shape and gradient (None for the forward), in their order."""
-    passes: dict[tuple[str, str | None], list[Row]] = {}
-    for row in rows:
-        passes.setdefault((row.shape, row.gradient), []).append(row)
-    return passes
+    return grouped(rows, lambda row: (row.shape, row.gradient))
 
 
 def title(passes: str, gradient: str | None) -> str:

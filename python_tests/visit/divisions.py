@@ -21,6 +21,7 @@ from capsroute.bench.gpu.budget import Budget
 from capsroute.bench.gpu.device import Device
 from capsroute.bench.gpu.meter import Meter
 from capsroute.bench.gpu.plan import PRECISIONS, Cell, passes_of
+from capsroute.bench.names import grouped
 from capsroute.bench.shapes import Shape
 from capsroute.bench.texts import markdown_table, significant
 from capsroute.bench.workload import Workload
@@ -93,9 +94,7 @@ def timed(cell: Cell, device: Device, meter: Meter) -> Iterator[Timed]:
 
 def document(found: Sequence[Timed], left_out: Sequence[str]) -> str:
     """For each cell the model's choice beside the fastest, then all times."""
-    by_cell: dict[tuple[str, str, str | None], list[Timed]] = {}
-    for one in found:
-        by_cell.setdefault((one.shape, one.precision, one.gradient), []).append(one)
+    by_cell = grouped(found, lambda one: (one.shape, one.precision, one.gradient))
     overview = []
     for (shape, precision, gradient), ones in by_cell.items():
         chosen, best = ones[0], min(ones, key=lambda one: one.seconds)

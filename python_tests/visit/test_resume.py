@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from .record import TestRecord
-from .visit import ROOT
+from ..packaging.tree import ROOT
+from .outcomes import TestRecord
 
 TESTS = """
 import os, pytest, time
@@ -91,10 +90,8 @@ def test_a_test_that_kills_the_process_fails_and_the_others_run(record: TestReco
 
 
 def test_a_test_that_hangs_ends_the_process_and_shows_where(record: TestRecord) -> None:
-    started = time.monotonic()
     status, said = call(record, "--visit-test-seconds", "1", HANGING="100")
     assert status == 1
-    assert time.monotonic() - started < 60
     assert "in test_four" in said
     call(record)
     assert names(record)["test_four"] == "died"

@@ -18,6 +18,7 @@ import torch
 from capsroute import testing
 from capsroute.bench import files
 from capsroute.bench.gpu import variants
+from capsroute.bench.names import grouped
 from capsroute.bench.texts import markdown_table, number
 
 from ..routing.cases import Case, Tensors, option_cases
@@ -103,9 +104,7 @@ def document(found: Sequence[Twin]) -> str:
     """Verdicts that differ, then the errors side by side for each type and kernel."""
     lines = ["# Hardware and emulation", ""]
     lines += [f"- {name}" for name in _differing(found)] or [f"All {len(found)} verdicts are the same on both."]
-    groups: dict[tuple[str, str], list[Twin]] = {}
-    for twin in found:
-        groups.setdefault((twin.dtype, twin.kernel), []).append(twin)
+    groups = grouped(found, lambda twin: (twin.dtype, twin.kernel))
     rows = []
     for (dtype, kernel), ones in groups.items():
         worst = [max(one.errors[side] for one in ones) for side in (0, 1)]

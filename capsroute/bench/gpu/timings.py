@@ -9,6 +9,7 @@ import torch
 
 from capsroute.bench import peers
 from capsroute.bench.contenders import OURS, failure
+from capsroute.bench.names import grouped
 from capsroute.bench.peers import Route
 from capsroute.bench.workload import Workload
 
@@ -62,10 +63,8 @@ Contenders = dict[str, Row]
 
 def by_shape(rows: Iterable[Row]) -> dict[str, Contenders]:
     """Rows of one pass and precision by shape and contender; the shapes that differ in their batch alone come last."""
-    shapes: dict[str, Contenders] = {}
-    for row in rows:
-        shapes.setdefault(row.shape, {})[row.contender] = row
-    return {name: shapes[name] for name in sorted(shapes, key=is_swept)}
+    shapes = grouped(rows, lambda row: row.shape)
+    return {name: {row.contender: row for row in shapes[name]} for name in sorted(shapes, key=is_swept)}
 
 
 class Comparison:

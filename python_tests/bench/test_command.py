@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from capsroute import _native
 from capsroute.bench import ceilings, environment, shapes, sweep
@@ -47,7 +48,10 @@ def test_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert content["sweeps"] == []
 
 
-def test_sweep_and_shapes_with_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_and_shapes_with_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: path.touch())
     path, figures = tmp_path / "out.json", tmp_path / "made" / "figures"
     words = ["--sweep", "B,threads", "--shapes", "tiny", "--compare", "none", "--rounds", "1", "--threads", "1"]
     assert command(*words, "--json", str(path), "--plot", str(figures)) == 0
@@ -62,7 +66,7 @@ def test_sweep_and_shapes_with_figures(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_baseline_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "baseline.json"
-    words = ["--shapes", "tiny", "--compare", "eager", "--rounds", "3", "--gradient", "all"]
+    words = ["--shapes", "tiny", "--compare", "eager", "--rounds", "1", "--gradient", "all"]
     assert command(*words, "--write-baseline", str(path)) == 0
     stored = json.loads(path.read_text())
     assert [(entry["shape"], entry["gradient"]) for entry in stored["ratios"]] == [("tiny", None), ("tiny", "all")]

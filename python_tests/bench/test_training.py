@@ -171,6 +171,12 @@ def test_table_fits_a_terminal() -> None:
     assert "128 images, convolutions in float32" in shown
 
 
+@pytest.fixture
+def _small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_suite, "PRESETS", {"mnist": DIGITS})
+
+
+@pytest.mark.usefixtures("_small_network")
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "training.json"
     assert main([*QUICK, "--threads", "1", "--convolutions", "bfloat16", "--json", str(path)]) == 0
@@ -180,6 +186,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [Row(**row).contender for row in content["rows"]] == ["capsroute"]
 
 
+@pytest.mark.usefixtures("_small_network")
 def test_a_wrong_result_of_the_package_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capsroute.dynamic_routing", lambda x, weight, **_: 1.01 * peers.einsum(x, weight, 3, "all"))
     assert main(QUICK) == 1

@@ -21,6 +21,7 @@ kernels.require("cuda_emulated")
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each kind of division, and each kernel, once; all of them at night."""
     if not lanes.EVERYTHING:
+        monkeypatch.setattr(divisions, "_SMALL", replace(divisions._SMALL, inputs=2))
         monkeypatch.setattr(divisions, "_TILES", (1, 8))
         monkeypatch.setattr(divisions, "_LAST_OUTPUTS", (2,))
         monkeypatch.setattr(divisions, "_LAST_WARPS", (64,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,16 @@ def replace(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write content as JSON in place of what ``path`` holds."""
-    replace(path, json.dumps(content, indent=1) + "\n")
+    """Write content as JSON in place of what ``path`` holds; what JSON has no number for, NaN and infinity, is null."""
+    replace(path, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _partial(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,11 +130,13 @@ def test_record_as_json(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     files.check_writable(path)
     assert list(tmp_path.iterdir()) == []
-    Record({"torch": "2"}, LIMITS, [ROW], [(Point("B", 4), FAILED)]).write(path)
+    lost = replace(ROW, error=math.nan)
+    Record({"torch": "2"}, LIMITS, [lost], [(Point("B", 4), FAILED)]).write(path)
     content = json.loads(path.read_text())
     assert content["environment"] == {"torch": "2"}
     assert content["ceilings"] == {"flops": 1e11, "bandwidth": 1e10}
     assert content["rows"][0]["seconds"] == 0.00125
+    assert content["rows"][0]["error"] is None  # JSON has no NaN
     (swept,) = content["sweeps"]
     assert (swept["axis"], swept["value"], swept["problem"]) == ("B", 4, "failed: X: y")
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import capsroute
 from capsroute import testing
-from capsroute.bench.gpu import correctness, folder, plan, plots, session, variants
+from capsroute.bench.gpu import correctness, plan, plots, session, variants
 from capsroute.bench.gpu.budget import Budget
 from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.plan import PRECISIONS, Plan
@@ -284,11 +284,6 @@ def test_figures_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
     (tmp_path / "batches.png").write_text("old")
     Folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_json_has_no_nan() -> None:
-    value = {"a": [float("nan"), 1.0, (float("inf"), "x")]}
-    assert folder._without_nan(value) == {"a": [None, 1.0, [None, "x"]]}
 
 
 def test_the_commit_is_of_this_checkout() -> None:

@@ -19,41 +19,24 @@ from torch import Tensor
 import capsroute
 from capsroute import distributed, testing
 from capsroute.bench import shapes, timing
+from capsroute.bench.workload import Workload
 
 SHAPES = "single-image,mnist-16,mnist,svhn,resnet-capsules,recommender-50"
 
-Routing = Callable[[Tensor, Tensor], Tensor]
-
-
-def forward(routing: Routing, leaves: tuple[Tensor, Tensor]) -> None:
-    """Without anything saved."""
-    with torch.no_grad():
-        routing(*leaves)
-
-
-def both(routing: Routing, leaves: tuple[Tensor, Tensor], grad: Tensor) -> None:
-    """Forward and backward."""
-    torch.autograd.grad(routing(*leaves), leaves, grad)
-
 
 def row(shape: shapes.Shape, softmax_over: str) -> str:
-    """Both calls, taking turns; how many times longer the sharded one takes."""
-    x, weight, grad = shape.arguments(torch.float32, torch.device("cpu"))
-    leaves = x.requires_grad_(), weight.requires_grad_()
+    """Forward, then forward and backward, by turns; how many times longer the sharded one takes."""
     routings: dict[str, Callable[..., Tensor]] = {
         "whole": capsroute.dynamic_routing,
         "sharded": distributed.dynamic_routing,
     }
-    functions = {
-        name: functools.partial(routing, iterations=shape.iterations, softmax_over=softmax_over)
-        for name, routing in routings.items()
-    }
-    works: tuple[Callable[..., None], ...] = (forward, functools.partial(both, grad=grad))
+    options = {"iterations": shape.iterations, "softmax_over": softmax_over}
     cells = [shape.name, softmax_over]
-    for work in works:
-        contenders = {name: functools.partial(work, function, leaves) for name, function in functions.items()}
-        medians = {name: 1e3 * found.median for name, found in timing.interleaved(contenders).items()}
-        cells += [f"{medians[name]:.3g}" for name in functions]
+    for gradient in (None, "all"):
+        load = Workload(shape, torch.float32, gradient)
+        works = {name: load.work(functools.partial(routing, **options)) for name, routing in routings.items()}
+        medians = {name: 1e3 * found.median for name, found in timing.interleaved(works).items()}
+        cells += [f"{medians[name]:.3g}" for name in routings]
         cells.append(f"{medians['sharded'] / medians['whole']:.2f}")
     return f"| {' | '.join(cells)} |"
 

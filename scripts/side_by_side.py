@@ -34,10 +34,7 @@ for shape in shapes.by_names(sys.argv[1].split(",")):
     def both():
         return torch.autograd.grad(capsroute.dynamic_routing(*leaves, iterations=shape.iterations), leaves, grad)
     for name, work in (("forward", forward), ("forward + backward", both)):
-        repeats = timing.repeats_to_fill(work)
-        clock = timing.CpuClock()
-        seconds = sorted(clock.seconds(work, repeats) / repeats for _ in range(9))
-        found[f"{shape.name}, {name}"] = seconds[4]
+        found[f"{shape.name}, {name}"] = timing.interleaved({name: work}, rounds=9)[name].median
 print(json.dumps(found))
 """
 

@@ -1,13 +1,25 @@
-"""What the commands that measure one comparison share: their options, and what they leave behind."""
+"""What the commands that measure one comparison share: their options, their page, and what they leave behind."""
 
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import files
+from .contenders import Row
+from .texts import Columns, paragraph, significant
+
+# Milliseconds.
+TIMES: Columns[Row] = {
+    "ms": lambda row: significant(row.seconds, 1e3),
+    "quartiles": lambda row: (
+        "-"
+        if row.seconds is None
+        else f"{significant(row.lower_seconds, 1e3)} to {significant(row.upper_seconds, 1e3)}"
+    ),
+}
 
 
 def positive(text: str) -> int:
@@ -36,10 +48,42 @@ def parser(module: str, description: str | None, rounds: int) -> argparse.Argume
     return made
 
 
-def finish(args: argparse.Namespace, content: dict[str, Any], page: str) -> None:
+def tell(text: str) -> None:
+    """Say what is being done."""
+    print(f"{text} …", flush=True)
+
+
+def page(
+    title: str,
+    origin: str,
+    where: str,
+    about: str,
+    table: Sequence[str],
+    notes: Sequence[str],
+    below: Sequence[str] = (),
+) -> str:
+    """The page of a run.
+
+    Args:
+        title: Its heading.
+        origin: The sentence that says who wrote it.
+        where: The machine, and what else the numbers depend on.
+        about: What was measured.
+        table: Its lines.
+        notes: An entry for each contender that has no figures.
+        below: Paragraphs that follow.
+    """
+    lines = [f"# {title}", "", origin, "", *paragraph(f"{where}."), "", *paragraph(about), "", *table]
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
+    for text in below:
+        lines += ["", *paragraph(text)]
+    return "\n".join(lines) + "\n"
+
+
+def finish(args: argparse.Namespace, content: dict[str, Any], text: str) -> None:
     """Print the page, and write the files that were asked for."""
-    print(page)
+    print(text)
     if args.json is not None:
-        files.replace(args.json, json.dumps(content, indent=1) + "\n")
+        files.write_json(args.json, content)
     if args.table is not None:
-        files.replace(args.table, page)
+        files.replace(args.table, text)

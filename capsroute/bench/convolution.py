@@ -17,17 +17,15 @@ from torch import Tensor
 from capsroute import testing
 from capsroute.nn import ConvCapsules2d
 
-from . import command, environment, memory, peers, timing
-from .compare import fastest, ratio
+from . import command, contenders, environment, memory, peers
+from .contenders import OURS, Work, fastest, ratio, wrong
 from .suite import ALLOWED_ERROR
-from .texts import markdown_table, number, paragraph, significant
-from .workload import OURS, first_line
+from .texts import Columns, number, table
+from .workload import Task
 
 ROUNDS = 7
-_CHECKED_SAMPLES = 2
 
 Layer = Callable[[Tensor, Tensor], Tensor]  # poses [B, C, d, H, W] and weight [kh·kw·C, J, D, d] to [B, J, D, H', W']
-Work = Callable[[], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -65,49 +63,45 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One contender.
+class Row(contenders.Row):
+    """One contender, forward and backward.
 
     Attributes:
-        contender: ``"capsroute"`` or a peer, whose name begins with its family.
-        seconds: Median of forward and backward; None if it was not timed, for which ``problem`` has the reason.
-        lower_seconds: Lower quartile.
-        upper_seconds: Upper quartile.
-        rounds: Rounds that were timed.
-        extra_bytes: Peak memory beyond arguments, output and returned gradients.
         error: Largest difference of output or gradient of the poses to the reference in float64, relative to its
             largest element.
-        problem: Why there are no figures, or None.
     """
 
-    contender: str
-    seconds: float | None = None
-    lower_seconds: float | None = None
-    upper_seconds: float | None = None
-    rounds: int = 0
-    extra_bytes: int | None = None
     error: float | None = None
-    problem: str | None = None
 
 
-class Workload:
+_COLUMNS: Columns[Row] = {
+    "contender": lambda row: row.contender,
+    **command.TIMES,
+    "MiB": lambda row: number(row.extra_bytes, ".0f", 2**-20),
+    "error": lambda row: number(row.error, ".0e"),
+}
+
+
+class Workload(Task):
     """A shape with its random arguments in float32."""
 
+    checked_samples = 2  # the reference stores the votes
+
     def __init__(self, shape: Shape) -> None:
-        self.shape = shape
         generator = torch.Generator().manual_seed(0)
         side = round(shape.positions**0.5)
-        self.poses = torch.randn(shape.batch, shape.types, shape.size, shape.side, shape.side, generator=generator)
-        self.poses = torch.nn.functional.normalize(self.poses, dim=2).requires_grad_()
+        poses = torch.randn(shape.batch, shape.types, shape.size, shape.side, shape.side, generator=generator)
         # Outputs of unit length before the squash in the first iteration, as in a layer that begins to learn.
         scale = shape.outputs / (shape.inputs * shape.output_size) ** 0.5
         weight = scale * torch.randn(shape.inputs, shape.outputs, shape.output_size, shape.size, generator=generator)
-        self.weight = weight.requires_grad_()
-        self.grad = torch.randn(shape.batch, shape.outputs, shape.output_size, side, side, generator=generator)
+        grad = torch.randn(shape.batch, shape.outputs, shape.output_size, side, side, generator=generator)
+        poses = torch.nn.functional.normalize(poses, dim=2)
+        super().__init__(poses, weight, grad, "all", shape.votes, shape.iterations)
+        self.shape = shape
 
     def layers(self, families: Sequence[str]) -> dict[str, Layer]:
         """The package's layer and those of the peers by name."""
-        routes = peers.contenders(families, self.shape.iterations, "all")
+        routes = peers.contenders(families, self.iterations, "all")
         return {OURS: self.ours, **{name: self._plain(route) for name, route in routes.items()}}
 
     def ours(self, poses: Tensor, weight: Tensor) -> Tensor:
@@ -139,31 +133,10 @@ class Workload:
 
         return layer
 
-    def work(self, layer: Layer) -> Work:
-        """Forward and backward: the output, and the gradients of poses and weight."""
-
-        def forward_and_backward() -> list[Tensor]:
-            output = layer(self.poses, self.weight)
-            return [output.detach(), *torch.autograd.grad(output, (self.poses, self.weight), self.grad)]
-
-        return forward_and_backward
-
-    def error(self, results: Sequence[Tensor]) -> float:
-        """See :class:`Row`; of the first samples, because the reference stores the votes. NaN where there is one."""
-        few = slice(0, _CHECKED_SAMPLES)
-        poses = self.poses.detach()[few].double().requires_grad_()
+    def expected(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See :class:`.workload.Task`."""
         with testing.backend("reference"):
-            expected = self.ours(poses, self.weight.detach().double())
-        gradient = torch.autograd.grad(expected, poses, self.grad[few].double())[0]
-        pairs = ((results[0], expected.detach()), (results[1], gradient))
-        return float(torch.stack([(a[few].double() - e).abs().max() / e.abs().max() for a, e in pairs]).max())
-
-    def lack_of_memory(self, contender: str, free: int) -> str | None:
-        """Why a contender would exhaust ``free`` bytes, or None."""
-        needed = peers.eager_bytes(self.shape.votes, self.poses.element_size(), self.shape.iterations)
-        if contender == OURS or needed <= free:
-            return None
-        return f"needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free"
+            return self.ours(x, weight)
 
 
 def run(
@@ -183,36 +156,14 @@ def run(
     torch._dynamo.reset()
     load = Workload(shape or Shape())
     works = {name: load.work(layer) for name, layer in load.layers(compare).items()}
-    rows = {name: _prepared(load, name, work, tell) for name, work in works.items()}
-    sound = {name: work for name, work in works.items() if rows[name].problem is None}
-    tell(f"timing {len(sound)} contenders, {rounds} rounds")
-    for name, times in timing.interleaved(sound, rounds=rounds, warmup=1).items():
-        rows[name] = replace(
-            rows[name],
-            seconds=times.median,
-            lower_seconds=times.lower,
-            upper_seconds=times.upper,
-            rounds=times.rounds,
-        )
-    return list(rows.values())
 
+    def check(row: Row, work: Work) -> Row:
+        error = load.error(work())
+        return replace(row, error=error, problem=wrong(error, ALLOWED_ERROR[torch.float32], "the reference"))
 
-def _prepared(load: Workload, name: str, work: Work, tell: Callable[[str], None]) -> Row:
-    """The row of a contender without its times."""
-    row = Row(name, problem=load.lack_of_memory(name, memory.available_bytes()))
-    if row.problem is not None:
-        return row
-    tell(f"compiling {name}" if name.startswith("compile") else f"checking {name}")
-    try:
-        row = replace(row, error=load.error(work()))
-        row = replace(row, extra_bytes=memory.extra_bytes(work))
-    except Exception as error:  # a peer that fails, most of all in its compiler, must not end the run
-        if name == OURS:
-            raise
-        return replace(row, problem=f"failed: {type(error).__name__}: {first_line(error)}")
-    if row.error is None or not row.error <= ALLOWED_ERROR[torch.float32]:  # NaN is wrong too
-        return replace(row, problem=f"wrong result: differs from the reference by {row.error:.1e}")
-    return row
+    free = memory.available_bytes()
+    begun = [Row(contender=name, problem=load.lack_of_memory(name, free)) for name in works]
+    return contenders.timed(contenders.checked(begun, works, check, tell), works, rounds, tell)
 
 
 @dataclass(frozen=True)
@@ -232,7 +183,7 @@ class Gain:
 
 
 def document(machine: dict[str, Any], shape: Shape, rows: Sequence[Row]) -> str:
-    """The page of a run: what was measured, where, the table, and what is gained."""
+    """The page of a run, and what is gained."""
     about = (
         f"Forward and backward of a convolutional capsule layer with {shape.inputs} inputs of {shape.size} components "
         f"for {shape.outputs} outputs of {shape.output_size} at {shape.positions} positions, {shape.batch} samples, "
@@ -242,30 +193,15 @@ def document(machine: dict[str, Any], shape: Shape, rows: Sequence[Row]) -> str:
         "returned gradients."
     )
     origin = "Written by `python -m capsroute.bench.convolution`, with `convolution.json` beside it."
-    lines = ["# Convolutional capsules", "", origin, ""]
-    lines += [*paragraph(f"{machine['date'][:10]}, {environment.headline(machine)}."), "", *paragraph(about), ""]
-    lines += markdown_table(("contender", "ms", "quartiles", "MiB", "error"), map(_cells, rows))
-    notes = [f"- {row.contender}: {row.problem}" for row in rows if row.problem is not None]
-    lines += ["", *notes] if notes else []
-    for family in peers.FAMILIES:
-        gain = Gain.over(rows, family)
-        if gain.time is not None:
-            lines += [
-                "",
-                f"The best *{family}* takes {gain.time:.1f} times as long and {gain.memory:.1f} times the memory.",
-            ]
-    return "\n".join(lines) + "\n"
-
-
-def _cells(row: Row) -> list[str]:
-    quartiles = f"{significant(row.lower_seconds, 1e3)} to {significant(row.upper_seconds, 1e3)}"
-    return [
-        row.contender,
-        significant(row.seconds, 1e3),
-        quartiles if row.seconds is not None else "-",
-        number(row.extra_bytes, ".0f", 2**-20),
-        number(row.error, ".0e"),
+    notes = [f"{row.contender}: {row.problem}" for row in rows if row.problem is not None]
+    gains = [(family, Gain.over(rows, family)) for family in peers.FAMILIES]
+    said = [
+        f"The best *{family}* takes {gain.time:.1f} times as long and {gain.memory:.1f} times the memory."
+        for family, gain in gains
+        if gain.time is not None
     ]
+    where = environment.dated(machine)
+    return command.page("Convolutional capsules", origin, where, about, table(_COLUMNS, rows), notes, said)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Shape, list[Row]]:
@@ -286,10 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     machine, shape = environment.describe(), Shape(batch=args.batch)
-    rows = run(shape, families, args.rounds, lambda text: print(f"{text} …", flush=True))
+    rows = run(shape, families, args.rounds, command.tell)
     content = {"environment": machine, "shape": asdict(shape), "rows": [asdict(row) for row in rows]}
     command.finish(args, content, document(machine, shape, rows))
-    return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
+    return 0 if contenders.is_sound(rows) else 1
 
 
 if __name__ == "__main__":

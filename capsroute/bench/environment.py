@@ -37,6 +37,11 @@ def headline(environment: dict[str, Any]) -> str:
     )
 
 
+def dated(environment: dict[str, Any]) -> str:
+    """The same with the day before it, for a document."""
+    return f"{environment['date'][:10]}, {headline(environment)}"
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

@@ -20,14 +20,13 @@ from typing import Any, TypeVar
 
 from . import environment, figures_training, plots
 from .ceilings import Ceilings
-from .compare import fastest, ratio
+from .contenders import OURS, fastest, ratio
 from .panels import PEERS
 from .record import Record
 from .suite import Row, by_pass, title
 from .sweep import Point
-from .texts import markdown_table, number, paragraph, significant
+from .texts import Columns, number, paragraph, significant, table
 from .training_suite import Row as TrainingRow
-from .workload import OURS
 
 BEGIN = "<!-- figures:begin, written by make figures -->"
 END = "<!-- figures:end -->"
@@ -36,18 +35,6 @@ SWEEPS = "sweeps.json"
 TRAINING = "training.json"
 
 _GRADIENTS = (None, "all", "last")
-_HEAD = (
-    "shape",
-    "B, I, d, J, D, T",
-    "capsroute",
-    "eager",
-    "compile",
-    "× eager",
-    "× compile",
-    "of peak",
-    "MiB",
-    "eager MiB",
-)
 _LEGEND = (
     "Times are medians in ms, of contenders that take turns in one run. *eager* and *compile* are the faster of two "
     "formulations in plain PyTorch, and the faster one of both under `torch.compile`; *× eager* and *× compile* are "
@@ -172,7 +159,7 @@ def _record(content: dict[str, Any]) -> Record:
 
 def _steps(content: dict[str, Any]) -> tuple[str, list[TrainingRow]]:
     """Where training steps were measured, and the rows."""
-    return _machine(content["environment"]), _rows(TrainingRow, content["rows"])
+    return environment.dated(content["environment"]), _rows(TrainingRow, content["rows"])
 
 
 def _rows(kind: type[RowT], entries: Sequence[dict[str, Any]]) -> list[RowT]:
@@ -181,17 +168,13 @@ def _rows(kind: type[RowT], entries: Sequence[dict[str, Any]]) -> list[RowT]:
     return [kind(**{name: entry[name] for name in entry if name in known}) for entry in entries]
 
 
-def _machine(about: dict[str, Any]) -> str:
-    return f"{about['date'][:10]}, {environment.headline(about)}"
-
-
 def _head(record: Record) -> list[str]:
     types = ", ".join(dict.fromkeys(row.dtype for row in record.rows))
-    return paragraph(f"{_machine(record.environment)}; {record.ceilings.headline}; {types}.")
+    return paragraph(f"{environment.dated(record.environment)}; {record.ceilings.headline}; {types}.")
 
 
-def _training(results: Results, table: Callable[[Sequence[TrainingRow]], list[str]]) -> list[str]:
-    return [*paragraph(f"{'; '.join(results.training_machines)}."), "", *table(results.training)]
+def _training(results: Results, steps: Callable[[Sequence[TrainingRow]], list[str]]) -> list[str]:
+    return [*paragraph(f"{'; '.join(results.training_machines)}."), "", *steps(results.training)]
 
 
 def _pass(rows: Sequence[Row], gradient: str | None) -> list[str]:
@@ -202,25 +185,31 @@ def _pass(rows: Sequence[Row], gradient: str | None) -> list[str]:
     name = title(next(iter(shapes.values()))[0].passes, gradient).replace("+", " + ")
     failed = [row for found in shapes.values() for row in found if row.problem is not None]
     notes = [f"- {row.shape}, {row.contender}: {row.problem}" for row in failed]
-    table = markdown_table(_HEAD, (_comparison(found) for found in shapes.values()))
-    return [f"**{name[0].upper()}{name[1:]}**", "", *table, *(["", *notes] if notes else [])]
+    lines = table(_COLUMNS, map(_Compared, shapes.values()))
+    return [f"**{name[0].upper()}{name[1:]}**", "", *lines, *(["", *notes] if notes else [])]
 
 
-def _comparison(contenders: Sequence[Row]) -> list[str]:
-    """One shape in the columns of _HEAD."""
-    first = contenders[0]
-    own, *peers = (fastest(contenders, family) for family in (OURS, *PEERS))
-    times = [significant(row.seconds if row is not None else None, 1e3) for row in (own, *peers)]
-    memory = [row.extra_bytes if row is not None else None for row in (own, peers[0])]
-    return [
-        first.shape,
-        first.sizes,
-        f"**{times[0]}**",
-        *times[1:],
-        *(significant(ratio(peer, own)) for peer in peers),
-        number(own.peak_share if own is not None else None, ".0%"),
-        *(number(taken, ".1f", 2**-20) for taken in memory),
-    ]
+class _Compared:
+    """The package on one shape beside the fastest peer of each family; a row without figures for who was not timed."""
+
+    def __init__(self, found: Sequence[Row]) -> None:
+        first = found[0]
+        none = Row(first.shape, first.sizes, first.passes, first.gradient, first.dtype, contender="")
+        self.ours, self.eager, self.compiled = (fastest(found, family) or none for family in (OURS, *PEERS))
+
+
+_COLUMNS: Columns[_Compared] = {
+    "shape": lambda compared: compared.ours.shape,
+    "B, I, d, J, D, T": lambda compared: compared.ours.sizes,
+    "capsroute": lambda compared: f"**{significant(compared.ours.seconds, 1e3)}**",
+    "eager": lambda compared: significant(compared.eager.seconds, 1e3),
+    "compile": lambda compared: significant(compared.compiled.seconds, 1e3),
+    "× eager": lambda compared: significant(ratio(compared.eager, compared.ours)),
+    "× compile": lambda compared: significant(ratio(compared.compiled, compared.ours)),
+    "of peak": lambda compared: number(compared.ours.peak_share, ".0%"),
+    "MiB": lambda compared: number(compared.ours.extra_bytes, ".1f", 2**-20),
+    "eager MiB": lambda compared: number(compared.eager.extra_bytes, ".1f", 2**-20),
+}
 
 
 def _losses(rows: Sequence[Row]) -> list[str]:

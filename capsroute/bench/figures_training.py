@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from . import panels
-from .compare import fastest, ratio
+from .contenders import OURS, fastest, ratio
+from .names import grouped
 from .panels import FAMILIES
-from .texts import markdown_table, number, paragraph, significant
+from .texts import Columns, number, paragraph, significant, table
 from .training_suite import Row
-from .workload import OURS
 
-_HEAD = (
-    "convolutions",
-    "routing by",
-    "ms per step",
-    "images/s",
-    "routing ms",
-    "share of the step",
-    "× capsroute's",
-    "MiB",
-)
+_COLUMNS: Columns[tuple[Row, Row | None]] = {  # of a step, and of that with the package
+    "convolutions": lambda pair: pair[0].convolutions,
+    "routing by": lambda pair: pair[0].contender,
+    "ms per step": lambda pair: significant(pair[0].seconds, 1e3),
+    "images/s": lambda pair: number(pair[0].images_per_second, ".0f"),
+    "routing ms": lambda pair: significant(pair[0].routing_seconds, 1e3),
+    "share of the step": lambda pair: number(pair[0].routing_share, ".0%"),
+    "× capsroute's": lambda pair: number(ratio(*pair), ".2f"),
+    "MiB": lambda pair: number(pair[0].extra_bytes, ".0f", 2**-20),
+}
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
@@ -45,10 +45,7 @@ def draw(path: Path, rows: Sequence[Row], note: str) -> None:
 
 def _runs(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Rows by type of the convolutions."""
-    runs: dict[str, list[Row]] = {}
-    for row in rows:
-        runs.setdefault(row.convolutions, []).append(row)
-    return runs
+    return grouped(rows, lambda row: row.convolutions)
 
 
 def _table(rows: Sequence[Row], shown: Iterable[Row]) -> list[str]:
@@ -61,20 +58,8 @@ def _table(rows: Sequence[Row], shown: Iterable[Row]) -> list[str]:
         "*share of the step* is this over the time of the step. *× capsroute's* is the time of the step over that with "
         "capsroute, *MiB* the peak memory beyond parameters, their gradients and the state of Adam."
     )
-    cells = [
-        [
-            row.convolutions,
-            row.contender,
-            significant(row.seconds, 1e3),
-            number(row.images_per_second, ".0f"),
-            significant(row.routing_seconds, 1e3),
-            number(row.routing_share, ".0%"),
-            number(ratio(row, fastest(runs[row.convolutions], OURS)), ".2f"),
-            number(row.extra_bytes, ".0f", 2**-20),
-        ]
-        for row in shown
-    ]
-    return [*paragraph(legend), "", *markdown_table(_HEAD, cells)]
+    pairs = [(row, fastest(runs[row.convolutions], OURS)) for row in shown]
+    return [*paragraph(legend), "", *table(_COLUMNS, pairs)]
 
 
 def _bars(axes: Any, rows: Sequence[Row]) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 
 def check_writable(path: Path) -> None:
@@ -19,6 +22,19 @@ def replace(path: Path, text: str) -> None:
     """Write ``text`` in place of what ``path`` holds, so that a reader never meets half a file."""
     _partial(path).write_text(text, encoding="utf-8")
     os.replace(_partial(path), path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write content as JSON in place of what ``path`` holds; what JSON has no number for, NaN and infinity, is null."""
+    replace(path, json.dumps(_without_nan(content), indent=1, allow_nan=False) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _partial(path: Path) -> Path:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .compare import Timed, fastest, ratio
-from .workload import OURS
+from .contenders import OURS, Timed, fastest, ratio
 
 FAMILIES = (OURS, "compile", "eager")  # in the order of their colours
 PEERS = ("eager", "compile")

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-Route = Callable[[Tensor, Tensor], Tensor]
-RouteVotes = Callable[[Tensor], Tensor]
-_Formulations = Mapping[str, Callable[..., Tensor]]
+from .names import check
+
+Route = Callable[..., Tensor]  # of x and weight, or of votes
 
 EPS = 1e-8
 
@@ -44,21 +44,16 @@ def einsum_of_votes(votes: Tensor, iterations: int, gradient: str) -> Tensor:
 
 
 def bmm(x: Tensor, weight: Tensor, iterations: int, gradient: str) -> Tensor:
-    """The same as batched matrix products, with votes kept as ``[B, J, I, D]``."""
+    """The same as batched matrix products."""
     inputs, outputs, output_size, input_size = weight.shape
     flat = weight.reshape(inputs, outputs * output_size, input_size).transpose(1, 2)
     votes = torch.bmm(x.transpose(0, 1), flat)  # [I, B, J·D]
-    return _bmm_of_votes(votes.view(inputs, -1, outputs, output_size).permute(1, 2, 0, 3), iterations, gradient)
+    return bmm_of_votes(votes.view(inputs, -1, outputs, output_size).transpose(0, 1), iterations, gradient)
 
 
 def bmm_of_votes(votes: Tensor, iterations: int, gradient: str) -> Tensor:
-    """Sums and agreement as batched matrix products; votes ``[B, I, J, D]`` -> ``[B, J, D]``."""
-    return _bmm_of_votes(votes.transpose(1, 2), iterations, gradient)
-
-
-def _bmm_of_votes(votes: Tensor, iterations: int, gradient: str) -> Tensor:
-    """The same of votes ``[B, J, I, D]``, of any strides."""
-    votes = votes.contiguous()
+    """Sums and agreement as batched matrix products; votes ``[B, I, J, D]``, of any strides -> ``[B, J, D]``."""
+    votes = votes.transpose(1, 2).contiguous()  # [B, J, I, D]
     outputs = votes.shape[1]
 
     def sum_over_inputs(coupling: Tensor | None, votes: Tensor) -> Tensor:
@@ -101,12 +96,11 @@ FAMILIES = ("eager", "compile")
 
 def check_families(families: Sequence[str]) -> None:
     """Raise a ValueError that lists the families if one of these is unknown."""
-    unknown = [family for family in families if family not in FAMILIES]
-    if unknown:
-        raise ValueError(f"compare must be among {', '.join(FAMILIES)}; got {', '.join(map(repr, unknown))}")
+    if families:
+        check("compare", families, FAMILIES)
 
 
-def contenders(families: Sequence[str], iterations: int, gradient: str) -> dict[str, Route]:
+def contenders(families: Sequence[str], iterations: int, gradient: str, of_votes: bool = False) -> dict[str, Route]:
     """Every formulation in each family, by a name such as ``eager einsum``, as functions of x and weight.
 
     A compiled one is compiled by its first call, for the sizes of that call.
@@ -115,22 +109,13 @@ def contenders(families: Sequence[str], iterations: int, gradient: str) -> dict[
         families: ``"eager"``, ``"compile"`` or both.
         iterations: T.
         gradient: ``"all"`` or ``"last"``.
+        of_votes: Take functions of votes ``[B, I, J, D]`` instead.
 
     Raises:
         ValueError: An unknown family.
     """
-    return _contenders(FORMULATIONS, families, iterations, gradient)
-
-
-def contenders_of_votes(families: Sequence[str], iterations: int, gradient: str) -> dict[str, RouteVotes]:
-    """The same for routing from votes, as functions of votes ``[B, I, J, D]``."""
-    return _contenders(OF_VOTES, families, iterations, gradient)
-
-
-def _contenders(
-    formulations: _Formulations, families: Sequence[str], iterations: int, gradient: str
-) -> dict[str, Callable[..., Tensor]]:
     check_families(families)
+    formulations: Mapping[str, Callable[..., Tensor]] = OF_VOTES if of_votes else FORMULATIONS
     return {
         f"{family} {name}": _bound(function, iterations, gradient, compiled=family == "compile")
         for family in families

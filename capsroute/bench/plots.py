@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import panels
-from .compare import fastest
+from .contenders import fastest
+from .names import grouped
 from .record import Record
 from .suite import Row, by_pass, title
 from .sweep import THREADS, Point
@@ -32,10 +33,10 @@ def draw(folder: Path, record: Record) -> None:
         height = 1.5 + 0.45 * max(map(len, shapes.values()))
         for name, fill in (("speedup.png", panels.draw_speedups), ("limit.png", _shares)):
             panels.save(folder / name, shapes, [fill], height, record.headline)
-    for axis in dict.fromkeys(point.axis for point, _ in record.swept):
-        swept = [(point, row) for point, row in record.swept if point.axis == axis]
+    for axis, swept in grouped(record.swept, lambda pair: pair[0].axis).items():
         note = "\n".join([record.headline, *_left_out(swept)])
-        panels.save(folder / f"sweep-{axis}.png", _swept_passes(swept), [_times, _memory], 8.0, note)
+        passes = grouped(swept, lambda pair: title(pair[1].passes, pair[1].gradient))
+        panels.save(folder / f"sweep-{axis}.png", passes, [_times, _memory], 8.0, note)
 
 
 def _passes(rows: Sequence[Row]) -> dict[str, Shapes]:
@@ -44,14 +45,6 @@ def _passes(rows: Sequence[Row]) -> dict[str, Shapes]:
     for (shape, gradient), contenders in by_pass(rows).items():
         found.setdefault(title(contenders[0].passes, gradient), {})[shape] = contenders
     return found
-
-
-def _swept_passes(swept: Swept) -> dict[str, Swept]:
-    """The points of an axis for each pass by its title."""
-    found: dict[str, list[tuple[Point, Row]]] = {}
-    for point, row in swept:
-        found.setdefault(title(row.passes, row.gradient), []).append((point, row))
-    return dict(found)
 
 
 def _shares(axes: Any, shapes: Shapes) -> bool:
@@ -90,25 +83,19 @@ def _memory(axes: Any, swept: Swept) -> bool:
 def _lines(axes: Any, swept: Swept, number: Callable[[Row], float | None]) -> bool:
     """A line for the package and for the fastest peer of each family, over the size, both axes logarithmic."""
     found = False
+    by_value = {value: [row for _, row in at] for value, at in grouped(swept, lambda pair: pair[0].value).items()}
     for family in panels.FAMILIES:
-        best = {value: fastest(rows, family) for value, rows in _by_value(swept).items()}
+        best = {value: fastest(rows, family) for value, rows in by_value.items()}
         numbers = {value: None if row is None else number(row) for value, row in best.items()}
         points = [(value, y) for value, y in sorted(numbers.items()) if y is not None]
         if points:
             axes.loglog(*zip(*points, strict=True), "o-", label=family, color=panels.colour(family))
             found = True
-    values = sorted(_by_value(swept))
+    values = sorted(by_value)
     axes.set_xticks(values, map(str, values))
     axes.minorticks_off()
     panels.write_numbers(axes.yaxis)
     axes.set_xlabel(_SIZES[swept[0][0].axis])
-    return found
-
-
-def _by_value(swept: Swept) -> Mapping[int, list[Row]]:
-    found: dict[int, list[Row]] = {}
-    for point, row in swept:
-        found.setdefault(point.value, []).append(row)
     return found
 
 

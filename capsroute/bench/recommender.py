@@ -18,18 +18,15 @@ from torch import Tensor, nn
 
 from capsroute.nn import InterestCapsules
 
-from . import command, environment, memory, timing
-from .compare import ratio
-from .texts import markdown_table, number, paragraph, significant
-from .workload import OURS, first_line
+from . import command, contenders, environment
+from .contenders import OURS, Work, ratio, wrong
+from .texts import Columns, number, table
 
 THEIRS = "torch-rechub"
 COMPILED = "torch-rechub compiled"
 ROUNDS = 7
 ALLOWED_DIFFERENCE = 1e-4  # of results and gradients, relative in the L2 norm: float32, and long sums
 SUBJECTS = ("layer, type 0", "layer, type 1", "layer, type 2", "MIND", "ComirecDR")
-
-Step = Callable[[], list[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -45,32 +42,28 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One subject with one layer.
+class Row(contenders.Row):
+    """One subject with one layer: capsroute's, torch-rechub's, or the latter compiled.
 
     Attributes:
         subject: Of :data:`SUBJECTS`.
-        contender: ``"capsroute"``, ``"torch-rechub"`` or the latter compiled.
-        seconds: Median per step; None if it was not timed, for which ``problem`` has the reason.
-        lower_seconds: Lower quartile.
-        upper_seconds: Upper quartile.
-        rounds: Rounds that were timed.
-        extra_bytes: Peak memory of a step beyond what it returns.
         difference: Largest relative difference of a result or gradient to those of torch-rechub, in the L2 norm.
         speedup: How many times longer it takes than capsroute.
-        problem: Why there are no figures, or None.
     """
 
     subject: str
-    contender: str
-    seconds: float | None = None
-    lower_seconds: float | None = None
-    upper_seconds: float | None = None
-    rounds: int = 0
-    extra_bytes: int | None = None
     difference: float | None = None
     speedup: float | None = None
-    problem: str | None = None
+
+
+_COLUMNS: Columns[Row] = {
+    "step": lambda row: row.subject,
+    "capsule layer": lambda row: row.contender,
+    **command.TIMES,
+    "× capsroute's": lambda row: number(row.speedup, ".2f"),
+    "MiB": lambda row: number(row.extra_bytes, ".0f", 2**-20),
+    "difference": lambda row: number(row.difference, ".0e"),
+}
 
 
 def replacement(layer: Any) -> InterestCapsules:
@@ -149,7 +142,7 @@ def batch(sizes: Sizes) -> dict[str, Tensor]:
     }
 
 
-def layer_step(layer: nn.Module, sizes: Sizes) -> Step:
+def layer_step(layer: nn.Module, sizes: Sizes) -> Work:
     """Forward and backward of a layer alone: the interests, and the gradients of items and weight."""
     generator = torch.Generator().manual_seed(1)
     items = torch.randn(sizes.batch, sizes.length, sizes.size, generator=generator).requires_grad_()
@@ -165,7 +158,7 @@ def layer_step(layer: nn.Module, sizes: Sizes) -> Step:
     return step
 
 
-def model_step(model: nn.Module, inputs: dict[str, Tensor]) -> Step:
+def model_step(model: nn.Module, inputs: dict[str, Tensor]) -> Work:
     """Forward, softmax loss over the item and the negatives, backward, Adam; gives the loss and the gradients."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     labels = torch.zeros(len(inputs["item"]), dtype=torch.int64)
@@ -181,7 +174,7 @@ def model_step(model: nn.Module, inputs: dict[str, Tensor]) -> Step:
     return step
 
 
-def steps(subject: str, sizes: Sizes, compiled: bool = True) -> dict[str, Step]:
+def steps(subject: str, sizes: Sizes, compiled: bool = True) -> dict[str, Work]:
     """The step of a subject by contender, all from the same weights."""
     if subject not in SUBJECTS:
         raise ValueError(f"subject must be one of {', '.join(map(repr, SUBJECTS))}, got {subject!r}")
@@ -225,52 +218,33 @@ def run(
 
 
 def _run_subject(subject: str, sizes: Sizes, rounds: int, compiled: bool, tell: Callable[[str], None]) -> list[Row]:
-    tell(f"checking {subject}")
+    def tell_of_subject(text: str) -> None:
+        tell(f"{subject}: {text}")
+
     torch._dynamo.reset()
-    contenders = steps(subject, sizes, compiled)
-    expected = _seeded(contenders[THEIRS])
-    rows = {name: _checked(Row(subject, name), step, expected) for name, step in contenders.items()}
-    sound = {name: step for name, step in contenders.items() if rows[name].problem is None}
-    tell(f"timing {subject}")
-    for name, times in timing.interleaved(sound, rounds=rounds, warmup=1).items():
-        rows[name] = replace(
-            rows[name],
-            seconds=times.median,
-            lower_seconds=times.lower,
-            upper_seconds=times.upper,
-            rounds=times.rounds,
-        )
-    return [replace(row, speedup=ratio(row, rows[OURS])) for row in rows.values()]
+    works = steps(subject, sizes, compiled)
+    expected = _seeded(works[THEIRS])
+
+    def check(row: Row, step: Work) -> Row:
+        difference = contenders.distance(expected if row.contender == THEIRS else _seeded(step), expected)
+        return replace(row, difference=difference, problem=wrong(difference, ALLOWED_DIFFERENCE, THEIRS))
+
+    begun = [Row(subject, contender=name) for name in works]
+    rows = contenders.checked(begun, works, check, tell_of_subject, trusted=(OURS, THEIRS))
+    timed = contenders.timed(rows, works, rounds, tell_of_subject)
+    ours = contenders.fastest(timed, OURS)
+    return [replace(row, speedup=ratio(row, ours)) for row in timed]
 
 
-def _checked(row: Row, step: Step, expected: Sequence[Tensor]) -> Row:
-    try:
-        results = _seeded(step) if row.contender != THEIRS else expected
-        distances = [_distance(a, e) for a, e in zip(results, expected, strict=True)]
-        difference = max(distances)
-        row = replace(row, difference=difference, extra_bytes=memory.extra_bytes(step))
-    except Exception as error:  # a compiler that fails must not end the run
-        if row.contender != COMPILED:
-            raise
-        return replace(row, problem=f"failed: {type(error).__name__}: {first_line(error)}")
-    if not difference <= ALLOWED_DIFFERENCE:
-        return replace(row, problem=f"wrong result: differs from torch-rechub by {difference:.1e}")
-    return row
-
-
-def _seeded(step: Step) -> list[Tensor]:
+def _seeded(step: Work) -> list[Tensor]:
     """What a step gives with initial logits that are the same for all; a copy, which later steps do not change."""
     with torch.random.fork_rng(devices=[]), torch._inductor.config.patch(fallback_random=True):
         torch.manual_seed(2)
         return [result.clone() for result in step()]
 
 
-def _distance(result: Tensor, expected: Tensor) -> float:
-    return float((result.flatten() - expected.flatten()).norm() / expected.norm().clamp_min(1e-30))
-
-
 def document(machine: dict[str, Any], sizes: Sizes, rows: Sequence[Row]) -> str:
-    """The page of a run: what was measured, where, and the table."""
+    """The page of a run."""
     about = (
         f"{sizes.batch} users, histories of up to {sizes.length} items, {sizes.size} components, {sizes.interests} "
         f"interests; models with {sizes.items} items and {sizes.negatives} negatives for each user. A step of a layer "
@@ -278,28 +252,10 @@ def document(machine: dict[str, Any], sizes: Sizes, rows: Sequence[Row]) -> str:
         "which all take turns; *× capsroute's* is how many times longer a step takes, *MiB* its peak memory beyond "
         "what it returns, and *difference* the largest relative difference of a result or gradient to torch-rechub's."
     )
-    head = ("step", "capsule layer", "ms", "quartiles", "× capsroute's", "MiB", "difference")
-    lines = ["# Recommenders", "", "Written by `python -m capsroute.bench.recommender` beside `recommender.json`.", ""]
-    lines += [
-        *paragraph(f"{machine['date'][:10]}, {environment.headline(machine)}, torch-rechub {machine[THEIRS]}."),
-        "",
-    ]
-    lines += [*paragraph(about), "", *markdown_table(head, map(_cells, rows))]
-    notes = [f"- {row.subject}, {row.contender}: {row.problem}" for row in rows if row.problem is not None]
-    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
-
-
-def _cells(row: Row) -> list[str]:
-    quartiles = f"{significant(row.lower_seconds, 1e3)} to {significant(row.upper_seconds, 1e3)}"
-    return [
-        row.subject,
-        row.contender,
-        significant(row.seconds, 1e3),
-        quartiles if row.seconds is not None else "-",
-        number(row.speedup, ".2f"),
-        number(row.extra_bytes, ".0f", 2**-20),
-        number(row.difference, ".0e"),
-    ]
+    origin = "Written by `python -m capsroute.bench.recommender` beside `recommender.json`."
+    notes = [f"{row.subject}, {row.contender}: {row.problem}" for row in rows if row.problem is not None]
+    where = f"{environment.dated(machine)}, torch-rechub {machine[THEIRS]}"
+    return command.page("Recommenders", origin, where, about, table(_COLUMNS, rows), notes)
 
 
 def read(path: Path) -> tuple[dict[str, Any], Sizes, list[Row]]:
@@ -320,10 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"subjects must be among {'; '.join(SUBJECTS)}; got {subject!r}")
     machine = environment.describe() | {THEIRS: importlib.import_module("torch_rechub").__version__}
     sizes = Sizes()
-    rows = run(subjects, sizes, args.rounds, not args.no_compile, lambda text: print(f"{text} …", flush=True))
+    rows = run(subjects, sizes, args.rounds, not args.no_compile, command.tell)
     content = {"environment": machine, "sizes": asdict(sizes), "rows": [asdict(row) for row in rows]}
     command.finish(args, content, document(machine, sizes, rows))
-    return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
+    return 0 if contenders.is_sound(rows) else 1
 
 
 if __name__ == "__main__":

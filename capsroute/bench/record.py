@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 from . import environment as machine
 from . import files
 from .ceilings import Ceilings
+from .contenders import is_sound
 from .suite import Row
 from .sweep import Point
+from .training_suite import Row as TrainingRow
 
 
 @dataclass
@@ -35,6 +37,11 @@ class Record:
         """Machine, versions and limits in two lines."""
         return f"{machine.headline(self.environment)}\n{self.ceilings.headline}"
 
+    @property
+    def sound(self) -> bool:
+        """Whether every result of the package was right."""
+        return is_sound([*self.rows, *(row for _, row in self.swept)])
+
     def write(self, path: Path) -> None:
         """Write all of it as JSON; a row of a sweep has ``axis`` and ``value`` besides its own fields."""
         content = {
@@ -43,4 +50,9 @@ class Record:
             "rows": [asdict(row) for row in self.rows],
             "sweeps": [asdict(point) | asdict(row) for point, row in self.swept],
         }
-        files.replace(path, json.dumps(content, indent=1) + "\n")
+        files.write_json(path, content)
+
+
+def write_training(path: Path, environment: dict[str, Any], rows: Sequence[TrainingRow]) -> None:
+    """Write all of a run of training steps as JSON."""
+    files.write_json(path, {"environment": environment, "rows": [asdict(row) for row in rows]})

@@ -1,6 +1,9 @@
-"""What a run shows while it goes on: a table that grows on the terminal."""
+"""What runs show on the terminal: a table that grows while one goes on, and one of training steps."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -8,14 +11,58 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from .contenders import OURS, RowT
 from .shapes import Shape
 from .suite import Row, title
-from .texts import number
-from .workload import OURS
+from .texts import Columns, cells, number
+from .training_suite import Row as TrainingRow
 
 # "x eager" and "x comp." are the speed-ups over the fastest eager and the fastest compiled contender; the two shares
 # are of the measured limits. Narrow, so that they fit a terminal of 80 characters.
-_COLUMNS = ("ms", "x eager", "x comp.", "% peak", "% GB/s", "MiB", "error")
+COLUMNS: Columns[Row] = {
+    "": lambda row: f"  {row.contender}",
+    "ms": lambda row: number(row.seconds, ".3g", 1e3),
+    "x eager": lambda row: number(row.speedup, ".2f"),
+    "x comp.": lambda row: number(row.compile_speedup, ".2f"),
+    "% peak": lambda row: number(row.peak_share, ".1f", 100),
+    "% GB/s": lambda row: number(row.bandwidth_share, ".1f", 100),
+    "MiB": lambda row: number(row.extra_bytes, ".1f", 2**-20),
+    "error": lambda row: number(row.error, ".0e"),
+}
+# Milliseconds of the step and of the routing alone, and its share of the step.
+TRAINING_COLUMNS: Columns[TrainingRow] = {
+    "": lambda row: row.contender,
+    "ms": lambda row: number(row.seconds, ".0f", 1e3),
+    "images/s": lambda row: number(row.images_per_second, ".1f"),
+    "routing": lambda row: number(row.routing_seconds, ".1f", 1e3),
+    "share": lambda row: number(row.routing_share, ".0%"),
+    "MiB": lambda row: number(row.extra_bytes, ".0f", 2**-20),
+    "x eager": lambda row: number(row.x_eager, ".2f"),
+    "x compile": lambda row: number(row.x_compile, ".2f"),
+}
+
+
+def training_table(rows: Sequence[TrainingRow]) -> Group:
+    """The rows of one run of training steps; below them what could not be measured."""
+    first = rows[0]
+    title = f"training step: {first.batch} images, convolutions in {first.convolutions}, routing in float32"
+    table = _empty_table(title, TRAINING_COLUMNS, 17, 7)
+    for row in rows:
+        _add_row(table, TRAINING_COLUMNS, row)
+    return Group(table, *(f"{row.contender}: {row.problem}" for row in rows if row.problem is not None))
+
+
+def _empty_table(title: str, columns: Columns[Any], first_width: int, width: int) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    first, *others = columns
+    table.add_column(first, min_width=first_width, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", min_width=max(width, len(name)), no_wrap=True)
+    return table
+
+
+def _add_row(table: Table, columns: Columns[RowT], row: RowT) -> None:
+    table.add_row(*cells(columns, row), style="bold" if row.contender == OURS else None)
 
 
 class LiveReport:
@@ -52,7 +99,7 @@ class LiveReport:
         first = rows[0]
         self._table.add_row(title(first.passes, first.gradient))
         for row in rows:
-            self._table.add_row(*cells(row), style="bold" if row.contender == OURS else None)
+            _add_row(self._table, COLUMNS, row)
             if row.problem is not None:
                 self._notes.append(f"{row.contender}, {row.passes}: {row.problem}")
         self._table.add_section()
@@ -63,12 +110,8 @@ class LiveReport:
             return
         self._close()
         self._shape = shape
-        heading = f"{shape.name}: B, I, d, J, D, T = {shape.sizes()}"
-        self._table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+        self._table = _empty_table(f"{shape.name}: B, I, d, J, D, T = {shape.sizes()}", COLUMNS, 24, 6)
         self._notes = []
-        self._table.add_column("", min_width=24, no_wrap=True)
-        for name in _COLUMNS:
-            self._table.add_column(name, justify="right", min_width=max(6, len(name)), no_wrap=True)
         self._live = Live(console=self.console, auto_refresh=False)
         self._live.start()
 
@@ -83,17 +126,3 @@ class LiveReport:
             self._live = None
             if not self.console.is_terminal:
                 self.console.line()  # which Live adds on terminals only
-
-
-def cells(row: Row) -> list[str]:
-    """The texts of one row of the table; dashes for what was not measured."""
-    return [
-        f"  {row.contender}",
-        number(row.seconds, ".3g", 1e3),
-        number(row.speedup, ".2f"),
-        number(row.compile_speedup, ".2f"),
-        number(row.peak_share, ".1f", 100),
-        number(row.bandwidth_share, ".1f", 100),
-        number(row.extra_bytes, ".1f", 2**-20),
-        number(row.error, ".0e"),
-    ]

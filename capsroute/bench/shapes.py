@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .names import check
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -92,7 +94,5 @@ def by_names(names: Iterable[str]) -> list[Shape]:
     """
     table = {shape.name: shape for shape in SHAPES}
     names = list(names)
-    unknown = [name for name in names if name not in table]
-    if unknown or not names:
-        raise ValueError(f"shapes must be among {', '.join(table)}; got {', '.join(map(repr, unknown)) or 'none'}")
+    check("shapes", names, table)
     return [table[name] for name in names]

@@ -7,63 +7,49 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
-from . import flops, memory, peers, timing
+from . import contenders, flops, memory, peers, timing
 from .ceilings import Ceilings
-from .compare import fastest, ratio
+from .contenders import Work, fastest, ratio, wrong
+from .names import grouped
 from .shapes import Shape
-from .workload import OURS, Workload, first_line
+from .workload import Workload
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ALLOWED_ERROR = {torch.float32: 1e-3, torch.float64: 1e-9, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table.
+class Row(contenders.Row):
+    """One line of the table: a contender on a shape in a pass.
 
     Attributes:
         shape: Name of the shape.
         sizes: B, I, d, J, D, T.
         passes: ``"forward"`` or ``"forward+backward"``.
         gradient: ``"all"`` or ``"last"``; None for the forward, which does not depend on it.
-        contender: ``"capsroute"`` or a peer.
         dtype: Of the arguments.
-        seconds: Median per call; None if it was not timed, for which ``problem`` has the reason.
-        lower_seconds: Lower quartile.
-        upper_seconds: Upper quartile.
-        rounds: Rounds that were timed.
         speedup: Against the fastest eager contender of the same shape and pass; None without one.
         compile_speedup: Against the fastest compiled one.
         flops_per_second: By the convention of :mod:`.flops`.
         peak_share: ``flops_per_second`` against the measured limit.
         bandwidth_share: Compulsory traffic per second against the measured limit.
         limit_seconds: What operations and compulsory traffic take at least, by the measured limits.
-        extra_bytes: See :func:`.memory.extra_bytes`.
         error: Largest difference to the reference in float64, relative to its largest element.
-        problem: Why there are no figures, or None.
     """
 
     shape: str
     sizes: str
     passes: str
     gradient: str | None
-    contender: str
     dtype: str
-    seconds: float | None = None
-    lower_seconds: float | None = None
-    upper_seconds: float | None = None
-    rounds: int = 0
     speedup: float | None = None
     compile_speedup: float | None = None
     flops_per_second: float | None = None
     peak_share: float | None = None
     bandwidth_share: float | None = None
     limit_seconds: float | None = None
-    extra_bytes: int | None = None
     error: float | None = None
-    problem: str | None = None
 
     @property
     def limit_share(self) -> float | None:
@@ -73,10 +59,7 @@ class Row:
 
 def by_pass(rows: Iterable[Row]) -> dict[tuple[str, str | None], list[Row]]:
     """The contenders beside each other: rows by shape and gradient (None for the forward), in their order."""
-    passes: dict[tuple[str, str | None], list[Row]] = {}
-    for row in rows:
-        passes.setdefault((row.shape, row.gradient), []).append(row)
-    return passes
+    return grouped(rows, lambda row: (row.shape, row.gradient))
 
 
 def title(passes: str, gradient: str | None) -> str:
@@ -123,17 +106,16 @@ class _Pass:
         """Check and weigh each contender, then time all that work."""
         torch._dynamo.reset()  # graphs of other shapes would count towards the limit of recompilations
         works = {name: self.load.work(route) for name, route in self.load.routes(self.plan.compare).items()}
-        rows = {name: self._prepared(name, work) for name, work in works.items()}
-        sound = {name: work for name, work in works.items() if rows[name].problem is None}
-        self.tell(f"timing {len(sound)} contenders")
-        timings = timing.interleaved(sound, rounds=self.plan.rounds)
-        measured = [self._timed(row, timings.get(name)) for name, row in rows.items()]
-        eager, compiled = (fastest(measured, family) for family in peers.FAMILIES)
-        return [replace(row, speedup=ratio(eager, row), compile_speedup=ratio(compiled, row)) for row in measured]
+        checked = contenders.checked(map(self._begun, works), works, self._check, self.tell)
+        timed = contenders.timed(checked, works, self.plan.rounds, self.tell, timing.WARMUP)
+        eager, compiled = (fastest(timed, family) for family in peers.FAMILIES)
+        return [
+            replace(self._beside_limits(row), speedup=ratio(eager, row), compile_speedup=ratio(compiled, row))
+            for row in timed
+        ]
 
-    def _prepared(self, name: str, work: Callable[[], list[Tensor]]) -> Row:
-        """The row of a contender without its times."""
-        row = Row(
+    def _begun(self, name: str) -> Row:
+        return Row(
             shape=self.shape.name,
             sizes=self.shape.sizes(),
             passes="forward" if self.gradient is None else "forward+backward",
@@ -142,35 +124,20 @@ class _Pass:
             dtype=self.plan.dtype,
             problem=self.load.lack_of_memory(name, memory.available_bytes()),
         )
-        if row.problem is not None:
-            return row
-        self.tell(f"compiling {name}" if name.startswith("compile") else f"checking {name}")
-        if name == OURS:
-            return self._measured(row, work)
-        try:
-            return self._measured(row, work)
-        except Exception as error:  # a peer that fails, most of all in its compiler, must not end the run
-            return replace(row, problem=f"failed: {type(error).__name__}: {first_line(error)}")
 
-    def _measured(self, row: Row, work: Callable[[], list[Tensor]]) -> Row:
+    def _check(self, row: Row, work: Work) -> Row:
         error = self.load.error(work())
-        if not error <= ALLOWED_ERROR[self.load.dtype]:  # NaN is wrong too
-            return replace(row, error=error, problem=f"wrong result: differs from the reference by {error:.1e}")
-        return replace(row, error=error, extra_bytes=memory.extra_bytes(work))
+        return replace(row, error=error, problem=wrong(error, ALLOWED_ERROR[self.load.dtype], "the reference"))
 
-    def _timed(self, row: Row, times: timing.Timing | None) -> Row:
-        if times is None:
+    def _beside_limits(self, row: Row) -> Row:
+        if row.seconds is None:
             return row
         operations = flops.of_pass(self.shape, self.gradient)
         traffic = flops.compulsory_bytes(self.shape, self.load.x.element_size(), self.gradient)
         return replace(
             row,
-            seconds=times.median,
-            lower_seconds=times.lower,
-            upper_seconds=times.upper,
-            rounds=times.rounds,
-            flops_per_second=operations / times.median,
-            peak_share=operations / times.median / self.ceilings.flops,
-            bandwidth_share=traffic / times.median / self.ceilings.bandwidth,
+            flops_per_second=operations / row.seconds,
+            peak_share=operations / row.seconds / self.ceilings.flops,
+            bandwidth_share=traffic / row.seconds / self.ceilings.bandwidth,
             limit_seconds=self.ceilings.seconds(operations, traffic),
         )

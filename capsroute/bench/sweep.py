@@ -11,6 +11,7 @@ import torch
 
 from . import ceilings, shapes, suite
 from .ceilings import Ceilings
+from .names import check
 from .shapes import Shape
 from .suite import Plan, Row
 
@@ -49,9 +50,7 @@ class Point:
 
 def check_axes(axes: Sequence[str]) -> None:
     """Raise a ValueError that lists the axes if one of these is unknown, or if there is none."""
-    unknown = [axis for axis in axes if axis not in AXES]
-    if unknown or not axes:
-        raise ValueError(f"sweep must be among {', '.join(AXES)}; got {', '.join(map(repr, unknown)) or 'none'}")
+    check("sweep", axes, AXES)
 
 
 def points(axis: str) -> list[Point]:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+Columns = Mapping[str, Callable[[T], str]]  # from the head of each column to its cell in a row
 
 
 def number(value: float | None, form: str, scale: float = 1.0) -> str:
@@ -25,3 +29,13 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[s
     """The lines of a table whose first column is text and whose others are numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+
+
+def cells(columns: Columns[T], row: T) -> list[str]:
+    """The cells of a row."""
+    return [cell(row) for cell in columns.values()]
+
+
+def table(columns: Columns[T], rows: Iterable[T]) -> list[str]:
+    """As :func:`markdown_table`, of columns that know their cells."""
+    return markdown_table(list(columns), (cells(columns, row) for row in rows))

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 Work = Callable[[], object]
 
@@ -15,23 +14,15 @@ WARMUP = 3
 ROUND_SECONDS = 0.02
 
 
-class Clock(Protocol):
-    """Measures seconds of work on one kind of device. A clock of CUDA events has the same two methods."""
-
-    def seconds(self, work: Work, repeats: int) -> float:
-        """Seconds that ``repeats`` calls take together, from an idle device to an idle device."""
-        ...
+Clock = Callable[[Work, int], float]  # seconds that so many calls of the work take together
 
 
-class CpuClock:
-    """Wall time. Work on the CPU is done when the call returns."""
-
-    def seconds(self, work: Work, repeats: int) -> float:
-        """See :class:`Clock`."""
-        start = time.perf_counter()
-        for _ in range(repeats):
-            work()
-        return time.perf_counter() - start
+def wall_clock(work: Work, repeats: int) -> float:
+    """The clock of work on the CPU, which is done when the call returns."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    return time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -47,11 +38,10 @@ class Timing:
 
 
 def repeats_to_fill(
-    work: Work, round_seconds: float = ROUND_SECONDS, warmup: int = WARMUP, clock: Clock | None = None
+    work: Work, round_seconds: float = ROUND_SECONDS, warmup: int = WARMUP, clock: Clock = wall_clock
 ) -> int:
     """Warm ``work`` up, and say how many calls of it last about ``round_seconds``, going by the last call."""
-    clock = clock or CpuClock()
-    last = [clock.seconds(work, 1) for _ in range(warmup)][-1]
+    last = [clock(work, 1) for _ in range(warmup)][-1]
     return max(1, round(round_seconds / max(last, 1e-7)))
 
 
@@ -61,7 +51,7 @@ def interleaved(
     rounds: int = ROUNDS,
     warmup: int = WARMUP,
     round_seconds: float = ROUND_SECONDS,
-    clock: Clock | None = None,
+    clock: Clock = wall_clock,
 ) -> dict[str, Timing]:
     """Time several pieces of work side by side.
 
@@ -73,7 +63,7 @@ def interleaved(
         rounds: Rounds that count, at least 1.
         warmup: Calls of each contender before the first round, at least 1; the last of them decides the repeats.
         round_seconds: Least duration of one turn, in seconds.
-        clock: The clock of the device; that of the CPU by default.
+        clock: What measures; that of the CPU by default.
 
     Returns:
         Seconds per call of each contender.
@@ -83,12 +73,11 @@ def interleaved(
     """
     if rounds < 1 or warmup < 1:
         raise ValueError(f"rounds and warmup must be at least 1, got rounds={rounds}, warmup={warmup}")
-    clock = clock or CpuClock()
     repeats = {name: repeats_to_fill(work, round_seconds, warmup, clock) for name, work in contenders.items()}
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, work in contenders.items():
-            samples[name].append(clock.seconds(work, repeats[name]) / repeats[name])
+            samples[name].append(clock(work, repeats[name]) / repeats[name])
     return {name: summary(values, repeats[name]) for name, values in samples.items()}
 
 

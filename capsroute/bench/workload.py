@@ -1,8 +1,9 @@
-"""One piece of work to measure: a shape, forward or forward and backward, done by any of the contenders."""
+"""Work to measure: arguments of one problem, forward or forward and backward, done by any of the contenders."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,43 +12,38 @@ import capsroute
 from capsroute.routing import reference
 
 from . import peers
+from .contenders import OURS, Work
 from .peers import Route
 from .shapes import Shape
 
-OURS = "capsroute"
-_CHECKED_SAMPLES = 4  # samples are independent, and the reference in float64 takes memory
 _CPU = torch.device("cpu")
 
 
-class Workload:
-    """A shape with its random arguments.
+class Task:
+    """Arguments on which all contenders do the same.
 
     Args:
-        shape: The sizes.
-        dtype: Of all arguments.
+        x: Argument that is split by samples.
+        weight: The other one.
+        grad: Gradient of the output.
         gradient: None for the forward alone, ``"all"`` or ``"last"`` for forward and backward.
-        device: Where the arguments lie.
+        votes: Number of vote components.
+        iterations: T.
     """
 
-    def __init__(self, shape: Shape, dtype: torch.dtype, gradient: str | None, device: torch.device = _CPU) -> None:
-        self.shape, self.dtype, self.gradient = shape, dtype, gradient
-        x, weight, self.grad = shape.arguments(dtype, device)
+    checked_samples = 4  # samples are independent, and the reference in float64 takes memory
+
+    def __init__(
+        self, x: Tensor, weight: Tensor, grad: Tensor, gradient: str | None, votes: int, iterations: int
+    ) -> None:
         self.x, self.weight = (t.requires_grad_(gradient is not None) for t in (x, weight))
+        self.grad, self.gradient, self.votes, self.iterations = grad, gradient, votes, iterations
 
-    def routes(self, families: Sequence[str]) -> dict[str, Route]:
-        """The package itself and the peers of these families by name, as functions of x and weight."""
-        return {OURS: self.ours(), **peers.contenders(families, self.shape.iterations, self.gradient or "all")}
+    def expected(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The output by the reference."""
+        raise NotImplementedError
 
-    def ours(self) -> Route:
-        """The package itself, as a function of x and weight."""
-        iterations, gradient = self.shape.iterations, self.gradient or "all"
-
-        def ours(x: Tensor, weight: Tensor) -> Tensor:
-            return capsroute.dynamic_routing(x, weight, iterations=iterations, gradient=gradient, eps=peers.EPS)
-
-        return ours
-
-    def work(self, route: Route) -> Callable[[], list[Tensor]]:
+    def work(self, route: Callable[[Tensor, Tensor], Tensor]) -> Work:
         """The call to measure; it returns the output, and the gradients of x and weight if there is a backward."""
 
         def forward() -> list[Tensor]:
@@ -69,12 +65,9 @@ class Workload:
         Args:
             results: What :meth:`work` returned.
         """
-        few = slice(0, _CHECKED_SAMPLES)
+        few = slice(0, self.checked_samples)
         x = self.x.detach()[few].double().requires_grad_()
-        weight = self.weight.detach().double()
-        expected = reference.dynamic_routing(
-            x, weight, iterations=self.shape.iterations, gradient=self.gradient or "all", eps=peers.EPS
-        )
+        expected = self.expected(x, self.weight.detach().double())
         pairs = [(results[0], expected.detach())]
         if self.gradient is not None:
             pairs.append((results[1], torch.autograd.grad(expected, x, self.grad[few].double())[0]))
@@ -85,11 +78,41 @@ class Workload:
         """Why a contender would exhaust ``free`` bytes, or None."""
         if contender.startswith(OURS):
             return None
-        needed = peers.eager_bytes(self.shape.votes, self.x.element_size(), self.shape.iterations)
+        needed = peers.eager_bytes(self.votes, self.x.element_size(), self.iterations)
         return f"needs about {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free" if needed > free else None
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else "no message"
+class Workload(Task):
+    """Dynamic routing of a shape with random arguments.
+
+    Args:
+        shape: The sizes.
+        dtype: Of all arguments.
+        gradient: None for the forward alone, ``"all"`` or ``"last"`` for forward and backward.
+        device: Where the arguments lie.
+    """
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, gradient: str | None, device: torch.device = _CPU) -> None:
+        super().__init__(*shape.arguments(dtype, device), gradient, shape.votes, shape.iterations)
+        self.shape, self.dtype = shape, dtype
+        self._options: dict[str, Any] = {
+            "iterations": shape.iterations,
+            "gradient": gradient or "all",
+            "eps": peers.EPS,
+        }
+
+    def routes(self, families: Sequence[str]) -> dict[str, Route]:
+        """The package itself and the peers of these families by name, as functions of x and weight."""
+        return {OURS: self.ours(), **peers.contenders(families, self.iterations, self.gradient or "all")}
+
+    def ours(self) -> Route:
+        """The package itself, as a function of x and weight."""
+        return lambda x, weight: capsroute.dynamic_routing(x, weight, **self._options)
+
+    def explanation(self) -> str:
+        """What :func:`capsroute.explain` says of the package's call."""
+        return capsroute.explain(self.x, self.weight, **self._options)
+
+    def expected(self, x: Tensor, weight: Tensor) -> Tensor:
+        """See :class:`Task`."""
+        return reference.dynamic_routing(x, weight, **self._options)

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capsroute.cli import bench_gpu, bench_options, bench_training
+from capsroute.cli import bench_gpu, bench_training
+from capsroute.cli.bench_options import (
+    add_shared,
+    check_counts,
+    check_files,
+    families,
+    not_writable,
+    require,
+    split,
+)
 from capsroute.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -16,20 +25,6 @@ if TYPE_CHECKING:
     from capsroute.bench.record import Record
     from capsroute.bench.suite import Plan
 
-_DEFAULTS = {
-    "device": "cpu",
-    "shapes": None,
-    "sweep": None,
-    "dtype": "float32",
-    "compare": "eager,compile",
-    "gradient": "both",
-    "rounds": None,
-    "threads": None,
-    "json": None,
-    "plot": None,
-    "baseline": None,
-    "write_baseline": None,
-}
 _OTHERS = {"training": bench_training, "gpu": bench_gpu}
 
 
@@ -43,7 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "instruction set is the widest that the CPU has, or that of the environment variable CAPSROUTE_CPU_ISA.",
         epilog="Exit status: 0; 1 if a result of capsroute is wrong or a ratio is lost; 2 if options make no sense.",
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu (default); for cuda there is bench gpu")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="cpu (default); for cuda there is bench gpu"
+    )
     parser.add_argument(
         "--shapes",
         metavar="A,B",
@@ -55,14 +52,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="how the cost grows from the MNIST shape: over samples (B), input capsules (I), output capsules (J), "
         "iterations (T) or threads; one or several of B,I,J,T,threads",
     )
-    parser.add_argument("--dtype", help="float32 (default), float64, bfloat16 or float16")
-    parser.add_argument("--compare", metavar="A,B", help="eager, compile, both (default) or none")
+    parser.add_argument("--dtype", default="float32", help="float32 (default), float64, bfloat16 or float16")
     parser.add_argument(
-        "--gradient", choices=("all", "last", "both"), help="for the backward; both by default, all in a sweep"
+        "--gradient",
+        choices=("all", "last", "both"),
+        default="both",
+        help="for the backward; both by default, all in a sweep",
     )
-    parser.add_argument("--rounds", metavar="N", type=int, help="timed rounds in which the contenders take turns")
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads; torch's own choice by default")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything measured to this file")
+    add_shared(parser, "--compare", "--rounds", "--threads", "--json")
     parser.add_argument("--plot", metavar="DIR", type=Path, help="draw speed-ups, shares of the limit and sweeps (PNG)")
     parser.add_argument(
         "--baseline",
@@ -73,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--write-baseline", metavar="FILE", type=Path, help="write the ratios of this run, for a later --baseline"
     )
-    parser.set_defaults(**_DEFAULTS)
+    parser.set_defaults(defaults=vars(parser.parse_args([])))
     others = parser.add_subparsers(dest="other", metavar="training | gpu", title="other benchmarks")
     for module in _OTHERS.values():
         module.add_parser(others)
@@ -90,24 +87,75 @@ def run(args: argparse.Namespace) -> int:
         CommandError: Options that make no sense, files that cannot be read or written, or a package that is missing.
     """
     if args.other is not None:
-        misplaced = [
-            f"--{name.replace('_', '-')}" for name, default in _DEFAULTS.items() if getattr(args, name) != default
-        ]
+        given = [name for name, default in args.defaults.items() if getattr(args, name) != default]
+        misplaced = [f"--{name.replace('_', '-')}" for name in given]
         if misplaced:
             raise CommandError(
                 f"options of bench {args.other} go after the word {args.other}; got {' '.join(misplaced)} before it"
             )
         return _OTHERS[args.other].run(args)
-    bench_options.require("rich", "bench")
+    require("rich", "bench")
     if args.plot is not None:
-        bench_options.require("matplotlib", "bench --plot")
+        require("matplotlib", "bench --plot")
     try:
-        plan, axes, baseline = bench_options.plan(args), bench_options.axes(args), bench_options.baseline(args)
+        plan, axes, baseline = _plan(args), _axes(args), _baseline(args)
     except ValueError as error:
         raise CommandError(str(error)) from None
-    bench_options.check_outputs(args)
+    check_files([("--json", args.json), ("--write-baseline", args.write_baseline)])
+    try:
+        if args.plot is not None:
+            args.plot.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_writable("--plot", "folder", args.plot, error) from None
     record = _measure(args, plan, axes)
-    return 0 if all([_sound(record), _kept(args, record, baseline)]) else 1
+    return 0 if all([record.sound, _kept(args, record, baseline)]) else 1
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    """What to measure. Raises a ValueError with one sentence, as all of these do."""
+    from capsroute.bench import shapes, suite, timing
+
+    if args.device == "cuda":
+        raise ValueError("--device cuda is another command: capsroute bench gpu --out DIR")
+    if args.dtype not in suite.DTYPES:
+        raise ValueError(f"--dtype must be among {', '.join(suite.DTYPES)}; got {args.dtype!r}")
+    check_counts(args, "rounds", "threads")
+    chosen: Sequence[shapes.Shape] = () if args.sweep is not None else shapes.SHAPES
+    if args.shapes is not None:
+        chosen = shapes.by_names(split(args.shapes))
+    gradients = ("all", "last") if args.gradient == "both" else (args.gradient,)
+    rounds = timing.ROUNDS if args.rounds is None else args.rounds
+    return suite.Plan(chosen, args.dtype, families(args), gradients, rounds)
+
+
+def _axes(args: argparse.Namespace) -> list[str]:
+    """The axes to sweep."""
+    from capsroute.bench import sweep
+
+    if args.sweep is None:
+        return []
+    chosen = split(args.sweep)
+    sweep.check_axes(chosen)
+    return chosen
+
+
+def _baseline(args: argparse.Namespace) -> Baseline | None:
+    """The baseline to compare with, if one is asked for."""
+    from capsroute.bench.baseline import Baseline
+
+    if args.baseline is None:
+        return None
+    try:
+        stored = Baseline.read(args.baseline)
+    except OSError as error:
+        raise ValueError(
+            f"--baseline must be a file that can be read, got {str(args.baseline)!r}: {error.strerror}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"--baseline must be a file that --write-baseline wrote: {error}") from None
+    if stored.dtype != args.dtype:
+        raise ValueError(f"--baseline must be of the --dtype {args.dtype}, got one of {stored.dtype}")
+    return stored
 
 
 def _measure(args: argparse.Namespace, plan: Plan, axes: Sequence[str]) -> Record:
@@ -145,14 +193,6 @@ def _measure(args: argparse.Namespace, plan: Plan, axes: Sequence[str]) -> Recor
 def _write(path: Path | None, record: Record) -> None:
     if path is not None:
         record.write(path)
-
-
-def _sound(record: Record) -> bool:
-    """Whether every result of the package was right."""
-    from capsroute.bench.workload import OURS
-
-    rows = [*record.rows, *(row for _, row in record.swept)]
-    return not any(row.contender == OURS and row.problem for row in rows)
 
 
 def _kept(args: argparse.Namespace, record: Record, baseline: Baseline | None) -> bool:

@@ -7,11 +7,14 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capsroute.cli import bench_options
+from capsroute.cli.bench_options import split
 from capsroute.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from capsroute.bench.gpu.plan import Plan
 
+_OPTIONS = bench_options.Below("gpu")
 _DESCRIPTION = """\
 Check the CUDA kernels against the reference in float64, then time them beside plain PyTorch and torch.compile, and
 write all of it to a folder: gpu.json (everything), gpu.md (tables) and PNG figures. Runs alone and ends in time; what
@@ -33,35 +36,26 @@ def add_parser(
         epilog="Exit status: 0; 1 if a result is wrong or the package failed; 2 if there is nothing to measure.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Options of `bench` have the same names. What is given before `gpu` must not be lost unnoticed, hence other dests.
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write to, made if absent")
-    parser.add_argument(
-        "--shapes", metavar="A,B", dest="gpu_shapes", help="names from the table of shapes; all by default"
-    )
-    parser.add_argument(
+    _OPTIONS.add(parser, "--out", metavar="DIR", type=Path, required=True, help="folder to write to, made if absent")
+    _OPTIONS.add(parser, "--shapes", metavar="A,B", help="names from the table of shapes; all by default")
+    _OPTIONS.add(
+        parser,
         "--precisions",
         metavar="A,B",
-        dest="gpu_precisions",
         help="what to time, among float32, tf32, bfloat16, float16; the first three by default; all are checked",
     )
-    parser.add_argument(
-        "--compare",
-        metavar="A,B",
-        dest="gpu_compare",
-        default="eager,compile",
-        help="eager, compile, both (default) or none",
-    )
-    parser.add_argument(
+    _OPTIONS.add_shared(parser, "--compare")
+    _OPTIONS.add(
+        parser,
         "--budget",
         metavar="SECONDS",
-        dest="gpu_budget",
         type=float,
         default=480.0,
         help="time after which nothing new is begun, 480 by default; the run is ended 60 seconds later if it hangs",
     )
-    parser.add_argument(
+    _OPTIONS.add(
+        parser,
         "--max-autotune",
-        dest="gpu_max_autotune",
         action="store_true",
         help="compile the peers with mode max-autotune, which takes minutes per shape",
     )
@@ -77,50 +71,33 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CommandError: Options that make no sense, no GPU to measure, or a folder that cannot be written.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise CommandError(
-            "bench gpu needs the package matplotlib; install it with: pip install 'capsroute[bench]'"
-        ) from None
+    bench_options.require("matplotlib", "bench gpu")
     from capsroute.bench.gpu import command
     from capsroute.bench.gpu.folder import Folder
 
+    given = _OPTIONS.read(args)
     try:
-        plan = _plan(args)
-    except ValueError as error:
+        plan, device = _plan(given), command.open_device()
+    except (ValueError, command.UnusableError) as error:
         raise CommandError(str(error)) from None
     try:
-        device = command.open_device()
-    except command.UnusableError as error:
-        raise CommandError(str(error)) from None
-    try:
-        folder = Folder(args.out)
+        folder = Folder(given.out)
     except OSError as error:
-        raise CommandError(
-            f"--out must be a folder that can be written, got {str(args.out)!r}: {error.strerror}"
-        ) from None
-    sound = command.execute(plan, folder, _tell, device)
-    return 0 if sound else 1
+        raise bench_options.not_writable("--out", "folder", given.out, error) from None
+    return 0 if command.execute(plan, folder, _tell, device) else 1
 
 
-def _plan(args: argparse.Namespace) -> Plan:
-    from capsroute.bench import peers, shapes
+def _plan(given: argparse.Namespace) -> Plan:
+    from capsroute.bench import shapes
     from capsroute.bench.gpu import plan
 
-    if not (args.gpu_budget > 0 and math.isfinite(args.gpu_budget)):
-        raise ValueError(f"--budget must be a number of seconds above 0; got {args.gpu_budget:g}")
-    families = [] if args.gpu_compare == "none" else split(args.gpu_compare)
-    peers.check_families(families)
-    chosen = shapes.SHAPES if args.gpu_shapes is None else shapes.by_names(split(args.gpu_shapes))
-    precisions = plan.by_names(list(plan.TIMED) if args.gpu_precisions is None else split(args.gpu_precisions))
-    mode = "max-autotune-no-cudagraphs" if args.gpu_max_autotune else None
-    return plan.Plan(chosen, precisions, families, args.gpu_budget, mode)
-
-
-def split(text: str) -> list[str]:
-    """The parts of a list on the command line."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    if not (given.budget > 0 and math.isfinite(given.budget)):
+        raise ValueError(f"--budget must be a number of seconds above 0; got {given.budget:g}")
+    families = bench_options.families(given)
+    chosen = shapes.SHAPES if given.shapes is None else shapes.by_names(split(given.shapes))
+    precisions = plan.by_names(list(plan.TIMED) if given.precisions is None else split(given.precisions))
+    mode = "max-autotune-no-cudagraphs" if given.max_autotune else None
+    return plan.Plan(chosen, precisions, families, given.budget, mode)
 
 
 def _tell(line: str) -> None:

@@ -1,94 +1,98 @@
-"""What the options of ``capsroute bench`` ask for, and whether they make sense."""
+"""What the options of ``capsroute bench`` and of the benchmarks below it have in common."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
-from capsroute.cli import bench_gpu
 from capsroute.cli.errors import CommandError
 
-if TYPE_CHECKING:
-    from capsroute.bench.baseline import Baseline
-    from capsroute.bench.suite import Plan
+_SHARED: dict[str, dict[str, Any]] = {
+    "--compare": {"metavar": "A,B", "default": "eager,compile", "help": "eager, compile, both (default) or none"},
+    "--rounds": {"metavar": "N", "type": int, "help": "timed rounds in which the contenders take turns"},
+    "--threads": {"metavar": "N", "type": int, "help": "CPU threads; torch's own choice by default"},
+    "--json": {"metavar": "FILE", "type": Path, "help": "write everything measured to this file"},
+}
 
 
-def plan(args: argparse.Namespace) -> Plan:
-    """What to measure. Raises a ValueError with one sentence, as all of these do."""
-    from capsroute.bench import peers, shapes, suite, timing
+class Below:
+    """Adds the options of a benchmark below ``bench``, and reads them.
 
-    if args.device == "cuda":
-        raise ValueError("--device cuda is another command: capsroute bench gpu --out DIR")
-    if args.dtype not in suite.DTYPES:
-        raise ValueError(f"--dtype must be among {', '.join(suite.DTYPES)}; got {args.dtype!r}")
-    for name in ("rounds", "threads"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1; got {value}")
-    families = [] if args.compare == "none" else bench_gpu.split(args.compare)
-    peers.check_families(families)
-    chosen: Sequence[shapes.Shape] = () if args.sweep is not None else shapes.SHAPES
-    if args.shapes is not None:
-        chosen = shapes.by_names(bench_gpu.split(args.shapes))
-    gradients = ("all", "last") if args.gradient == "both" else (args.gradient,)
-    rounds = timing.ROUNDS if args.rounds is None else args.rounds
-    return suite.Plan(chosen, args.dtype, families, gradients, rounds)
+    Options of ``bench`` have the same names. What is given before the benchmark's own name must not be lost unnoticed,
+    so argparse knows the others by a prefix.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._prefix = f"{name}:"
+
+    def add(self, parser: argparse.ArgumentParser, flag: str, **words: Any) -> None:
+        """As ``parser.add_argument``."""
+        parser.add_argument(flag, dest=self._prefix + flag.removeprefix("--").replace("-", "_"), **words)
+
+    def add_shared(self, parser: argparse.ArgumentParser, *flags: str) -> None:
+        """Add options that other benchmarks have too."""
+        for flag in flags:
+            self.add(parser, flag, **_SHARED[flag])
+
+    def read(self, args: argparse.Namespace) -> argparse.Namespace:
+        """These options alone, by their own names."""
+        given = {name: value for name, value in vars(args).items() if name.startswith(self._prefix)}
+        return argparse.Namespace(**{name.removeprefix(self._prefix): value for name, value in given.items()})
 
 
-def axes(args: argparse.Namespace) -> list[str]:
-    """The axes to sweep."""
-    from capsroute.bench import sweep
+def add_shared(parser: argparse.ArgumentParser, *flags: str) -> None:
+    """As :meth:`Below.add_shared`, for ``bench`` itself."""
+    for flag in flags:
+        parser.add_argument(flag, **_SHARED[flag])
 
-    if args.sweep is None:
-        return []
-    chosen = bench_gpu.split(args.sweep)
-    sweep.check_axes(chosen)
+
+def split(text: str) -> list[str]:
+    """The parts of a list on the command line."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def families(args: argparse.Namespace) -> list[str]:
+    """The peers to compare with. Raises a ValueError with one sentence, as all that check options here do."""
+    from capsroute.bench import peers
+
+    chosen = [] if args.compare == "none" else split(args.compare)
+    peers.check_families(chosen)
     return chosen
 
 
-def baseline(args: argparse.Namespace) -> Baseline | None:
-    """The baseline to compare with, if one is asked for."""
-    from capsroute.bench.baseline import Baseline
-
-    if args.baseline is None:
-        return None
-    try:
-        stored = Baseline.read(args.baseline)
-    except OSError as error:
-        raise ValueError(
-            f"--baseline must be a file that can be read, got {str(args.baseline)!r}: {error.strerror}"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"--baseline must be a file that --write-baseline wrote: {error}") from None
-    if stored.dtype != args.dtype:
-        raise ValueError(f"--baseline must be of the --dtype {args.dtype}, got one of {stored.dtype}")
-    return stored
+def check_counts(args: argparse.Namespace, *names: str) -> None:
+    """Refuse numbers below 1."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} must be at least 1; got {value}")
 
 
-def check_outputs(args: argparse.Namespace) -> None:
-    """Refuse files that could not be written, before hours of work, with a CommandError."""
+def check_files(files: Sequence[tuple[str, Path | None]]) -> None:
+    """Refuse files, by the options that name them, that could not be written, before hours of work."""
     from capsroute.bench.files import check_writable
 
-    for name, path in (("--json", args.json), ("--write-baseline", args.write_baseline)):
+    for name, path in files:
         try:
             if path is not None:
                 check_writable(path)
         except OSError as error:
-            raise CommandError(
-                f"{name} must be a file that can be written, got {str(path)!r}: {error.strerror}"
-            ) from None
-    try:
-        if args.plot is not None:
-            args.plot.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CommandError(
-            f"--plot must be a folder that can be written, got {str(args.plot)!r}: {error.strerror}"
-        ) from None
+            raise not_writable(name, "file", path, error) from None
+
+
+def not_writable(option: str, kind: str, path: object, error: OSError) -> CommandError:
+    """The answer to a file or folder that cannot be written."""
+    return CommandError(f"{option} must be a {kind} that can be written, got {str(path)!r}: {error.strerror}")
 
 
 def require(package: str, user: str) -> None:
     """Raise a CommandError if a package of the extra ``bench`` is missing."""
-    if importlib.util.find_spec(package) is None:
-        raise CommandError(f"{user} needs the package {package}; install it with: pip install 'capsroute[bench]'")
+    try:
+        import_module(package)
+    except ImportError:
+        raise CommandError(
+            f"{user} needs the package {package}; install it with: pip install 'capsroute[bench]'"
+        ) from None

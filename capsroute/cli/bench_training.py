@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capsroute.cli.bench_gpu import split
+from capsroute.cli import bench_options
 from capsroute.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from capsroute.bench.training_suite import Plan
 
+_OPTIONS = bench_options.Below("training")
 _DESCRIPTION = """\
 Time a training step of CapsNet for 28x28 images on the CPU (forward, margin and reconstruction loss, backward, Adam)
 with the routing by capsroute, by plain PyTorch (einsum and bmm) and by torch.compile of both; all else is the same.
@@ -31,38 +31,15 @@ def add_parser(
         epilog="Exit status: 0; 1 if a result of capsroute is wrong.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Options of `bench` have the same names. What is given before `training` must not be lost unnoticed, hence other
-    # dests.
-    parser.add_argument(
-        "--batch", metavar="N", dest="training_batch", type=int, default=128, help="images per step, 128 by default"
-    )
-    parser.add_argument(
+    _OPTIONS.add(parser, "--batch", metavar="N", type=int, default=128, help="images per step, 128 by default")
+    _OPTIONS.add(
+        parser,
         "--convolutions",
         metavar="TYPE",
-        dest="training_convolutions",
         default="float32",
         help="float32 (default), or bfloat16: all but the routing under autocast; the routing is always in float32",
     )
-    parser.add_argument(
-        "--compare",
-        metavar="A,B",
-        dest="training_compare",
-        default="eager,compile",
-        help="eager, compile, both (default) or none",
-    )
-    parser.add_argument(
-        "--rounds",
-        metavar="N",
-        dest="training_rounds",
-        type=int,
-        help="timed rounds in which the contenders take turns",
-    )
-    parser.add_argument(
-        "--threads", metavar="N", dest="training_threads", type=int, help="CPU threads; torch's own choice by default"
-    )
-    parser.add_argument(
-        "--json", metavar="FILE", dest="training_json", type=Path, help="write everything measured to this file"
-    )
+    _OPTIONS.add_shared(parser, "--compare", "--rounds", "--threads", "--json")
     return parser
 
 
@@ -75,55 +52,38 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CommandError: Options that make no sense, a file that cannot be written, or no package rich.
     """
-    try:
-        from rich.console import Console
-    except ImportError:
-        raise CommandError(
-            "bench training needs the package rich; install it with: pip install 'capsroute[bench]'"
-        ) from None
+    bench_options.require("rich", "bench training")
     import torch
+    from rich.console import Console
 
-    from capsroute.bench import environment, training_report, training_suite
-    from capsroute.bench.files import check_writable
-    from capsroute.bench.workload import OURS
+    from capsroute.bench import contenders, environment, record, report, training_suite
 
+    given = _OPTIONS.read(args)
     try:
-        plan = _plan(args)
+        plan = _plan(given)
     except ValueError as error:
         raise CommandError(str(error)) from None
-    path: Path | None = args.training_json
-    if path is not None:
-        try:
-            check_writable(path)
-        except OSError as error:
-            raise CommandError(
-                f"--json must be a file that can be written, got {str(path)!r}: {error.strerror}"
-            ) from None
-    if args.training_threads is not None:
-        torch.set_num_threads(args.training_threads)
+    bench_options.check_files([("--json", given.json)])
+    if given.threads is not None:
+        torch.set_num_threads(given.threads)
 
     machine = environment.describe()
     console = Console()
     console.print(environment.headline(machine), highlight=False)
     with console.status("starting …") as status:
         rows = training_suite.run(plan, lambda text: status.update(f"{text} …"))
-    console.print(training_report.table(rows), highlight=False)
-    if path is not None:
-        training_report.write_json(path, machine, rows)
-    return 1 if any(row.contender == OURS and row.problem for row in rows) else 0
+    console.print(report.training_table(rows), highlight=False)
+    if given.json is not None:
+        record.write_training(given.json, machine, rows)
+    return 0 if contenders.is_sound(rows) else 1
 
 
-def _plan(args: argparse.Namespace) -> Plan:
-    from capsroute.bench import peers, training_suite
+def _plan(given: argparse.Namespace) -> Plan:
+    from capsroute.bench import training_suite
     from capsroute.bench.training import CONVOLUTIONS
 
-    if args.training_convolutions not in CONVOLUTIONS:
-        raise ValueError(f"--convolutions must be among {', '.join(CONVOLUTIONS)}; got {args.training_convolutions!r}")
-    for name in ("batch", "rounds", "threads"):
-        value = getattr(args, f"training_{name}")
-        if value is not None and value < 1:
-            raise ValueError(f"--{name} must be at least 1; got {value}")
-    families = [] if args.training_compare == "none" else split(args.training_compare)
-    peers.check_families(families)
-    rounds = training_suite.ROUNDS if args.training_rounds is None else args.training_rounds
-    return training_suite.Plan(args.training_batch, args.training_convolutions, families, rounds)
+    if given.convolutions not in CONVOLUTIONS:
+        raise ValueError(f"--convolutions must be among {', '.join(CONVOLUTIONS)}; got {given.convolutions!r}")
+    bench_options.check_counts(given, "batch", "rounds", "threads")
+    rounds = training_suite.ROUNDS if given.rounds is None else given.rounds
+    return training_suite.Plan(given.batch, given.convolutions, bench_options.families(given), rounds)

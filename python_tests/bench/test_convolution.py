@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from capsroute.bench import convolution, peers
+from capsroute.bench import peers
 from capsroute.bench.convolution import Gain, Row, Shape, Workload, document, main, read, run
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..packaging.tree import ROOT
+
 SMALL = Shape(batch=4, types=8, size=8, outputs=16, output_size=8, side=8, kernel=3, stride=1, padding=1)
 
 
@@ -36,38 +37,19 @@ def test_all_contenders_compute_the_same(shape: Shape) -> None:
 
 
 def test_votes_are_not_stored() -> None:
-    shape = replace(SMALL, batch=16)
-    rows = run(shape, ["eager"], rounds=1)
+    rows = run(SMALL, ["eager"], rounds=1)
     assert [row.contender for row in rows] == ["capsroute", "eager einsum", "eager bmm"]
     ours, *others = (row.extra_bytes for row in rows)
-    assert ours < shape.votes * 4 / 2
-    assert all(taken > 3 * shape.votes * 4 for taken in others)
-    gain = Gain.over(rows, "eager")
-    assert gain.memory == pytest.approx(min(others) / ours)
-    assert gain.memory > 10
+    assert ours < SMALL.votes * 4 / 2
+    assert all(taken > 3 * SMALL.votes * 4 for taken in others)
+    assert Gain.over(rows, "eager").memory == pytest.approx(min(others) / ours)
 
 
 def test_a_wrong_result_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = {"wrong": lambda x, weight, iterations, gradient: peers.einsum(1.1 * x, weight, iterations, gradient)}
-    monkeypatch.setattr(peers, "FORMULATIONS", wrong)
+    monkeypatch.setattr(peers, "FORMULATIONS", {"wrong": lambda x, *others: peers.einsum(1.1 * x, *others)})
     ours, other = run(replace(SMALL, batch=2), ["eager"], rounds=1)
-    assert ours.problem is None
     assert ours.seconds is not None
-    assert other.problem is not None
-    assert other.problem.startswith("wrong result: differs from the reference by")
-    assert other.seconds is None
-
-
-def test_a_peer_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolution.memory, "available_bytes", lambda: 1000)
-    ours, *others = run(replace(SMALL, batch=2), ["eager"], rounds=1)
-    assert ours.problem is None
-    assert [str(row.problem).endswith("0.0 GiB are free") for row in others] == [True, True]
-
-
-def test_an_unknown_family() -> None:
-    with pytest.raises(ValueError, match="compare must be among eager, compile; got 'lazy'"):
-        run(SMALL, ["lazy"])
+    assert str(other.problem).startswith("wrong result: differs from the reference by")
 
 
 def test_the_page_follows_from_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,10 +66,10 @@ def test_the_page_follows_from_the_file(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_gains_are_over_the_fastest_and_over_the_smallest() -> None:
     rows = [
-        Row("capsroute", seconds=1.0, extra_bytes=10),
-        Row("eager einsum", seconds=7.0, extra_bytes=300),
-        Row("eager bmm", seconds=6.0, extra_bytes=400),
-        Row("compile bmm", problem="failed"),
+        Row(contender="capsroute", seconds=1.0, extra_bytes=10),
+        Row(contender="eager einsum", seconds=7.0, extra_bytes=300),
+        Row(contender="eager bmm", seconds=6.0, extra_bytes=400),
+        Row(contender="compile bmm", problem="failed"),
     ]
     assert Gain.over(rows, "eager") == Gain(6.0, 30.0)
     assert Gain.over(rows, "compile") == Gain(None, None)
@@ -99,8 +81,6 @@ def test_committed_results_are_as_promised() -> None:
     assert (folder / "convolution.md").read_text(encoding="utf-8") == document(machine, shape, rows)
     assert shape == Shape()
     gain = Gain.over(rows, "eager")
-    assert gain.time is not None
-    assert gain.memory is not None
     assert gain.time >= 4
     assert gain.memory >= 20
 

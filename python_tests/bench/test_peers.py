@@ -38,7 +38,7 @@ def test_formulations(formulation: str, gradient: str, iterations: int) -> None:
 def test_formulations_of_votes(formulation: str, gradient: str, iterations: int) -> None:
     x, weight, grad = SHAPE.arguments(torch.float64, torch.device("cpu"))
     votes = reference.prediction_vectors(x, weight).requires_grad_()
-    output = peers.contenders_of_votes(["eager"], iterations, gradient)[f"eager {formulation}"](votes)
+    output = peers.contenders(["eager"], iterations, gradient, of_votes=True)[f"eager {formulation}"](votes)
     expected = reference.route_votes(votes, iterations=iterations, gradient=gradient, eps=peers.EPS)
     torch.testing.assert_close(output, expected, rtol=1e-11, atol=1e-13)
     gradients = [torch.autograd.grad(result, votes, grad)[0] for result in (output, expected)]
@@ -53,6 +53,7 @@ def test_eager_contenders() -> None:
         torch.testing.assert_close(route(x, weight), reference.dynamic_routing(x, weight), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("gradient", ["all", "last"])
 def test_compiled_contenders(gradient: str) -> None:
     """Really compiled: what runs is not the eager function, and it computes the same."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from capsroute.bench import ceilings, memory, timing
 from capsroute.bench.ceilings import Ceilings
+from capsroute.bench.contenders import OURS
 from capsroute.bench.peers import FAMILIES, FORMULATIONS
 from capsroute.bench.shapes import Shape
 from capsroute.bench.suite import title
-from capsroute.bench.workload import OURS
 
 from .notes import add_ratios
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from capsroute.bench.compare import fastest, ratio
+from capsroute.bench.contenders import fastest, ratio
+from capsroute.bench.names import grouped
 from capsroute.bench.peers import FAMILIES
 
 
@@ -24,12 +25,9 @@ def add_ratios(entries: Iterable[dict[str, Any]]) -> None:
         entries: The ``benchmarks`` of the file. ``times_faster_than_eager`` and ``times_faster_than_compile`` are
             added, each where the group has a peer of that family.
     """
-    groups: dict[str, list[_Timed]] = {}
-    for entry in entries:
-        timed = _Timed(entry["extra_info"]["contender"], entry["stats"]["median"], entry)
-        groups.setdefault(entry["group"], []).append(timed)
-    for group in groups.values():
+    timed = [_Timed(entry["extra_info"]["contender"], entry["stats"]["median"], entry) for entry in entries]
+    for group in grouped(timed, lambda one: one.entry["group"]).values():
         for family in FAMILIES:
             best = fastest(group, family)
-            for timed in group if best is not None else ():
-                timed.entry["extra_info"][f"times_faster_than_{family}"] = ratio(best, timed)
+            for one in group if best is not None else ():
+                one.entry["extra_info"][f"times_faster_than_{family}"] = ratio(best, one)

@@ -9,8 +9,8 @@ from torch import Tensor
 import capsroute
 from capsroute import reference
 from capsroute.bench import flops, peers
+from capsroute.bench.contenders import OURS
 from capsroute.bench.shapes import SHAPES, Shape
-from capsroute.bench.workload import OURS
 
 from .conftest import CONTENDERS, Measure
 
@@ -25,7 +25,7 @@ def test_route_votes(shape: Shape, gradient: str | None, contender: str, measure
     def ours(votes: Tensor) -> Tensor:
         return capsroute.route_votes(votes, iterations=shape.iterations, gradient=gradient or "all", eps=peers.EPS)
 
-    routes = peers.contenders_of_votes(peers.FAMILIES, shape.iterations, gradient or "all")
+    routes = peers.contenders(peers.FAMILIES, shape.iterations, gradient or "all", of_votes=True)
     route = (routes | {OURS: ours})[contender]
 
     def work() -> list[Tensor]:

@@ -9,7 +9,6 @@ the last pass holds and how many warps there are, with backward.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,9 +18,10 @@ from capsroute import testing
 from capsroute.bench import files, peers, shapes
 from capsroute.bench.gpu import variants
 from capsroute.bench.gpu.budget import Budget
-from capsroute.bench.gpu.device import CudaDevice, Device
+from capsroute.bench.gpu.device import Device
 from capsroute.bench.gpu.meter import Meter
 from capsroute.bench.gpu.plan import PRECISIONS, Cell, passes_of
+from capsroute.bench.names import grouped
 from capsroute.bench.shapes import Shape
 from capsroute.bench.texts import markdown_table, significant
 from capsroute.bench.workload import Workload
@@ -94,9 +94,7 @@ def timed(cell: Cell, device: Device, meter: Meter) -> Iterator[Timed]:
 
 def document(found: Sequence[Timed], left_out: Sequence[str]) -> str:
     """For each cell the model's choice beside the fastest, then all times."""
-    by_cell: dict[tuple[str, str, str | None], list[Timed]] = {}
-    for one in found:
-        by_cell.setdefault((one.shape, one.precision, one.gradient), []).append(one)
+    by_cell = grouped(found, lambda one: (one.shape, one.precision, one.gradient))
     overview = []
     for (shape, precision, gradient), ones in by_cell.items():
         chosen, best = ones[0], min(ones, key=lambda one: one.seconds)
@@ -126,7 +124,7 @@ def execute(cells: Iterable[Cell], device: Device, out: Path, seconds: float) ->
         with budget.spending("cell"):
             found += timed(cell, device, meter)
         content = {"device": device.describe(), "times": [asdict(one) for one in found], "left_out": left_out}
-        files.replace(out / "divisions.json", json.dumps(content, indent=1) + "\n")
+        files.write_json(out / "divisions.json", content)
     files.replace(out / "divisions.md", document(found, left_out))
 
 
@@ -150,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with quick():
             execute(cells([_SMALL]), CpuDevice("cuda_emulated"), given.out, given.seconds)
     else:
-        execute(cells(shapes.SHAPES), CudaDevice(), given.out, given.seconds)
+        execute(cells(shapes.SHAPES), Device(), given.out, given.seconds)
     return 0
 
 

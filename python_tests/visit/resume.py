@@ -14,13 +14,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
 import pytest
-import torch
 
-from .record import TestRecord
+from .outcomes import TestRecord
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -118,7 +118,8 @@ class Resume:
 
 
 def _device_works() -> bool:
-    if not torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")  # which takes seconds to import, and not all tests want it
+    if torch is None or not torch.cuda.is_initialized():
         return True
     try:
         torch.cuda.synchronize()

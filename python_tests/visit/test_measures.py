@@ -7,13 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from capsroute import testing
 
-from .. import kernels
+from .. import kernels, lanes
 from . import divisions, twins
 
 kernels.require("cuda_emulated")
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of division, and each kernel, once; all of them at night."""
+    if not lanes.EVERYTHING:
+        monkeypatch.setattr(divisions, "_SMALL", replace(divisions._SMALL, inputs=2))
+        monkeypatch.setattr(divisions, "_TILES", (1, 8))
+        monkeypatch.setattr(divisions, "_LAST_OUTPUTS", (2,))
+        monkeypatch.setattr(divisions, "_LAST_WARPS", (64,))
+        monkeypatch.setattr(divisions, "_PRECISIONS", ("float32",))
+        monkeypatch.setattr(twins, "_DTYPES", (torch.float32,))
+        monkeypatch.setattr(twins, "_CASES", (*twins._CASES[:3], replace(twins._CASES[3], sizes=(3, 4, 2, 3, 2))))
 
 
 def test_divisions(tmp_path: Path) -> None:
@@ -55,6 +69,5 @@ def test_a_verdict_that_differs_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         return {name: tensor * 1.5 if name == "x" else tensor for name, tensor in right(*arguments).items()}  # type: ignore[arg-type]
 
     monkeypatch.setattr(twins, "_on_the_hardware", wrong)
-    monkeypatch.setattr(twins, "_CASES", (*twins._CASES[:3], replace(twins._CASES[3], sizes=(3, 4, 2, 3, 2))))
     assert twins.main(["--rehearse", "--out", str(tmp_path)]) == 1
     assert "x: WRONG on the hardware, right in the emulation" in (tmp_path / "twins.md").read_text()

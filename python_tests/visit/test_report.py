@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
+from capsroute.bench.gpu.ceilings import Floor
 from capsroute.bench.gpu.correctness import Check
-from capsroute.bench.gpu.floors import Floor
 from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.meter import Figures
 from capsroute.bench.gpu.record import Record
@@ -54,7 +55,8 @@ def test_the_first_of_two_counts() -> None:
     assert not report.joined([record(OURS), record(EAGER, finished=False)]).finished
 
 
-def test_everything_is_put_together(tmp_path: Path) -> None:
+def test_everything_is_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: path.touch())
     for number, row in enumerate((OURS, replace(OURS, shape="odd"))):
         Folder(tmp_path / f"bench-{number}").write(record(row))
     (tmp_path / "ncu-mnist-float32.csv").write_text(COUNTED)

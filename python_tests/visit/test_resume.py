@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from .record import TestRecord
-from .visit import ROOT
+from ..packaging.tree import ROOT
+from . import resume
+from .outcomes import TestRecord
 
 TESTS = """
 import os, pytest, time
@@ -51,7 +51,7 @@ def call(record: TestRecord, *more: str, seconds: float = 100.0, **environment: 
     done = subprocess.run(
         [*command, "--rootdir", str(folder), *options],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
         capture_output=True,
         text=True,
     )
@@ -91,10 +91,8 @@ def test_a_test_that_kills_the_process_fails_and_the_others_run(record: TestReco
 
 
 def test_a_test_that_hangs_ends_the_process_and_shows_where(record: TestRecord) -> None:
-    started = time.monotonic()
     status, said = call(record, "--visit-test-seconds", "1", HANGING="100")
     assert status == 1
-    assert time.monotonic() - started < 60
     assert "in test_four" in said
     call(record)
     assert names(record)["test_four"] == "died"
@@ -111,16 +109,17 @@ def test_parts_have_all_tests_between_them(record: TestRecord) -> None:
 
 
 @pytest.mark.parametrize("part", ["3/2", "0/2", "1", "a/b"])
-def test_a_part_that_is_none(record: TestRecord, part: str) -> None:
-    status, said = call(record, "--visit-part", part)
-    assert status == pytest.ExitCode.USAGE_ERROR
-    assert "--visit-part" in said
+def test_a_part_that_is_none(part: str) -> None:
+    parser = pytest.Parser(_ispytest=True)
+    resume.pytest_addoption(parser)
+    with pytest.raises(pytest.UsageError, match="--visit-part"):
+        parser.parse(["--visit-record", "x", "--visit-seconds", "1", "--visit-part", part])
 
 
 def test_files_that_cannot_be_read(record: TestRecord) -> None:
     """A machine with a GPU need not have every package of the tests; a mistake of ours is one."""
     (record.path.parent / "test_lacking.py").write_text("import no_such_package.part\n\ndef test_more(): pass\n")
-    (record.path.parent / "test_broken.py").write_text("import capsroute.no_such_module\n")
+    (record.path.parent / "test_broken.py").write_text("import python_tests.no_such_module\n")
     call(record, "--continue-on-collection-errors", "test_lacking.py", "test_broken.py")
     assert record.complete()
     assert record.outcomes()["test_lacking.py"] == "skipped"

@@ -8,7 +8,6 @@ an error that is several times as large: the emulation cuts off in its products 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import torch
 from capsroute import testing
 from capsroute.bench import files
 from capsroute.bench.gpu import variants
+from capsroute.bench.names import grouped
 from capsroute.bench.texts import markdown_table, number
 
 from ..routing.cases import Case, Tensors, option_cases
@@ -104,9 +104,7 @@ def document(found: Sequence[Twin]) -> str:
     """Verdicts that differ, then the errors side by side for each type and kernel."""
     lines = ["# Hardware and emulation", ""]
     lines += [f"- {name}" for name in _differing(found)] or [f"All {len(found)} verdicts are the same on both."]
-    groups: dict[tuple[str, str], list[Twin]] = {}
-    for twin in found:
-        groups.setdefault((twin.dtype, twin.kernel), []).append(twin)
+    groups = grouped(found, lambda twin: (twin.dtype, twin.kernel))
     rows = []
     for (dtype, kernel), ones in groups.items():
         worst = [max(one.errors[side] for one in ones) for side in (0, 1)]
@@ -139,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         backend, cases = "cuda", _CASES
         architecture = max(a for a in _ARCHITECTURES if a <= 10 * capability[0] + capability[1])
     found = [twin for case in cases for dtype in _DTYPES for twin in twins(case, dtype, backend, architecture)]
-    files.replace(given.out / "twins.json", json.dumps([asdict(twin) for twin in found], indent=1) + "\n")
+    files.write_json(given.out / "twins.json", [asdict(twin) for twin in found])
     files.replace(given.out / "twins.md", document(found))
     print(document(found))
     return 1 if _differing(found) else 0

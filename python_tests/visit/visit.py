@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..gpu import sanitize
+from .outcomes import TestRecord
 from .pieces import Piece, program
-from .record import State, TestRecord, VisitRecord
+from .record import State, VisitRecord
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 45.0  # seconds between the time that a process is told and its being killed

@@ -1,4 +1,4 @@
-"""What the device can do at most, measured in the same run."""
+"""What the device can do at most, measured in the same run, and what that means for a shape."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from capsroute.bench import flops
+
 from .device import Device
 from .meter import Meter
-from .plan import PRECISIONS, Precision
+from .plan import PRECISIONS, Cell, Precision
 
 _SIZE = 8192  # of the matrices
 _BYTES = 2**30  # copied at once
 _LAUNCHES = 200
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The time below which no implementation can get, and the limit it comes from: ``"bytes"`` or ``"operations"``."""
+
+    seconds: float
+    limit: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,19 @@ class Ceilings:
     matrix: dict[str, float]
     launch_seconds: float
     host_seconds: float
+
+    def floor(self, cell: Cell) -> Floor:
+        """The larger of two times: of the compulsory traffic, and of the operations as the benchmark counts them.
+
+        A float32 product that keeps all of its digits comes either from the ordinary units or from three products in
+        TF32; the better one is the limit.
+        """
+        traffic = flops.compulsory_bytes(cell.shape, cell.precision.dtype.itemsize, cell.gradient) / self.bandwidth
+        rate = self.matrix[cell.precision.name]
+        if cell.precision.name == "float32":
+            rate = max(rate, self.matrix["tf32"] / 3)
+        operations = flops.of_pass(cell.shape, cell.gradient) / rate
+        return Floor(traffic, "bytes") if traffic > operations else Floor(operations, "operations")
 
 
 def measure(device: Device, meter: Meter) -> Ceilings:

@@ -11,7 +11,7 @@ import torch
 import capsroute
 from capsroute import testing
 
-from .device import CudaDevice, Device
+from .device import Device
 from .folder import Folder
 from .plan import Plan
 from .session import Session
@@ -31,7 +31,7 @@ def open_device() -> Device:
     """
     if not torch.cuda.is_available():
         raise UnusableError("bench gpu needs a CUDA device that torch can use, and torch finds none here")
-    device = CudaDevice()
+    device = Device()
     tiny = torch.zeros(1, 1, 1, device=device.place)
     try:
         with testing.backend(device.backend):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 import capsroute
 from capsroute.bench import peers, verify
+from capsroute.bench.contenders import first_line
 from capsroute.bench.shapes import Shape
 from capsroute.bench.verify import Problem, Results, Truth
-from capsroute.bench.workload import first_line
 
 from . import variants
 from .device import Device

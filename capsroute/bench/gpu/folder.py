@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from capsroute.bench import files
 
@@ -34,19 +31,9 @@ class Folder:
 
     def write(self, record: Record) -> None:
         """Write all but the figures."""
-        content = json.dumps(_without_nan(asdict(record)), indent=1, allow_nan=False)
-        files.replace(self.path / "gpu.json", content + "\n")
+        files.write_json(self.path / "gpu.json", asdict(record))
         files.replace(self.path / "gpu.md", tables.document(record))
 
     def draw(self, record: Record) -> None:
         """Draw the figures for which there is something to show."""
         plots.draw(self.path, record.rows)
-
-
-def _without_nan(value: Any) -> Any:
-    """The same with null for what JSON has no number for: NaN and infinity."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

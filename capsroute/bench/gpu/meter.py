@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from capsroute.bench import timing
+from capsroute.bench.contenders import first_line
 from capsroute.bench.timing import Timing
-from capsroute.bench.workload import first_line
 
 from .device import Device, Work
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from capsroute.bench import peers, shapes
+from capsroute.bench.names import check
 from capsroute.bench.shapes import Shape
 
 FIRST = "mnist"  # the shape that the others are compared with; a run that is cut short has it
@@ -120,8 +121,5 @@ def by_names(names: Sequence[str]) -> list[Precision]:
     Raises:
         ValueError: No name, or an unknown one; the message lists the known.
     """
-    unknown = [name for name in names if name not in PRECISIONS]
-    if unknown or not names:
-        found = ", ".join(map(repr, unknown)) or "none"
-        raise ValueError(f"precisions must be among {', '.join(PRECISIONS)}; got {found}")
+    check("precisions", names, PRECISIONS)
     return [PRECISIONS[name] for name in names]

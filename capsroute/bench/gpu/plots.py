@@ -7,28 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from capsroute.bench import panels
-from capsroute.bench.compare import fastest
-from capsroute.bench.workload import OURS
+from capsroute.bench.contenders import OURS, fastest
+from capsroute.bench.names import grouped
 
 from .plan import FIRST, is_swept, passes_of
-from .timings import Row
-from .views import Contenders, by_shape
+from .timings import Contenders, Row, by_shape
 
 _PASSES = (None, "all")
 
 
 def draw(folder: Path, rows: Sequence[Row]) -> None:
     """Draw each figure for which there are rows, of the precision that has most of them."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.precision] = counts.get(row.precision, 0) + 1
-    if not counts:
+    if not rows:
         return
-    precision = max(counts, key=lambda name: counts[name])
-    by_pass = {
-        f"{passes_of(g)}, {precision}": by_shape(r for r in rows if (r.precision, r.gradient) == (precision, g))
-        for g in _PASSES
-    }
+    precision, shown = max(grouped(rows, lambda row: row.precision).items(), key=lambda item: len(item[1]))
+    by_pass = {f"{passes_of(g)}, {precision}": by_shape(r for r in shown if r.gradient == g) for g in _PASSES}
     for name, (fill, height) in _FIGURES.items():
         panels.save(folder / name, by_pass, [fill], height)
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from capsroute.bench.timing import Timing
 
-from .ceilings import Ceilings
+from .ceilings import Ceilings, Floor
 from .correctness import Check
-from .floors import Floor
 from .meter import Figures
 from .timings import Row, failed
 

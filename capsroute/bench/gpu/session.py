@@ -7,9 +7,8 @@ from functools import partial
 
 from capsroute import testing
 from capsroute.bench import environment, peers
-from capsroute.bench.compare import fastest
+from capsroute.bench.contenders import fastest, first_line
 from capsroute.bench.shapes import Shape
-from capsroute.bench.workload import first_line
 
 from . import ceilings, correctness
 from .budget import Budget

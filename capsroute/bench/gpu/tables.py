@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from capsroute.bench.compare import fastest
-from capsroute.bench.texts import markdown_table, number, significant
-from capsroute.bench.workload import OURS
+from capsroute.bench import peers
+from capsroute.bench.contenders import OURS, fastest, ratio
+from capsroute.bench.texts import Columns, markdown_table, number, significant, table
 
 from . import variants
 from .correctness import Check
 from .plan import PASSES, PRECISIONS, passes_of
 from .record import Record
-from .timings import Row, failed
-from .views import Contenders, by_shape, speedup
+from .timings import Contenders, Row, by_shape, failed
 
-_HEAD = (
-    "shape",
-    "B, I, d, J, D, T",
-    "floor",
-    "eager",
-    "compile",
-    "capsroute",
-    "× eager",
-    "× compile",
-    "of floor",
-    "graph replay",
-    "host",
-    "MiB",
-    "eager MiB",
-)
 _LEGEND = (
     "Times are in µs. *eager* and *compile* are the faster one of two formulations in plain PyTorch, and the better "
     "one under `torch.compile`; *× eager* and *× compile* are how many times longer they take than capsroute. These "
@@ -48,11 +33,13 @@ def document(record: Record) -> str:
     lines += _section("Correctness", _checks(record.checks))
     if record.rows:
         lines += ["", "## Times", "", _LEGEND]
-    wrong = {(check.shape, check.precision) for check in record.checks if check.passed is False}
     for gradient in PASSES:
         for precision in PRECISIONS:
             rows = [row for row in record.rows if (row.gradient, row.precision) == (gradient, precision)]
-            lines += _section(f"{passes_of(gradient).capitalize()}, {precision}", _times(rows, wrong), level=3)
+            marked = [check.shape for check in record.checks if (check.passed, check.precision) == (False, precision)]
+            compared = [_Compared(contenders, marked) for contenders in by_shape(rows).values()]
+            times = table(_COLUMNS, compared) if compared else []
+            lines += _section(f"{passes_of(gradient).capitalize()}, {precision}", times, level=3)
     for precision in PRECISIONS:
         rows = [row for row in record.rows if row.gradient is None and row.precision == precision]
         lines += _section(f"Kernels of capsroute, forward, {precision}", _fusions(rows), level=3)
@@ -119,31 +106,41 @@ def _checks(checks: Sequence[Check]) -> list[str]:
     return [text, "", *markdown_table(("shape", *PRECISIONS), cells)]
 
 
-def _times(rows: Sequence[Row], wrong: set[tuple[str, str]]) -> list[str]:
-    """Shapes that are wrong in this precision, by any kernel, are marked."""
-    cells = [_comparison(shape, contenders) for shape, contenders in by_shape(rows).items()]
-    for row in cells:
-        row[0] += " **WRONG**" if (row[0], rows[0].precision) in wrong else ""
-    return markdown_table(_HEAD, cells) if cells else []
+class _Compared:
+    """The package on one shape beside the faster peers; a row without figures for who was not timed.
+
+    Args:
+        contenders: Those of one pass and precision.
+        wrong: Shapes that are wrong in this precision, by any kernel; their names are marked.
+    """
+
+    def __init__(self, contenders: Contenders, wrong: Collection[str]) -> None:
+        rows = contenders.values()
+        none = replace(next(iter(rows)), contender="", figures=None)
+        self.shape = none.shape + (" **WRONG**" if none.shape in wrong else "")
+        self.ours = contenders.get(OURS, none)
+        self.eager, self.compiled = (fastest(rows, family) or none for family in peers.FAMILIES)
 
 
-def _comparison(shape: str, contenders: Contenders) -> list[str]:
-    """One shape, in the columns of _HEAD."""
-    row = next(iter(contenders.values()))
-    ours, peers = contenders.get(OURS), [fastest(contenders.values(), family) for family in ("eager", "compile")]
-    figures = [peer.figures if peer is not None else None for peer in (ours, peers[0])]
-    return [
-        shape,
-        row.sizes,
-        f"{_micro(row.floor.seconds)} {row.floor.limit[0]}",
-        *(_micro(peer.seconds if peer is not None else None) for peer in peers),
-        f"**{_micro(ours.seconds if ours is not None else None)}**",
-        *(number(speedup(contenders, family), ".1f") for family in ("eager", "compile")),
-        number(row.floor.seconds / ours.seconds if ours is not None and ours.seconds else None, ".0%"),
-        _micro(figures[0].replay_seconds if figures[0] is not None else None),
-        _micro(figures[0].host_seconds if figures[0] is not None else None),
-        *(number(f.extra_bytes / 2**20 if f is not None else None, ".1f") for f in figures),
-    ]
+_COLUMNS: Columns[_Compared] = {
+    "shape": lambda compared: compared.shape,
+    "B, I, d, J, D, T": lambda compared: compared.ours.sizes,
+    "floor": lambda compared: f"{_micro(compared.ours.floor.seconds)} {compared.ours.floor.limit[0]}",
+    "eager": lambda compared: _micro(compared.eager.seconds),
+    "compile": lambda compared: _micro(compared.compiled.seconds),
+    "capsroute": lambda compared: f"**{_micro(compared.ours.seconds)}**",
+    "× eager": lambda compared: number(ratio(compared.eager, compared.ours), ".1f"),
+    "× compile": lambda compared: number(ratio(compared.compiled, compared.ours), ".1f"),
+    "of floor": lambda compared: number(compared.ours.floor_share, ".0%"),
+    "graph replay": lambda compared: _micro(_figure(compared.ours, "replay_seconds")),
+    "host": lambda compared: _micro(_figure(compared.ours, "host_seconds")),
+    "MiB": lambda compared: number(_figure(compared.ours, "extra_bytes"), ".1f", 2**-20),
+    "eager MiB": lambda compared: number(_figure(compared.eager, "extra_bytes"), ".1f", 2**-20),
+}
+
+
+def _figure(row: Row, name: str) -> float | None:
+    return None if row.figures is None else getattr(row.figures, name)
 
 
 def _fusions(rows: Sequence[Row]) -> list[str]:
@@ -152,9 +149,9 @@ def _fusions(rows: Sequence[Row]) -> list[str]:
     for shape, contenders in by_shape(rows).items():
         found = [contenders.get(name) for name in names]
         if any(found):
-            times = [_micro(row.seconds if row is not None else None) for row in found]
-            chosen = (found[0].kernel if found[0] is not None else None) or "-"
-            cells.append([shape, *times, chosen.partition(" takes ")[2].rpartition(": ")[0] or chosen])
+            chosen = (found[0] and found[0].kernel) or "-"
+            said = chosen.partition(" takes ")[2].rpartition(": ")[0] or chosen
+            cells.append([shape, *(_micro(None if row is None else row.seconds) for row in found), said])
     head = ("shape", variants.AUTOMATIC, *variants.FUSIONS, "what it takes by itself")
     return ["Times in µs, as above.", "", *markdown_table(head, cells)] if cells else []
 

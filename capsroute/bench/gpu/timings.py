@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 
-import capsroute
 from capsroute.bench import peers
+from capsroute.bench.contenders import OURS, failure
+from capsroute.bench.names import grouped
 from capsroute.bench.peers import Route
-from capsroute.bench.workload import OURS, Workload, first_line
+from capsroute.bench.workload import Workload
 
-from . import floors, variants
-from .ceilings import Ceilings
-from .floors import Floor
+from . import variants
+from .ceilings import Ceilings, Floor
 from .meter import Figures, Meter
-from .plan import Cell
+from .plan import Cell, is_swept
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Row:
         precision: Name.
         gradient: None for the forward, ``"all"`` or ``"last"`` for forward and backward.
         contender: ``"capsroute"``, a kernel of it such as ``"capsroute grid"``, or a peer such as ``"eager bmm"``.
-        floor: See :mod:`.floors`.
+        floor: See :meth:`.ceilings.Ceilings.floor`.
         figures: See :mod:`.meter`; None if it was not measured, for which ``problem`` has the reason.
         error: Largest difference to the reference in float64, relative to its largest element.
         kernel: What :func:`capsroute.explain` says of the call; None for peers.
@@ -52,6 +52,20 @@ class Row:
         """Median on the device."""
         return None if self.figures is None else self.figures.kernel.median
 
+    @property
+    def floor_share(self) -> float | None:
+        """The floor in parts of the time."""
+        return self.floor.seconds / self.seconds if self.seconds else None
+
+
+Contenders = dict[str, Row]
+
+
+def by_shape(rows: Iterable[Row]) -> dict[str, Contenders]:
+    """Rows of one pass and precision by shape and contender; the shapes that differ in their batch alone come last."""
+    shapes = grouped(rows, lambda row: row.shape)
+    return {name: {row.contender: row for row in shapes[name]} for name in sorted(shapes, key=is_swept)}
+
 
 class Comparison:
     """A cell with its arguments on the device.
@@ -64,7 +78,7 @@ class Comparison:
 
     def __init__(self, cell: Cell, meter: Meter, ceilings: Ceilings) -> None:
         self.cell, self.meter = cell, meter
-        self.floor = floors.of(cell, ceilings)
+        self.floor = ceilings.floor(cell)
         self.load = Workload(cell.shape, cell.precision.dtype, cell.gradient, meter.device.place)
 
     def ours_and_eager(self, eager: bool) -> Iterator[Row]:
@@ -93,31 +107,17 @@ class Comparison:
             return replace(row, problem=problem)
         try:
             with cell.precision.in_force(), variants.forced(variant or variants.AUTOMATIC):
-                kernel = None if variant is None else self._explanation()
+                kernel = None if variant is None else self.load.explanation()
                 work = self.load.work(route)
                 error = self.load.error(work())
                 return replace(row, figures=self.meter.figures(work), error=error, kernel=kernel)
         except Exception as error:  # whatever a compiler throws
             self.meter.device.synchronize()  # an error that the device does not recover from goes on from here
-            return replace(row, problem=variants.REFUSED if variants.is_refusal(error) else _failure(error))
+            return replace(row, problem=variants.REFUSED if variants.is_refusal(error) else failure(error))
         finally:
             self.meter.device.release()
-
-    def _explanation(self) -> str:
-        shape = self.cell.shape
-        return capsroute.explain(
-            self.load.x,
-            self.load.weight,
-            iterations=shape.iterations,
-            gradient=self.cell.gradient or "all",
-            eps=peers.EPS,
-        )
 
 
 def failed(row: Row) -> bool:
     """Whether a kernel of the package could not do its work, though it takes the problem."""
     return row.contender.startswith(OURS) and row.problem not in (None, variants.REFUSED)
-
-
-def _failure(error: Exception) -> str:
-    return f"failed: {type(error).__name__}: {first_line(error)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from capsroute import testing
-from capsroute.bench.workload import OURS
+from capsroute.bench.contenders import OURS
 
 AUTOMATIC = "automatic"
 PLAIN = "plain"  # the simplest kernel, which takes any size

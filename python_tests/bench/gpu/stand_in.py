@@ -12,7 +12,7 @@ import torch
 
 from capsroute.bench import memory
 from capsroute.bench.gpu import ceilings, meter, plan
-from capsroute.bench.gpu.device import Work
+from capsroute.bench.gpu.device import Device, Work
 
 
 @contextlib.contextmanager
@@ -27,8 +27,8 @@ def quick() -> Iterator[None]:
         yield
 
 
-class CpuDevice:
-    """See :class:`capsroute.bench.gpu.device.Device`."""
+class CpuDevice(Device):
+    """All of :class:`capsroute.bench.gpu.device.Device`, without its constructor."""
 
     def __init__(self, backend: str = "cpu") -> None:
         self.place = torch.device("cpu")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from capsroute.bench.gpu.device import CudaDevice
+from capsroute.bench.gpu.device import Device
 from capsroute.bench.gpu.meter import Meter
 
 if not torch.cuda.is_available():
@@ -14,11 +14,11 @@ if not torch.cuda.is_available():
 
 
 @pytest.fixture(scope="module")
-def device() -> CudaDevice:
-    return CudaDevice()
+def device() -> Device:
+    return Device()
 
 
-def test_facts(device: CudaDevice) -> None:
+def test_facts(device: Device) -> None:
     facts = device.describe()
     assert facts["name"] == torch.cuda.get_device_name()
     assert facts["multiprocessors"] > 0
@@ -26,7 +26,7 @@ def test_facts(device: CudaDevice) -> None:
     assert isinstance(device.state(), dict)
 
 
-def test_extra_memory_is_what_is_not_returned(device: CudaDevice) -> None:
+def test_extra_memory_is_what_is_not_returned(device: Device) -> None:
     def work() -> list[Tensor]:
         temporary = torch.empty(8 * 2**20, dtype=torch.int8, device=device.place)
         result = torch.empty(4 * 2**20, dtype=torch.int8, device=device.place)
@@ -36,7 +36,7 @@ def test_extra_memory_is_what_is_not_returned(device: CudaDevice) -> None:
     assert device.extra_bytes(work) == 8 * 2**20
 
 
-def test_a_graph_repeats_the_work(device: CudaDevice) -> None:
+def test_a_graph_repeats_the_work(device: Device) -> None:
     counter = torch.zeros(1, device=device.place)
     with device.captured(lambda: [counter.add_(1)]) as replay:
         before = int(counter)
@@ -45,7 +45,7 @@ def test_a_graph_repeats_the_work(device: CudaDevice) -> None:
         assert int(counter) == before + 3
 
 
-def test_a_graph_of_a_backward(device: CudaDevice) -> None:
+def test_a_graph_of_a_backward(device: Device) -> None:
     x = torch.randn(64, 64, device=device.place, requires_grad=True)
 
     def work() -> list[Tensor]:
@@ -55,7 +55,7 @@ def test_a_graph_of_a_backward(device: CudaDevice) -> None:
     assert Meter(device).figures(work).replay_problem is None
 
 
-def test_work_that_waits_cannot_be_captured_and_leaves_the_device_usable(device: CudaDevice) -> None:
+def test_work_that_waits_cannot_be_captured_and_leaves_the_device_usable(device: Device) -> None:
     one = torch.ones(1, device=device.place)
 
     def waits() -> list[Tensor]:
@@ -68,7 +68,7 @@ def test_work_that_waits_cannot_be_captured_and_leaves_the_device_usable(device:
     assert float(one + one) == 2
 
 
-def test_time_of_a_copy_is_between_reason_and_the_clock(device: CudaDevice) -> None:
+def test_time_of_a_copy_is_between_reason_and_the_clock(device: Device) -> None:
     """256 MiB take at least 20 µs at 25 TB/s, and the events do not see the time of the host."""
     source = torch.empty(2**28, dtype=torch.int8, device=device.place)
     target = torch.empty_like(source)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from capsroute.bench import flops, shapes
-from capsroute.bench.gpu import floors, plan
+from capsroute.bench.gpu import plan
 from capsroute.bench.gpu.budget import Budget
-from capsroute.bench.gpu.ceilings import Ceilings
+from capsroute.bench.gpu.ceilings import Ceilings, Floor
 from capsroute.bench.gpu.plan import PRECISIONS, Cell, Plan
 
 MNIST = shapes.by_names(["mnist"])[0]
@@ -53,14 +53,14 @@ def test_tf32_is_switched_for_everybody_and_back() -> None:
 
 def test_floor_is_the_larger_of_two_times() -> None:
     operations = flops.forward(MNIST)
-    assert floors.of(Cell(MNIST, PRECISIONS["tf32"], None), LIMITS) == floors.Floor(operations / 9e13, "operations")
+    assert LIMITS.floor(Cell(MNIST, PRECISIONS["tf32"], None)) == Floor(operations / 9e13, "operations")
     traffic = flops.compulsory_bytes(MNIST, 2, None)
-    assert floors.of(Cell(MNIST, PRECISIONS["bfloat16"], None), LIMITS) == floors.Floor(traffic / 1e12, "bytes")
+    assert LIMITS.floor(Cell(MNIST, PRECISIONS["bfloat16"], None)) == Floor(traffic / 1e12, "bytes")
 
 
 def test_floor_of_float32_takes_the_better_units() -> None:
     """Three products in TF32 at 9e13 are faster than one at 1e13."""
-    floor = floors.of(Cell(MNIST, PRECISIONS["float32"], "all"), LIMITS)
+    floor = LIMITS.floor(Cell(MNIST, PRECISIONS["float32"], "all"))
     assert floor.seconds == pytest.approx(flops.of_pass(MNIST, "all") / 3e13)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +16,31 @@ from torch import Tensor
 
 import capsroute
 from capsroute import testing
-from capsroute.bench.gpu import correctness, folder, plan, session, variants
+from capsroute.bench.gpu import correctness, plan, plots, session, variants
 from capsroute.bench.gpu.budget import Budget
 from capsroute.bench.gpu.folder import Folder
 from capsroute.bench.gpu.plan import PRECISIONS, Plan
 from capsroute.bench.gpu.record import Record
 from capsroute.bench.gpu.session import Session
+from capsroute.bench.gpu.timings import failed
 from capsroute.bench.shapes import Shape
 
+from ...packaging.tree import ROOT
 from .stand_in import CpuDevice
 
 ODD = Shape("odd", 5, 7, 3, 4, 6, 4, "")
 MNIST = Shape("mnist", 6, 9, 4, 5, 3, 3, "")
 EAGER = Plan([ODD, MNIST], compare=["eager"])
+DRAW = plots.draw
 ALONE = Plan([MNIST], [PRECISIONS["float32"]], compare=[])
 
 
-@pytest.fixture
-def _figures() -> None:
-    """Asked for by the tests that look at the figures; the others save the seconds that drawing takes."""
-
-
 @pytest.fixture(autouse=True)
-def _drawn_where_asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "_figures" not in request.fixturenames:
-        monkeypatch.setattr(Folder, "draw", lambda self, found: None)
+def _little(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures, whose drawing takes seconds, and but for what looks at all of it checks in one precision."""
+    monkeypatch.setattr(plots, "draw", lambda *_: None)
+    if request.function not in (test_everything_is_written, test_on_the_emulated_kernels):
+        monkeypatch.setattr(correctness, "PRECISIONS", {"float32": PRECISIONS["float32"]})
 
 
 def run(wanted: Plan, folder: Path, device: CpuDevice | None = None, **options: Any) -> tuple[Record, list[str]]:
@@ -48,12 +49,12 @@ def run(wanted: Plan, folder: Path, device: CpuDevice | None = None, **options: 
     return found, said
 
 
-@pytest.mark.usefixtures("_figures")
 def test_everything_is_written(tmp_path: Path) -> None:
     found, said = run(EAGER, tmp_path / "a" / "b")
     assert found.sound
     assert found.finished
     assert found.notes == found.faults == []
+    DRAW(tmp_path / "a" / "b", found.rows)
     files = {path.name for path in (tmp_path / "a" / "b").iterdir()}
     assert files == {"gpu.json", "gpu.md", "speedup.png", "floor.png", "batches.png"}
     content = json.loads((tmp_path / "a" / "b" / "gpu.json").read_text())
@@ -86,10 +87,11 @@ def test_everything_is_written(tmp_path: Path) -> None:
     assert "has not come to its end" not in text
 
 
+@pytest.mark.usefixtures("quick_compiler")
 def test_compiled_peers_follow_the_faster_formulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "SWEEP", ())
     monkeypatch.setattr(plan, "PASSES", (None, "last"))
-    found, _ = run(Plan([MNIST], [PRECISIONS["float32"]]), tmp_path)
+    found, _ = run(replace(ALONE, compare=["eager", "compile"]), tmp_path)
     assert found.sound
     for gradient in (None, "last"):
         rows = [row for row in found.rows if row.gradient == gradient]
@@ -108,39 +110,31 @@ def test_a_compiler_that_fails_has_a_row(tmp_path: Path, monkeypatch: pytest.Mon
         return route
 
     monkeypatch.setattr("capsroute.bench.peers.compiled", broken)
-    found, _ = run(Plan([MNIST], [PRECISIONS["float32"]], compare=["compile"]), tmp_path)
+    found, _ = run(replace(ALONE, compare=["compile"]), tmp_path)
     assert found.sound  # it is not the package that failed
     rows = [row for row in found.rows if row.contender.startswith("compile")]
     assert {row.problem for row in rows} == {"failed: KeyError: 'no compiler'"}
     assert "compile bmm: failed: KeyError" in (tmp_path / "gpu.md").read_text()
 
 
-def _scaled(monkeypatch: pytest.MonkeyPatch, variant: str, factor: float) -> None:
-    """Let one kernel give results that are wrong by a factor."""
+def test_a_wrong_kernel_is_reported_and_timing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = correctness._results
 
     def wrong(problem: Any, kernel: str) -> dict[str, Tensor]:
-        found = results(problem, kernel)
-        return {name: t * factor for name, t in found.items()} if kernel == variant else found
+        factor = 1.1 if kernel == "cluster" else 1.0
+        return {name: t * factor for name, t in results(problem, kernel).items()}
 
     monkeypatch.setattr(correctness, "_results", wrong)
-
-
-@pytest.mark.parametrize(("variant", "good"), [(variants.AUTOMATIC, 8), ("cluster", 10), (variants.PLAIN, 10)])
-def test_a_wrong_kernel_is_reported_and_timing_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str, good: int
-) -> None:
-    _scaled(monkeypatch, variant, 1.1)
     found, said = run(ALONE, tmp_path)
     assert not found.sound
-    assert {check.variant for check in found.checks if check.passed is False} == {variant}
+    assert {check.variant for check in found.checks if check.passed is False} == {"cluster"}
     assert len(found.rows) == (4 + 1 + 1) + (4 + 1)
     assert all(row.problem is None for row in found.rows)
     assert any(line.startswith("WRONG: mnist, float32, all, ") for line in said)
     text = (tmp_path / "gpu.md").read_text()
-    assert f"| mnist | {good} of 12 **WRONG**, " in text
+    assert "| mnist | 10 of 12 **WRONG**, " in text
     assert "| mnist **WRONG** | 6, 9, 4, 5, 3, 3 | " in text
-    assert f"gradient last, kernel {variant}: output is wrong by" in text
+    assert "gradient last, kernel cluster: output is wrong by" in text
 
 
 def test_other_bits_in_a_second_run_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,40 +153,36 @@ def test_other_bits_in_a_second_run_are_reported(tmp_path: Path, monkeypatch: py
     assert {check.problem for check in single} == {"a second run gives other bits in weight"}
 
 
-def _forcing(monkeypatch: pytest.MonkeyPatch, error: RuntimeError, kernels: tuple[str, ...]) -> None:
-    """Let calls that force one of these kernels fail."""
+def test_a_kernel_that_does_not_take_a_shape_is_no_fault_and_one_that_fails_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {
+        "cluster": "the CUDA kernel that was asked for cannot run this problem on this device",
+        "grid": "the CUDA runtime refused a call",
+    }
 
     @contextlib.contextmanager
     def forced(variant: str) -> Iterator[None]:
-        if variant in kernels:
-            raise error
+        if variant in said:
+            raise RuntimeError(said[variant])
         yield
 
     monkeypatch.setattr(variants, "forced", forced)
-
-
-def test_a_kernel_that_does_not_take_a_shape_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "the CUDA kernel that was asked for cannot run this problem on this device"
-    _forcing(monkeypatch, RuntimeError(said), ("cluster",))
     found, _ = run(ALONE, tmp_path)
-    assert found.sound
-    refused = [check for check in found.checks if check.variant == "cluster"]
-    assert {(check.passed, check.problem) for check in refused} == {(None, variants.REFUSED)}
-    row = next(row for row in found.rows if row.contender == "capsroute cluster")
-    assert row.problem == variants.REFUSED
+    verdicts = {check.variant: (check.passed, check.problem) for check in found.checks}
+    assert verdicts["cluster"] == (None, variants.REFUSED)
+    assert verdicts["grid"] == (False, "RuntimeError: the CUDA runtime refused a call")
+    rows = {row.contender: row for row in found.rows if row.gradient is None}
+    assert rows["capsroute cluster"].problem == variants.REFUSED
+    assert {row.contender for row in found.rows if failed(row)} == {"capsroute grid"}
+    assert not found.sound
+    assert "kernel grid: RuntimeError: the CUDA runtime refused a call" in (tmp_path / "gpu.md").read_text()
 
 
 def test_the_sentence_of_a_refusal_is_that_of_the_core() -> None:
-    source = Path(__file__).parents[3] / "csrc" / "status.cpp"
+    (source,) = (ROOT / "csrc").rglob("status.cpp")
     assert variants.is_refusal(RuntimeError(source.read_text(encoding="utf-8")))
     assert not variants.is_refusal(RuntimeError("the CUDA runtime refused a call"))
-
-
-def test_a_kernel_that_fails_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _forcing(monkeypatch, RuntimeError("the CUDA runtime refused a call"), ("grid",))
-    found, _ = run(ALONE, tmp_path)
-    assert not found.sound
-    assert "kernel grid: RuntimeError: the CUDA runtime refused a call" in (tmp_path / "gpu.md").read_text()
 
 
 class Breaking(CpuDevice):
@@ -253,41 +243,38 @@ def test_checks_take_at_most_half_of_the_time(tmp_path: Path, monkeypatch: pytes
         return iter([])
 
     monkeypatch.setattr(correctness, "check", slow)
-    found, said = run(EAGER, tmp_path, budget=Budget(100, clock=lambda: now[0]))
+    found, said = run(replace(ALONE, shapes=[ODD, MNIST]), tmp_path, budget=Budget(100, clock=lambda: now[0]))
     assert found.notes == ["Left out for lack of time: checks of odd."]
     assert sum(line.startswith("checked") for line in said) == 1
     assert {row.shape for row in found.rows} >= {"mnist", "odd"}
 
 
-@pytest.mark.usefixtures("_figures")
-def test_a_run_that_is_stopped_leaves_what_it_found(tmp_path: Path) -> None:
-    def stop(line: str) -> None:
-        if line.startswith("mnist, tf32"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Session(EAGER, CpuDevice(), Folder(tmp_path), stop).run()
-    content = json.loads((tmp_path / "gpu.json").read_text())
-    assert not content["finished"]
-    assert {row["precision"] for row in content["rows"]} == {"float32", "tf32"}
-    assert (tmp_path / "speedup.png").exists()
-
-
-def test_findings_are_on_disk_before_the_next_one(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_leaves_what_it_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the file at each line that the run tells: nothing that was finished before is missing."""
     rows: list[int] = []
+    drawn: list[int] = []
+    monkeypatch.setattr(plots, "draw", lambda folder, found: drawn.append(len(found)))
 
     def look(line: str) -> None:
         if ", forward" in line:
             rows.append(len(json.loads((tmp_path / "gpu.json").read_text())["rows"]))
+        if line.startswith("mnist, tf32"):
+            raise KeyboardInterrupt
 
-    Session(ALONE, CpuDevice(), Folder(tmp_path), look).run()
-    assert rows == [0, 4, 5, 6, 10]
+    plan = replace(ALONE, precisions=[PRECISIONS["float32"], PRECISIONS["tf32"]])
+    with pytest.raises(KeyboardInterrupt):
+        Session(plan, CpuDevice(), Folder(tmp_path), look).run()
+    content = json.loads((tmp_path / "gpu.json").read_text())
+    assert rows == [0, 4]
+    assert not content["finished"]
+    assert [row["precision"] for row in content["rows"]] == ["float32"] * 4 + ["tf32"] * 4
+    assert drawn == [8]
 
 
 def test_a_peer_that_does_not_fit_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CpuDevice, "free_bytes", lambda self: 1000)
-    found, _ = run(Plan([MNIST], [PRECISIONS["float32"]], compare=["eager"]), tmp_path)
+    monkeypatch.setattr(correctness, "check", lambda *_: [])
+    found, _ = run(replace(ALONE, compare=["eager"]), tmp_path)
     assert found.sound
     assert all("GiB are free" in str(row.problem) for row in found.rows if row.contender.startswith("eager"))
     assert "## What was left out" in (tmp_path / "gpu.md").read_text()
@@ -299,14 +286,9 @@ def test_figures_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_json_has_no_nan() -> None:
-    value = {"a": [float("nan"), 1.0, (float("inf"), "x")]}
-    assert folder._without_nan(value) == {"a": [None, 1.0, [None, "x"]]}
-
-
 def test_the_commit_is_of_this_checkout() -> None:
     found = session.commit()
-    if (Path(__file__).parents[3] / ".git").exists():
+    if (ROOT / ".git").exists():
         assert found is not None
         assert len(found.rstrip("+")) == 40
     else:
@@ -322,7 +304,7 @@ needs_emulation = pytest.mark.skipif(
 def test_on_the_emulated_kernels() -> None:
     """Every kernel, precision and gradient by the rule of the benchmark, as on a GPU."""
     with testing.backend("cuda_emulated"):
-        checks = list(correctness.check(Shape("tiny", 5, 18, 8, 5, 16, 3, ""), CpuDevice("cuda_emulated")))
+        checks = list(correctness.check(Shape("tiny", 5, 6, 8, 5, 16, 3, ""), CpuDevice("cuda_emulated")))
     assert [check for check in checks if not check.passed] == []
     assert len(checks) == 4 * 2 * 6
     exact, tf32 = ([c.excess for c in checks if (c.precision, c.variant) == (p, "grid")] for p in ("float32", "tf32"))
@@ -332,7 +314,7 @@ def test_on_the_emulated_kernels() -> None:
 @needs_emulation
 def test_a_refusal_of_the_emulated_kernels() -> None:
     """A device without clusters has no kernel that needs several blocks in one."""
-    wide = Shape("wide", 2, 4, 16, 64, 64, 2, "")
+    wide = Shape("wide", 2, 2, 16, 64, 64, 2, "")
     with testing.backend("cuda_emulated"), testing.emulated_device(architecture=80):
         checks = correctness._check(wide, PRECISIONS["float32"], "all", variants.FUSIONS, CpuDevice("cuda_emulated"))
         found = {check.variant: (check.passed, check.problem) for check in checks}

@@ -11,13 +11,8 @@ __all__ = ["require_classes", "require_images"]
 def require_classes(images: ImageSet, least: int, option: str) -> None:
     """Refuses images of too few classes, before a training rather than after it.
 
-    Args:
-        images: The first of a data set, as many as an option says.
-        least: Classes that are needed.
-        option: Of the command, such as ``"--images"``.
-
     Raises:
-        TrainingError: There are fewer classes.
+        TrainingError: There are fewer than ``least``; it says that ``option``, such as ``"--images"``, gives more.
     """
     found = len(images.labels.unique())
     if found < least:
@@ -30,13 +25,8 @@ def require_classes(images: ImageSet, least: int, option: str) -> None:
 def require_images(images: ImageSet, least: int, option: str) -> None:
     """Refuses too few images, likewise.
 
-    Args:
-        images: The first of a data set, as many as an option says.
-        least: Images that are needed.
-        option: Of the command.
-
     Raises:
-        TrainingError: There are fewer images.
+        TrainingError: There are fewer than ``least``.
     """
     if len(images) < least:
         raise TrainingError(f"at least {least} images are needed, got {len(images):,}: raise {option}")

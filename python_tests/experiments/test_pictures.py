@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from capsroute.experiments.plotting import show_tiles
 from capsroute.experiments.shape import PROPERTIES, properties
-from capsroute.experiments.tiles import show_tiles
 from capsroute.training.reporting.figures import new_figure
 
 

@@ -7,10 +7,9 @@ import torch
 
 from capsroute.cli import main
 from capsroute.experiments import scramble
-from capsroute.experiments.context import Context
+from capsroute.experiments.context import WARMUP, Context
 from capsroute.experiments.data.faces import FACE, faces_and_others, faces_and_scrambled
 from capsroute.experiments.progress import Progress
-from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.models import PoolingCNN
 from capsroute.training.loop.trainer import Trainer
 
@@ -55,9 +54,10 @@ def test_both_networks_are_trained_alike(monkeypatch):
 
     monkeypatch.setattr(Trainer, "fit", train_nothing)
     scale = scramble.EXPERIMENT.quick.changed(images=4, test_images=4)
-    scramble._run(Context(scale, torch.device("cpu"), None, Progress(0)), seed=1)
+    context = Context(scale, torch.device("cpu"), None, Progress(0))
+    scramble._run(context, seed=1)
     assert [trainer.config.network for trainer in trainers] == 2 * ["capsnet", "pooling-cnn"]
-    assert {(trainer.config.lr, trainer.config.warmup) for trainer in trainers} == {(learning_rate(scale), WARMUP)}
+    assert {(trainer.config.lr, trainer.config.warmup) for trainer in trainers} == {(context.learning_rate, WARMUP)}
     for capsnet, pooling in (trainers[:2], trainers[2:]):
         assert capsnet.model.decoder is pooling.model.decoder is None
         counts = [sum(p.numel() for p in trainer.model.parameters()) for trainer in (capsnet, pooling)]

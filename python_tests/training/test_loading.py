@@ -76,8 +76,4 @@ def test_images_on_a_device_have_the_same_bits():
     for places in (torch.tensor([5, 3, 5]), slice(2, 9)):
         for left, right in zip(there.batch(places), train.batch(places), strict=True):
             assert torch.equal(left, right)
-
-
-def test_on_the_cpu_images_stay_as_they_are():
-    train = few_digits().train
     assert resident(train, torch.device("cpu")) is train

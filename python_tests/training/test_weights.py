@@ -50,20 +50,14 @@ def test_every_bit_comes_back(tmp_path, name, kind, reconstruction):
             assert ours is theirs is None or torch.equal(ours, theirs)
 
 
-def test_routing_comes_back(tmp_path):
-    config, model = preset_network(routing="reference", iterations=4)
-    save_weights(tmp_path / "w.safetensors", model, config)
-    layer = load_network(tmp_path / "w.safetensors").classes
-    assert (layer.routing, layer.options.iterations) == ("reference", 4)
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_floating_type_comes_back(tmp_path, dtype):
-    config, model = preset_network()
+def test_the_floating_type_and_the_routing_come_back(tmp_path, dtype):
+    config, model = preset_network(routing="reference", iterations=4)
     save_weights(tmp_path / "w.safetensors", model.to(dtype), config)
     loaded = load_network(tmp_path / "w.safetensors")
     assert_bitwise_equal(model.state_dict(), loaded.state_dict())
     assert loaded.conv.weight.dtype == dtype
+    assert (loaded.classes.routing, loaded.classes.options.iterations) == ("reference", 4)
 
 
 def test_a_network_of_another_shape(tmp_path):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["draw_shifts", "random_shift", "shifted"]
+__all__ = ["draw_shifts", "shifted"]
 
 
 def draw_shifts(count: int, pixels: int, generator: torch.Generator) -> Tensor:
@@ -23,6 +23,8 @@ def draw_shifts(count: int, pixels: int, generator: torch.Generator) -> Tensor:
 def shifted(images: Tensor, shifts: Tensor, pixels: int) -> Tensor:
     """Shifts each image by its own whole number of pixels, with zeros moving in.
 
+    Sabour et al. 2017, section 5: up to 2 pixels in each direction for MNIST.
+
     Args:
         images: ``[B, channels, H, W]``, on any device.
         shifts: Of these images, from :func:`draw_shifts`.
@@ -40,21 +42,3 @@ def shifted(images: Tensor, shifts: Tensor, pixels: int) -> Tensor:
     sample = torch.arange(batch, device=device)[:, None, None]
     # Advanced indices around the slice put the channels last.
     return padded[sample, :, rows, columns].permute(0, 3, 1, 2)
-
-
-def random_shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Shifts each image by its own random whole number of pixels, with zeros moving in.
-
-    Sabour et al. 2017, section 5: up to 2 pixels in each direction for MNIST.
-
-    Args:
-        images: ``[B, channels, H, W]``.
-        pixels: Largest shift along each axis, to both sides.
-        generator: Source of the shifts, which are uniform; on the CPU.
-
-    Returns:
-        ``[B, channels, H, W]``, a new tensor unless ``pixels`` is 0.
-    """
-    if pixels == 0:
-        return images
-    return shifted(images, draw_shifts(len(images), pixels, generator), pixels)

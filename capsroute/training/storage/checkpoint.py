@@ -18,10 +18,9 @@ from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.records import EpochRecord
 from capsroute.training.loop.trainer import Trainer
-from capsroute.training.storage.files import FileNotWritten, replace_files
 from capsroute.training.storage.stored import StoredNetwork, mismatch
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint", "trained_weights", "write_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "trained_weights", "write_checkpoint"]
 
 _FORMAT = "capsroute-train-1"
 _ENTRIES = {"format", "config", "trainer", "rng"}
@@ -110,22 +109,6 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split("\n")[:2]).replace("\t", "")
 
 
-def save_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Writes a checkpoint; an older one under the same name stays whole until the new one is on the disk.
-
-    Args:
-        path: File to write.
-        trainer: At the end of an epoch, or between any two steps.
-
-    Raises:
-        TrainingError: The file cannot be written.
-    """
-    try:
-        replace_files({path: lambda file: write_checkpoint(file, trainer)})
-    except FileNotWritten as error:
-        raise TrainingError(f"cannot write the checkpoint {error}") from error
-
-
 def write_checkpoint(
     file: BinaryIO, trainer: Trainer, last_epoch: EpochRecord | None = None, changed: Collection[str] = ()
 ) -> None:
@@ -153,7 +136,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint, onto the CPU.
 
     Args:
-        path: File written by :func:`save_checkpoint`.
+        path: File written by :func:`write_checkpoint`.
 
     Raises:
         TrainingError: The file cannot be read or is not such a checkpoint.

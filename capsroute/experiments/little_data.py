@@ -63,8 +63,7 @@ def _first_of_each_class(images: ImageSet, size: int, seed: int) -> ImageSet:
     """``size`` images of each class in an order that the seed draws; fewer images are part of more."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     labels = images.labels[order]
-    chosen = torch.cat([order[labels == label][:size] for label in labels.unique()])
-    return ImageSet(images.images[chosen], images.labels[chosen], images.white)
+    return images[torch.cat([order[labels == label][:size] for label in labels.unique()])]
 
 
 def _steps(context: Context) -> int:

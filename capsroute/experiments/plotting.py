@@ -22,15 +22,7 @@ def colour(network: str) -> str:
 
 
 def band(axes: Any, places: Sequence[float], values: Sequence[Spread], network: str, scale: float = 1.0) -> None:
-    """A line of means with its spread over the seeds as a band, in the colour of a network.
-
-    Args:
-        axes: Matplotlib's.
-        places: Along the x axis.
-        values: One for each place.
-        network: Name in :data:`~capsroute.experiments.context.NETWORKS`.
-        scale: Factor on the values.
-    """
+    """A line of means, times ``scale``, with its spread over the seeds as a band, in the colour of a network."""
     means = [scale * value.mean for value in values]
     low, high = ([scale * (v.mean + sign * v.deviation) for v in values] for sign in (-1, 1))
     axes.plot(places, means, "o-", color=colour(network), label=NETWORKS[network])

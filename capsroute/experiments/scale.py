@@ -52,12 +52,8 @@ class Scale:
 
     def training_part(self, images: ImageSet) -> ImageSet:
         """The training images to use."""
-        return _first(images, self.images)
+        return images[: self.images]
 
     def test_part(self, images: ImageSet) -> ImageSet:
         """The test images to use."""
-        return _first(images, self.test_images)
-
-
-def _first(images: ImageSet, count: int | None) -> ImageSet:
-    return ImageSet(images.images[:count], images.labels[:count], images.white)
+        return images[: self.test_images]

@@ -74,8 +74,7 @@ def _probe(trainer: Trainer, train: ImageSet, test: ImageSet, seed: int) -> dict
         drawn = torch.tensor(moves)[torch.randint(len(moves), (len(images), 2), generator=generator)]
         return _by_class(_knowledge(trainer, centred_shifted(images, drawn, SHIFT_CANVAS)), images.labels), drawn
 
-    few = ImageSet(train.images[:_FIT_IMAGES], train.labels[:_FIT_IMAGES], train.white)
-    fitted = moved(few, _FITTED)
+    fitted = moved(train[:_FIT_IMAGES], _FITTED)
     features, moves = moved(test, _JUDGED)
     readings = read(features, fitted)
     by_move = [readings[moves == move] for move in _JUDGED]

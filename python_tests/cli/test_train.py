@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from capsroute.cli import main
-from capsroute.training import load_network
 from python_tests.training.doubles import assert_bitwise_equal, write_mnist
 from python_tests.training.trained import no_room_for
 
@@ -51,6 +50,20 @@ def finished(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory, finished):
+    """Folder of its resumption, by the folder, to a second epoch."""
+    out = tmp_path_factory.mktemp("longer") / "run"
+    assert train("--resume", finished, "--epochs", 2, "--out", out) == 0
+    return out
+
+
+@pytest.fixture
+def out(tmp_path, longer):
+    """A copy of that folder."""
+    return Path(shutil.copytree(longer, tmp_path / "run"))
+
+
 def assert_refused(capsys, message):
     error = capsys.readouterr().err
     assert error.startswith("capsroute: error: "), error
@@ -82,36 +95,20 @@ def test_a_run_on_digits(tmp_path, capsys):
     assert accuracy >= 0.98
 
 
-def test_resumed_is_straight_bit_for_bit(tmp_path, finished):
-    straight = tmp_path / "straight"
-    assert train(*QUICK, "--seed", 3, "--epochs", 2, "--out", straight) == 0
-    resumed = tmp_path / "resumed"
-    assert train("--resume", finished / "checkpoint.pt", "--epochs", 2, "--out", resumed) == 0
-    assert_same_model(straight / "checkpoint.pt", resumed / "checkpoint.pt")
-    first, last = (model_of(folder / "checkpoint.pt")["classes.weight"] for folder in (finished, resumed))
+def test_resumed_is_straight_bit_for_bit(tmp_path, finished, longer):
+    assert train(*QUICK, "--seed", 3, "--epochs", 2, "--out", tmp_path) == 0
+    assert_same_model(tmp_path / "checkpoint.pt", longer / "checkpoint.pt")
+    first, last = (model_of(folder / "checkpoint.pt")["classes.weight"] for folder in (finished, longer))
     assert not torch.equal(first, last)
 
 
-def test_the_folder_of_a_run_is_resumed_by_its_checkpoint(tmp_path, finished, capsys):
-    out = tmp_path / "run"
-    for epochs, arguments in ((2, (finished, "--out", out)), (3, (out,))):
-        assert train("--resume", *arguments, "--epochs", epochs) == 0
-        assert f"into {out}\nepoch {epochs}/{epochs} " in capsys.readouterr().out
-    (tmp_path / "empty").mkdir()
-    assert train("--resume", tmp_path / "empty") == 2
-    assert_refused(capsys, "cannot read the checkpoint .*/empty/checkpoint.pt: No such file")
-    assert train("--resume", 300 * "a") == 2
-    assert_refused(capsys, "cannot read the checkpoint a+: File name too long")
-
-
-def test_the_card_remembers_what_a_run_was_resumed_with(tmp_path, finished):
-    out = tmp_path / "run"
-    assert train("--resume", finished, "--epochs", 2, "--out", out) == 0
+def test_the_card_remembers_what_a_run_was_resumed_with(out, capsys):
     assert "The run was resumed" not in (out / "model-card.md").read_text()
-    for epochs, routing in ((3, "reference"), (4, "fused")):
-        assert train("--resume", out, "--epochs", epochs, "--routing", routing) == 0
+    for epochs, parts in ((3, 2), (4, 1)):
+        assert train("--resume", out, "--epochs", epochs, "--accumulate", parts) == 0
+        assert f"into {out}\nepoch {epochs}/{epochs} " in capsys.readouterr().out  # the folder is that of the run
         card = " ".join((out / "model-card.md").read_text().split())
-        assert "The run was resumed with another --routing; the command has what it was last." in card
+        assert "The run was resumed with another --accumulate; the command has what it was last." in card
 
 
 @pytest.mark.usefixtures("ordinary_interrupt")  # which the run is started with
@@ -137,18 +134,6 @@ def test_interrupted_and_resumed_is_straight_bit_for_bit(tmp_path, sent):
     assert train("--out", straight, "--batch-size", 16, "--epochs", epochs, "--threads", 1) == 0
     assert_same_model(straight / "checkpoint.pt", out / "checkpoint.pt")
     assert [record["epoch"] for record in records_of(out, "epoch")] == list(range(1, epochs + 1))
-
-
-def test_averaged_accumulated_and_warmed_up(tmp_path):
-    options = ("--ema", 0.9, "--accumulate", 3, "--schedule", "cosine", "--warmup", 5)
-    assert train(*QUICK, *options, "--out", tmp_path) == 0
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["trainer"]
-    assert state["ema"].keys() == state["model"].keys()
-    saved = load_network(tmp_path / "model.safetensors").state_dict()
-    assert all(torch.equal(saved[name], value) for name, value in state["ema"].items())
-    assert not torch.equal(saved["classes.weight"], state["model"]["classes.weight"])
-    (record,) = records_of(tmp_path, "run")
-    assert (record["config"]["ema"], record["config"]["accumulate"]) == (0.9, 3)
 
 
 def test_mnist_from_a_folder(tmp_path, capsys):
@@ -196,41 +181,22 @@ def test_an_older_run_is_not_overwritten(finished, capsys):
     refused(finished, capsys, "holds a run already", *QUICK, "--out", finished)
 
 
-def test_overwrite(tmp_path):
-    for seed in (1, 2):
-        assert train(*QUICK, "--seed", seed, "--out", tmp_path, "--overwrite") == 0
-    assert [record["config"]["seed"] for record in records_of(tmp_path, "run")] == [2]
+def test_overwrite(out):
+    assert train(*QUICK, "--seed", 2, "--out", out, "--overwrite") == 0
+    assert [record["config"]["seed"] for record in records_of(out, "run")] == [2]
 
 
-def test_an_output_folder_that_cannot_be_written(tmp_path, capsys):
-    (tmp_path / "file").write_text("mine")
-    refused(tmp_path, capsys, "cannot write into the folder", *QUICK, "--out", tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--dataset", "mnist"), "of another configuration: dataset was digits, not mnist"),
-        (("--no-reconstruction",), "of another configuration: reconstruction was True, not False"),
-        (("--seed", "4"), "of another configuration: seed was 3, not 4"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
-)
-def test_a_checkpoint_of_another_configuration(finished, capsys, arguments, message):
-    refused(finished, capsys, message, "--resume", finished / "checkpoint.pt", *arguments)
-
-
-def test_fewer_epochs_than_the_checkpoint_has(tmp_path, finished, capsys):
-    assert train("--resume", finished / "checkpoint.pt", "--epochs", 2, "--out", tmp_path / "longer") == 0
-    capsys.readouterr()
-    assert train("--resume", tmp_path / "longer" / "checkpoint.pt", "--epochs", 1) == 2
-    assert_refused(capsys, "epochs must be at least the 2 of the checkpoint, got 1")
-
-
-def test_a_checkpoint_that_is_none(finished, capsys):
+def test_what_cannot_be_resumed(longer, capsys):
+    other = ("--resume", longer / "checkpoint.pt", "--no-reconstruction")
+    refused(longer, capsys, "of another configuration: reconstruction was True, not False", *other)
+    fewer = ("--resume", longer / "checkpoint.pt", "--epochs", 1)
+    refused(longer, capsys, "epochs must be at least the 2 of the checkpoint, got 1", *fewer)
     message = "is not a checkpoint of capsroute train, or it is damaged"
-    refused(finished, capsys, message, "--resume", finished / "metrics.jsonl")
-    refused(finished, capsys, "cannot read the checkpoint .*: No such file", "--resume", finished / "absent.pt")
+    refused(longer, capsys, message, "--resume", longer / "metrics.jsonl")
+    refused(longer, capsys, "cannot read the checkpoint .*: No such file", "--resume", longer / "absent.pt")
+    no_file = "cannot read the checkpoint .*/tensorboard/checkpoint.pt: No such file"
+    refused(longer, capsys, no_file, "--resume", longer / "tensorboard")
+    refused(longer, capsys, "cannot read the checkpoint a+: File name too long", "--resume", 300 * "a")
 
 
 def test_bad_mnist_files(tmp_path, capsys):
@@ -257,12 +223,10 @@ def test_missing_packages(tmp_path, capsys, monkeypatch, module, purpose):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_disk_that_fills_up_leaves_what_was_saved_and_the_run_goes_on(tmp_path, finished, capsys):
-    out = tmp_path / "run"
-    shutil.copytree(finished, out)
+def test_a_disk_that_fills_up_leaves_what_was_saved_and_the_run_goes_on(tmp_path, out, capsys):
     saved = ("checkpoint.pt", "model.safetensors", "model-card.md")
     before = {name: (out / name).read_bytes() for name in saved}
-    resume = ("--resume", out / "checkpoint.pt", "--epochs", 2)
+    resume = ("--resume", out / "checkpoint.pt", "--epochs", 3)
     capsys.readouterr()
     with no_room_for(1_000_000):
         assert train(*resume) == 2
@@ -277,4 +241,4 @@ def test_a_disk_that_fills_up_leaves_what_was_saved_and_the_run_goes_on(tmp_path
     for name in saved[:2]:
         assert main(["predict", str(tmp_path / "black.png"), "--checkpoint", str(out / name)]) == 0
     assert train(*resume) == 0
-    assert "(epoch 2 of 2)" in (out / "model-card.md").read_text()
+    assert "(epoch 3 of 3)" in (out / "model-card.md").read_text()

@@ -1,11 +1,10 @@
-"""The experiment on scrambled faces: its examples, and what it says to wrong sizes."""
+"""The experiment on scrambled faces: its examples, and that its networks are trained alike."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from capsroute.cli import main
 from capsroute.experiments import scramble
 from capsroute.experiments.context import WARMUP, Context
 from capsroute.experiments.data.faces import FACE, faces_and_others, faces_and_scrambled
@@ -30,19 +29,6 @@ def test_no_image_is_learned_and_tested(learned, seed):
     trained = {image.numpy().tobytes() for image in scramble._TRAINED[learned](256, seed).images}
     for tested in scramble._tests(256).values():
         assert not trained & {image.numpy().tobytes() for image in tested.images}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--images", "7"], "images must be even, as half of the images are faces, got 7"),
-        (["--images", "8", "--test-images", "3"], "test_images must be even, as half of the images are faces, got 3"),
-    ],
-)
-def test_odd_numbers_of_images(arguments, message, tmp_path, capsys):
-    assert main(["experiment", "scramble", "--out", str(tmp_path), *arguments]) == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
 
 
 def test_both_networks_are_trained_alike(monkeypatch):

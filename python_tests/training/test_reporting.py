@@ -121,9 +121,10 @@ def test_a_missing_package_is_named(monkeypatch):
     assert require("math", "arithmetic").sqrt(4) == 2
 
 
-def test_reconstructions_stand_below_their_images(tmp_path):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_reconstructions_stand_below_their_images(tmp_path, channels):
     path = tmp_path / "r.png"
-    images, reconstructions = torch.zeros(4, 1, 8, 8), torch.ones(4, 1, 8, 8)
+    images, reconstructions = torch.zeros(4, channels, 8, 8), torch.ones(4, channels, 8, 8)
     draw_reconstructions(path, images, reconstructions, torch.arange(4), torch.tensor([0, 1, 2, 9]))
     with Image.open(path) as picture:
         pixels = numpy.asarray(picture.convert("RGB")).astype(int)
@@ -137,11 +138,6 @@ def test_reconstructions_stand_below_their_images(tmp_path):
     red = (pixels[..., 0] > 200) & (pixels[..., 1:] < 80).all(-1)
     assert red[:, width * 3 // 4 :].any()
     assert not red[:, : width * 3 // 4].any()
-
-
-def test_colour_images_can_be_drawn(tmp_path):
-    draw_reconstructions(tmp_path / "r.png", *torch.rand(2, 3, 3, 8, 8), torch.arange(3), torch.arange(3))
-    assert (tmp_path / "r.png").stat().st_size > 1000
 
 
 def test_learning_curve(tmp_path):

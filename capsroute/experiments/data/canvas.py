@@ -32,15 +32,9 @@ def margin(data: ImageSet, side: int) -> int:
 
 
 def place(images: Tensor, corners: Tensor, side: int) -> Tensor:
-    """Each image at its own place on a black canvas.
+    """Each image ``[N, channels, H, W]`` at its own place on a black canvas: ``[N, channels, side, side]``.
 
-    Args:
-        images: ``[N, channels, H, W]``, of any dtype.
-        corners: ``[N, 2]``, int64: row and column of each image's upper left pixel; images stay inside the canvas.
-        side: Height and width of the canvas in pixels.
-
-    Returns:
-        ``[N, channels, side, side]``, of the dtype of ``images``.
+    The ``corners``, ``[N, 2]``, int64, are row and column of each image's upper left pixel; images stay inside.
     """
     count, channels, height, width = images.shape
     canvas = images.new_zeros(count, side, side, channels)
@@ -60,12 +54,7 @@ def centred(data: ImageSet, side: int) -> ImageSet:
 
 
 def centred_shifted(data: ImageSet, shifts: Tensor, side: int) -> ImageSet:
-    """The images moved from the middle of a canvas.
-
-    Args:
-        data: Images.
-        shifts: ``[N, 2]``, int64: pixels down and to the right.
-        side: Height and width of the canvas in pixels.
+    """The images moved from the middle of a canvas by ``shifts`` ``[N, 2]``, int64: pixels down and to the right.
 
     Raises:
         ValueError: An image would leave the canvas, or see :func:`margin`.
@@ -89,11 +78,6 @@ def translated(data: ImageSet, side: int, seed: int) -> ImageSet:
     """Each image at a random place of a canvas, wholly inside; all places are equally likely.
 
     Sabour et al. 2017, section 5.2, train on MNIST placed so on 40x40 pixels.
-
-    Args:
-        data: Images.
-        side: Height and width of the canvas in pixels.
-        seed: Of the places.
 
     Raises:
         ValueError: See :func:`margin`.

@@ -7,12 +7,7 @@ __all__ = ["draw_shifts", "shifted"]
 
 
 def draw_shifts(count: int, pixels: int, generator: torch.Generator) -> Tensor:
-    """Draws a shift along each axis for each image.
-
-    Args:
-        count: Number of images, B.
-        pixels: Largest shift, to both sides.
-        generator: Source of the shifts, which are uniform; on the CPU.
+    """Draws a uniform shift of up to ``pixels``, to both sides, along each axis for each of B images.
 
     Returns:
         ``[2, B]``, int64 from 0 to ``2 * pixels``, where ``pixels`` leaves an image where it is: rows, then columns.

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from capsroute.bench.texts import markdown_table
 from capsroute.experiments.context import NETWORKS, Context, batches
 from capsroute.experiments.data.overlap import CANVAS, OverlappingPairs
-from capsroute.experiments.enough import require_classes
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.record import Record
-from capsroute.experiments.scale import Scale
+from capsroute.experiments.scale import Scale, require_classes
 from capsroute.nn import margin_loss
 from capsroute.training.loop.trainer import Trainer
 from capsroute.training.reporting.figures import new_figure
@@ -132,12 +131,7 @@ def _judge_class_means(means: Tensor, pairs: OverlappingPairs) -> dict[str, floa
 
 
 def _errors(drawn: Tensor, singles: Tensor) -> Tensor:
-    """Squared error per pixel of each digit drawn, to that digit and to the other, ``[B, 2, 2]``.
-
-    Args:
-        drawn: ``[B, 2, H, W]``.
-        singles: The digits themselves, likewise.
-    """
+    """Squared error per pixel of each digit drawn, ``[B, 2, H, W]``, to that digit and to the other, ``[B, 2, 2]``."""
     return torch.stack([(drawn - digits).square().mean(dim=(2, 3)) for digits in (singles, singles.flip(1))], dim=2)
 
 

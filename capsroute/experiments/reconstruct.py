@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import WARMUP, Context, batches
-from capsroute.experiments.enough import require_classes
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import show_tiles
 from capsroute.experiments.record import Record, spread
-from capsroute.experiments.scale import Scale
+from capsroute.experiments.scale import Scale, require_classes
 from capsroute.experiments.shape import PROPERTIES, properties
 from capsroute.models import CapsNet, PoolingCNN
 from capsroute.training.datasets import Images, ImageSet
@@ -118,13 +117,7 @@ def _from_components(train: ImageSet, originals: Tensor) -> Tensor:
 def _sweep(model: CapsNet, images: Tensor, labels: Tensor) -> Tensor:
     """Images decoded from the true class's capsule, one component moved at a time.
 
-    Args:
-        model: With a decoder.
-        images: ``[N, channels, H, W]``.
-        labels: ``[N]``, int64.
-
-    Returns:
-        ``[N, D, len(_STEPS), channels, H, W]``.
+    From ``[N, channels, H, W]`` to ``[N, D, len(_STEPS), channels, H, W]``.
     """
     assert model.decoder is not None
     capsules = model(images, reconstruct=False).capsules  # [N, J, D]

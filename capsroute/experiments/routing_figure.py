@@ -18,11 +18,9 @@ _WINNER, _OTHER = (1.0, 0.6, 0.1), (0.4, 0.7, 1.0)
 
 
 def draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
-    """Draws parts and wholes in each iteration, above accuracy, time and entropy over the iterations.
+    """Parts and wholes in each iteration, above accuracy, time and entropy over the iterations.
 
-    Args:
-        record: Of the experiment.
-        pictures: See ``_parts_and_wholes`` in :mod:`capsroute.experiments.routing`.
+    For the pictures see ``_parts_and_wholes`` in :mod:`capsroute.experiments.routing`.
     """
     count, iterations, _, classes = pictures["coupling"].shape
     figure = new_figure(9.5, 1.9 * count + 3.6)

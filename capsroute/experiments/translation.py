@@ -16,12 +16,11 @@ from torch import Tensor
 from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.context import NETWORKS, WARMUP, Context, batches
 from capsroute.experiments.data.canvas import SHIFT_CANVAS, centred, centred_shifted, shifted
-from capsroute.experiments.enough import require_images
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import band, show_tiles
 from capsroute.experiments.probe import r2, read
 from capsroute.experiments.record import Record, Spread
-from capsroute.experiments.scale import Scale
+from capsroute.experiments.scale import Scale, require_images
 from capsroute.training.datasets import ImageSet
 from capsroute.training.loop.trainer import Trainer
 from capsroute.training.reporting.figures import new_figure

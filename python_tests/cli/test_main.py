@@ -123,6 +123,7 @@ has_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the syste
 
 
 @has_full
+@pytest.mark.nightly
 def test_a_full_disk_behind_the_output_of_a_process():
     """Which writes nothing more at its end."""
     with open("/dev/full", "w") as full:

@@ -117,17 +117,9 @@ def _render(
     head: Tensor | None = None,
     present: Tensor | None = None,
 ) -> Tensor:
-    """Draws scenes.
+    """Draws scenes, with the place of each part in ``[N, 4]``, as uint8 ``[N, SIDE, SIDE]``.
 
-    Args:
-        scenes: What to draw.
-        arrangement: Place of each part, ``[N, 4]``.
-        generator: Of the noise.
-        head: Whether the head is drawn, ``[N]``; None for all.
-        present: Which parts are drawn, ``[N, 4]``; None for all.
-
-    Returns:
-        uint8, ``[N, SIDE, SIDE]``.
+    Where not all are, ``head`` ``[N]`` and ``present`` ``[N, 4]`` say which heads and which parts are drawn.
     """
     at = frame(scenes.centre, scenes.turn, SIDE)
     coverage = ellipse(at, scenes.axes[:, 0], scenes.axes[:, 1])

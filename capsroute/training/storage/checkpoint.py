@@ -95,11 +95,7 @@ class Checkpoint:
 
 
 def trained_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """What a trained network is used with: the averaged weights where there are any, else those of the last step.
-
-    Args:
-        state: ``Trainer.state_dict()``; averaged weights stand in its entry ``"ema"``, by the names of the network.
-    """
+    """What a trained network is used with, by ``Trainer.state_dict()``: averaged weights, else the last ones."""
     averaged = state.get("ema")
     return averaged if averaged is not None else state["model"]
 
@@ -133,10 +129,7 @@ def write_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint, onto the CPU.
-
-    Args:
-        path: File written by :func:`write_checkpoint`.
+    """Reads what :func:`write_checkpoint` wrote, onto the CPU.
 
     Raises:
         TrainingError: The file cannot be read or is not such a checkpoint.

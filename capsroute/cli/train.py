@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-_CONFIG_OPTIONS = (
-    "dataset",
-    "network",
-    "epochs",
-    "batch_size",
-    "iterations",
-    "routing",
-    "lr",
-    "lr_decay",
-    "shift",
-    "reconstruction",
-    "reconstruction_weight",
-    "amp",
-    "seed",
-    "accumulate",
-    "compile",
-    "ema",
-    "schedule",
-    "warmup",
-)
 # What checkpoints do not hold: a run goes on with what was given of it.
 _PLACE_OPTIONS = ("data_dir", "device", "threads", "rank_timeout")
 _TOGGLE = argparse.BooleanOptionalAction
@@ -45,8 +26,8 @@ _TOGGLE = argparse.BooleanOptionalAction
 def add_parser(subparsers: Any) -> None:
     """Adds the command to the parser of ``capsroute``.
 
-    What configures the training has no default here: an option that is not given takes the value of the resumed
-    checkpoint, or of the data set's preset.
+    What configures the training has the names of :class:`~capsroute.training.TrainConfig` and no default here: an
+    option that is not given takes the value of the resumed checkpoint, or of the data set's preset.
     """
     parser = subparsers.add_parser(
         "train",
@@ -189,7 +170,8 @@ def _configuration(args: argparse.Namespace, checkpoint: Checkpoint | None) -> T
     """What was given explicitly, on top of the checkpoint or of the preset of the data set."""
     from capsroute.training import TrainConfig, preset
 
-    given = {name: getattr(args, name) for name in _CONFIG_OPTIONS if getattr(args, name) is not None}
+    values = {field.name: getattr(args, field.name) for field in fields(TrainConfig)}
+    given = {name: value for name, value in values.items() if value is not None}
     if checkpoint is not None:
         return checkpoint.config.resumed_with(given)
     return TrainConfig(**{**preset(given.get("dataset", "digits")), **given})

@@ -8,7 +8,6 @@ the figures are not of affNIST.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +18,9 @@ from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.data.affine import CANVAS, affine
 from capsroute.experiments.data.canvas import centred, margin, translated
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.plotting import band, colour
-from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.plotting import band, colour, show_tiles
 from capsroute.experiments.record import Record, Spread
 from capsroute.experiments.scale import Scale
-from capsroute.experiments.tiles import show_tiles
 from capsroute.training.datasets import ImageSet
 from capsroute.training.reporting.figures import new_figure
 
@@ -55,7 +52,7 @@ def _run(context: Context, seed: int) -> Outcome:
     numbers: dict[str, Any] = {}
     for network in NETWORKS:
         # Shifted anew for each step by up to the whole margin, a digit is at a random place of the canvas.
-        config = context.config(seed, network, lr=learning_rate(context.scale), shift=margin(train, CANVAS))
+        config = context.config(seed, network, shift=margin(train, CANVAS))
         trainer = context.fit(centred(train, CANVAS), moved, config, {"image_size": CANVAS})
         numbers[network] = {
             "translated": context.accuracy(trainer, moved),
@@ -80,7 +77,7 @@ def _report(record: Record) -> list[str]:
     return markdown_table(["accuracy, %", "translated", *maps, "affine × 1, anywhere"], rows)
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(10.0, 4.2)
     axes, examples = figure.subplots(1, 2, width_ratios=(5, 6))
     for network in NETWORKS:
@@ -93,12 +90,11 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
     axes.legend(loc="lower left")
     labels = ["translated", *(f"× {strength:g}" for strength in _STRENGTHS), "× 1, anywhere"]
     show_tiles(examples, pictures["images"], labels, [])
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 EXPERIMENT = Experiment(
     "affine",
-    "Under maps never seen",
     quick=Scale(preset="translated", images=20_000, test_images=2_000, epochs=2, batch_size=32, lr_decay=0.4),
     full=Scale(preset="mnist", epochs=30, batch_size=128, lr_decay=0.9),
     steps=_steps,

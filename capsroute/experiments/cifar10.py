@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +13,9 @@ from capsroute.bench.texts import markdown_table
 from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.plotting import colour
-from capsroute.experiments.rates import learning_rate
+from capsroute.experiments.plotting import colour, show_tiles
 from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
-from capsroute.experiments.tiles import show_tiles
 from capsroute.training.datasets import ImageSet
 from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, Cifar10, load_cifar10
 from capsroute.training.reporting.figures import new_figure
@@ -49,13 +46,12 @@ def _run(context: Context, seed: int) -> Outcome:
     numbers: dict[str, Any] = {"title": title}
     pictures: dict[str, Tensor] = {}
     for network in NETWORKS:
-        config = context.config(seed, network, lr=learning_rate(context.scale), shift=2)
+        config = context.config(seed, network, shift=2)
         trainer = context.fit(train, test, config, _OPTIONS)
         matrix = confusion(trainer, test, len(CIFAR10_CLASSES))
-        trained = ImageSet(train.images[: len(test)], train.labels[: len(test)])
         numbers[network] = {
             "accuracy": context.accuracy(trainer, test),
-            "train_accuracy": context.accuracy(trainer, trained),
+            "train_accuracy": context.accuracy(trainer, train[: len(test)]),
             "confusion": matrix,
             "classes": scores(matrix),
         }
@@ -78,7 +74,7 @@ def _report(record: Record) -> list[str]:
     return [f"{record.seeds[0]['title']}.", "", *markdown_table(head, rows)]
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(7.0, 5.6)
     figure.suptitle(record.seeds[0]["title"], fontsize=10)
     axes, examples = figure.subplots(2, 1, height_ratios=(3, 2))
@@ -100,12 +96,11 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
     drawn = torch.stack([pictures["images"], *(pictures[network] for network in NETWORKS)])
     show_tiles(examples, drawn, ["input", *NETWORKS.values()], [])
     examples.set_title("test images, and what the decoders make of the capsule or of the features", fontsize=8)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 EXPERIMENT = Experiment(
     "cifar10",
-    "Photographs",
     quick=Scale(preset="translated", images=10_000, test_images=2_000, epochs=5, batch_size=32, lr_decay=0.6),
     full=Scale(preset="mnist", epochs=30, batch_size=128, lr_decay=0.9),
     steps=_steps,

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from capsroute.experiments.context import batches
 from capsroute.training.datasets import Images
 from capsroute.training.loop.trainer import Trainer
 
 __all__ = ["Score", "confusion", "scores"]
-
-_BATCH = 250
 
 Score = dict[str, float]
 """``precision``, ``recall`` and ``f1`` of a class; 0 where there is nothing to divide by."""
@@ -22,10 +21,9 @@ def confusion(trainer: Trainer, images: Images, classes: int) -> list[list[int]]
     """Images by true class and by the class that a trained network predicts: rows and columns."""
     counts = torch.zeros(classes, classes, dtype=torch.int64)
     with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            batch, labels = images.batch(slice(start, start + _BATCH))
-            predicted = trainer.model(batch.to(trainer.device), reconstruct=False).scores.argmax(dim=1).cpu()
-            counts += torch.bincount(classes * labels + predicted, minlength=classes**2).reshape(classes, classes)
+        for batch, labels in batches(images, trainer.device):
+            predicted = trainer.model(batch, reconstruct=False).scores.argmax(dim=1)
+            counts += torch.bincount(classes * labels + predicted, minlength=classes**2).view(classes, classes).cpu()
     return counts.tolist()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from capsroute.experiments.progress import Progress
 from capsroute.experiments.scale import Scale
@@ -21,10 +21,21 @@ from capsroute.training.loop.records import EpochRecord, StepRecord
 from capsroute.training.loop.trainer import Trainer
 from capsroute.training.networks import build_network
 
-__all__ = ["NETWORKS", "Context"]
+__all__ = ["NETWORKS", "WARMUP", "Context", "batches"]
 
 NETWORKS = {"capsnet": "CapsNet", "pooling-cnn": "CNN with pooling"}
 """The networks that experiments compare, and what figures and tables call them."""
+WARMUP = 100
+"""Steps in which the learning rate rises to its height. Without them, one of three networks with pooling did not begin
+to learn on the larger canvas of ``translation``."""
+_BATCH = 250
+
+
+def batches(images: Images, device: torch.device | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """All images and their labels in order, as many at a time as a network takes at once, on a device."""
+    for start in range(0, len(images), _BATCH):
+        pixels, labels = images.batch(slice(start, start + _BATCH))
+        yield pixels.to(device), labels.to(device)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,15 @@ class Context:
         """Steps of a training on so many images."""
         return ceil(images / self.scale.batch_size) * (epochs or self.scale.epochs)
 
+    @property
+    def learning_rate(self) -> float:
+        """The same for both networks: that of the paper for its network, and a higher one for short trainings.
+
+        Of 0.001, 0.002 and 0.003, the last was the best for either network after 626 steps of 32 images, on training
+        images that they had not been trained on.
+        """
+        return 1e-3 if self.scale.preset == "mnist" else 3e-3
+
     def network_options(self, **changes: Any) -> dict[str, Any]:
         """Arguments of CapsNet: the preset of the scale, with changes."""
         return {**PRESETS[self.scale.preset], **changes}
@@ -73,6 +93,7 @@ class Context:
                 "epochs": scale.epochs,
                 "batch_size": scale.batch_size,
                 "lr_decay": scale.lr_decay,
+                "lr": self.learning_rate,
                 **changes,
             }
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -35,20 +34,18 @@ class Experiment:
 
     Args:
         name: As on the command line.
-        title: Of its figure and page.
         quick: The default size, for two cores and a few minutes.
         full: The real thing.
         steps: Training steps of one seed, for the progress bar.
         run: Trains and measures with one seed.
         report: Lines of Markdown that say what was measured, from all seeds.
-        draw: Draws the figure into a PNG file, from all seeds and the pictures of the first.
+        draw: Matplotlib's figure, from all seeds and the pictures of the first.
     """
 
     name: str
-    title: str
     quick: Scale
     full: Scale
     steps: Callable[[Context], int]
     run: Callable[[Context, int], Outcome]
     report: Callable[[Record], list[str]]
-    draw: Callable[[Path, Record, Mapping[str, Tensor]], None]
+    draw: Callable[[Record, Mapping[str, Tensor]], Any]

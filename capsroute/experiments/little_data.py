@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from capsroute.bench.texts import markdown_table
-from capsroute.experiments.context import NETWORKS, Context
+from capsroute.experiments.context import NETWORKS, WARMUP, Context
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import band
-from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, Spread, spread
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
@@ -65,8 +63,7 @@ def _first_of_each_class(images: ImageSet, size: int, seed: int) -> ImageSet:
     """``size`` images of each class in an order that the seed draws; fewer images are part of more."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     labels = images.labels[order]
-    chosen = torch.cat([order[labels == label][:size] for label in labels.unique()])
-    return ImageSet(images.images[chosen], images.labels[chosen], images.white)
+    return images[torch.cat([order[labels == label][:size] for label in labels.unique()])]
 
 
 def _steps(context: Context) -> int:
@@ -86,34 +83,27 @@ def _run(context: Context, seed: int) -> Outcome:
     for size in sizes:
         few = _Repeated(_first_of_each_class(train, size, seed), _seen(context, train))
         for network in NETWORKS:
-            trainer = context.fit(
-                few, test, context.config(seed, network, epochs=1, lr=learning_rate(context.scale), warmup=WARMUP)
-            )
+            trainer = context.fit(few, test, context.config(seed, network, epochs=1, warmup=WARMUP))
             numbers[network].append(trainer.test_accuracy)
     return Outcome(numbers, {}, len(train), len(test))
 
 
 def _accuracy(record: Record, network: str) -> list[Spread]:
-    return [spread(values) for values in zip(*(seed[network] for seed in record.seeds), strict=True)]
-
-
-def _difference(record: Record) -> list[Spread]:
-    """Of the accuracies with the same images and seed: CapsNet's less the other's."""
-    rows = [
-        [ours - theirs for ours, theirs in zip(seed["capsnet"], seed["pooling-cnn"], strict=True)]
-        for seed in record.seeds
-    ]
-    return [spread(values) for values in zip(*rows, strict=True)]
+    return [record.over_seeds(network, place) for place in range(len(record.seeds[0]["per_class"]))]
 
 
 def _report(record: Record) -> list[str]:
-    head = ["images per class", *(f"{size:,}" for size in record.seeds[0]["per_class"])]
+    sizes = record.seeds[0]["per_class"]
     rows = [[f"{NETWORKS[name]}, %", *(value.percent(1) for value in _accuracy(record, name))] for name in NETWORKS]
-    rows.append(["difference", *(value.percent(1) for value in _difference(record))])
-    return markdown_table(head, rows)
+    # Of the accuracies with the same images and seed: CapsNet's less the other's.
+    differences = [
+        spread(seed["capsnet"][n] - seed["pooling-cnn"][n] for seed in record.seeds) for n in range(len(sizes))
+    ]
+    rows.append(["difference", *(value.percent(1) for value in differences)])
+    return markdown_table(["images per class", *(f"{size:,}" for size in sizes)], rows)
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     sizes = record.seeds[0]["per_class"]
     figure = new_figure(6.0, 4.0)
     axes = figure.subplots()
@@ -126,12 +116,11 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
     axes.set_ylabel("test accuracy / %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 EXPERIMENT = Experiment(
     "little-data",
-    "From few images",
     quick=Scale(preset="quick", images=6_000, test_images=2_000, epochs=1, batch_size=16, lr_decay=0.3),
     full=Scale(preset="mnist", epochs=5, batch_size=128, lr_decay=0.1),
     steps=_steps,

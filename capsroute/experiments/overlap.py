@@ -8,21 +8,17 @@ what it draws is set beside the mean of the class, which needs no capsule.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from capsroute.bench.texts import markdown_table
-from capsroute.experiments.context import NETWORKS, Context
+from capsroute.experiments.context import NETWORKS, Context, batches
 from capsroute.experiments.data.overlap import CANVAS, OverlappingPairs
-from capsroute.experiments.enough import require_classes
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.rates import learning_rate
 from capsroute.experiments.record import Record
-from capsroute.experiments.scale import Scale
+from capsroute.experiments.scale import Scale, require_classes
 from capsroute.nn import margin_loss
 from capsroute.training.loop.trainer import Trainer
 from capsroute.training.reporting.figures import new_figure
@@ -30,32 +26,10 @@ from capsroute.training.reporting.figures import new_figure
 __all__ = ["EXPERIMENT"]
 
 _CLASSES = 10
-_BATCH = 250
 _TEST_SEED = 0  # a training may have the same one: its pairs are of other digits
 _SHOWN = 10
 _CLASS_MEAN = "class-mean"
 _RECONSTRUCTION_WEIGHT = 0.0005  # of the squared error, summed over the pixels of both digits
-
-
-@dataclass(frozen=True)
-class _WithSingles:
-    """Pairs with what they are made of, in three channels: the pair, then each digit alone."""
-
-    pairs: OverlappingPairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        _, height, width = self.pairs.image_shape
-        return 3, height, width
-
-    def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Images ``[B, 3, H, W]`` and the classes of the two digits, ``[B, 2]``, int64."""
-        singles, classes = self.pairs.singles(indices)
-        pair = singles.sum(dim=1).clamp_(max=1)
-        return torch.cat([pair, singles.flatten(1, 2)], dim=1), classes
 
 
 def _capsule_objective(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,18 +75,16 @@ def _steps(context: Context) -> int:
 def _run(context: Context, seed: int) -> Outcome:
     train, test = context.mnist()
     # Test pairs are of test digits alone, and the same for all seeds.
-    test_pairs = _WithSingles(OverlappingPairs(test, len(test), _TEST_SEED, classes=_CLASSES))
+    test_pairs = OverlappingPairs(test, len(test), _TEST_SEED)
     # Every epoch has new pairs.
     epochs = context.scale.epochs
-    train_pairs = _WithSingles(OverlappingPairs(train, epochs * len(train), seed, classes=_CLASSES))
+    train_pairs = OverlappingPairs(train, epochs * len(train), seed)
     numbers: dict[str, Any] = {}
     pictures: dict[str, Tensor] = {}
     for network, objective in _OBJECTIVES.items():
         reconstruction = network == "capsnet"
         decay = context.scale.lr_decay**epochs
-        config = context.config(
-            seed, network, epochs=1, lr=learning_rate(context.scale), lr_decay=decay, reconstruction=reconstruction
-        )
+        config = context.config(seed, network, epochs=1, lr_decay=decay, reconstruction=reconstruction)
         trainer = context.fit(train_pairs, test_pairs, config, {"image_size": CANVAS}, objective=objective)
         numbers[network], drawn = _judge(trainer, test_pairs)
         if reconstruction:
@@ -121,22 +93,21 @@ def _run(context: Context, seed: int) -> Outcome:
     return Outcome(numbers, pictures, len(train), len(test))
 
 
-def _judge(trainer: Trainer, pairs: _WithSingles) -> tuple[dict[str, float], dict[str, Tensor]]:
+@torch.no_grad()
+def _judge(trainer: Trainer, pairs: OverlappingPairs) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Shares of labels found, errors of reconstruction per pixel, and the first pairs as a figure shows them."""
     found: list[Tensor] = []
     errors: list[Tensor] = []
     shown: dict[str, Tensor] = {}
-    with torch.no_grad():
-        for start in range(0, len(pairs), _BATCH):
-            images, labels = (part.to(trainer.device) for part in pairs.batch(slice(start, start + _BATCH)))
-            output = trainer.model(images[:, :1], reconstruct=False)
-            found.append(_found(output.scores, labels).cpu())
-            if trainer.config.network != "capsnet":
-                continue
-            errors.append(_errors(_decoded(trainer.model, output.capsules, labels), images[:, 1:]).cpu())
-            if not shown:
-                said = output.scores.topk(2, dim=1).indices
-                shown = _shown(images, labels, said, _decoded(trainer.model, output.capsules, said))
+    for images, labels in batches(pairs, trainer.device):
+        output = trainer.model(images[:, :1], reconstruct=False)
+        found.append(_found(output.scores, labels).cpu())
+        if trainer.config.network != "capsnet":
+            continue
+        errors.append(_errors(_decoded(trainer.model, output.capsules, labels), images[:, 1:]).cpu())
+        if not shown:
+            said = output.scores.topk(2, dim=1).indices
+            shown = _shown(images, labels, said, _decoded(trainer.model, output.capsules, said))
     marks = torch.cat(found).double()
     numbers = {"both": marks.prod(dim=1).mean().item(), "each": marks.mean().item()}
     if errors:
@@ -144,33 +115,23 @@ def _judge(trainer: Trainer, pairs: _WithSingles) -> tuple[dict[str, float], dic
     return numbers, shown
 
 
-def _class_means(pairs: _WithSingles) -> Tensor:
+def _class_means(pairs: OverlappingPairs) -> Tensor:
     """Mean digit of each class as it lies in the pairs, ``[classes, H, W]``; of a class that none has, black."""
     sums = torch.zeros(_CLASSES, *pairs.image_shape[1:], dtype=torch.float64)
     counts = torch.zeros(_CLASSES, dtype=torch.int64)
-    for start in range(0, len(pairs), _BATCH):
-        images, labels = pairs.batch(slice(start, start + _BATCH))
+    for images, labels in batches(pairs):
         sums.index_add_(0, labels.flatten(), images[:, 1:].flatten(0, 1).double())
         counts += labels.flatten().bincount(minlength=_CLASSES)
     return (sums / counts.clamp_min(1)[:, None, None]).float()
 
 
-def _judge_class_means(means: Tensor, pairs: _WithSingles) -> dict[str, float]:
+def _judge_class_means(means: Tensor, pairs: OverlappingPairs) -> dict[str, float]:
     """Errors of the mean of each digit's class, as those of what a decoder draws."""
-    errors = []
-    for start in range(0, len(pairs), _BATCH):
-        images, labels = pairs.batch(slice(start, start + _BATCH))
-        errors.append(_errors(means[labels], images[:, 1:]))
-    return _mean_errors(errors)
+    return _mean_errors([_errors(means[labels], images[:, 1:]) for images, labels in batches(pairs)])
 
 
 def _errors(drawn: Tensor, singles: Tensor) -> Tensor:
-    """Squared error per pixel of each digit drawn, to that digit and to the other, ``[B, 2, 2]``.
-
-    Args:
-        drawn: ``[B, 2, H, W]``.
-        singles: The digits themselves, likewise.
-    """
+    """Squared error per pixel of each digit drawn, ``[B, 2, H, W]``, to that digit and to the other, ``[B, 2, 2]``."""
     return torch.stack([(drawn - digits).square().mean(dim=(2, 3)) for digits in (singles, singles.flip(1))], dim=2)
 
 
@@ -205,7 +166,7 @@ def _in_two_colours(first: Tensor, second: Tensor) -> Tensor:
     return (first[:, :, None] * orange + second[:, :, None] * blue).clamp(0, 1)
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     images, labels, said, decoded = (pictures[name] for name in ("images", "labels", "said", "decoded"))
     count = len(images)
     figure = new_figure(1.0 * count + 0.6, 3.9)
@@ -227,12 +188,11 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
         )
     for row, label in enumerate(("input", "its digits", "drawn from\ntwo capsules")):
         axes[row, 0].set_ylabel(label, fontsize=9)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 EXPERIMENT = Experiment(
     "overlap",
-    "Two digits in one place",
     quick=Scale(preset="translated", images=20_000, test_images=2_000, epochs=2, batch_size=32, lr_decay=0.4),
     full=Scale(preset="mnist", epochs=20, batch_size=128, lr_decay=0.9),
     steps=_steps,

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor, nn
+
 from capsroute.experiments.context import NETWORKS
 from capsroute.experiments.record import Spread
 
-__all__ = ["band", "colour"]
+__all__ = ["band", "colour", "show_tiles"]
+
+_GAP = 1  # pixels around each tile
+_GREY = 0.35
 
 
 def colour(network: str) -> str:
@@ -17,16 +22,28 @@ def colour(network: str) -> str:
 
 
 def band(axes: Any, places: Sequence[float], values: Sequence[Spread], network: str, scale: float = 1.0) -> None:
-    """A line of means with its spread over the seeds as a band, in the colour of a network.
-
-    Args:
-        axes: Matplotlib's.
-        places: Along the x axis.
-        values: One for each place.
-        network: Name in :data:`~capsroute.experiments.context.NETWORKS`.
-        scale: Factor on the values.
-    """
+    """A line of means, times ``scale``, with its spread over the seeds as a band, in the colour of a network."""
     means = [scale * value.mean for value in values]
     low, high = ([scale * (v.mean + sign * v.deviation) for v in values] for sign in (-1, 1))
     axes.plot(places, means, "o-", color=colour(network), label=NETWORKS[network])
     axes.fill_between(places, low, high, color=colour(network), alpha=0.2, linewidth=0)
+
+
+def show_tiles(axes: Any, images: Tensor, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Draws rows of images without axes, a word to the left of each row and below each column.
+
+    Args:
+        axes: Matplotlib's.
+        images: ``[rows, columns, channels, H, W]`` in [0, 1], one or three channels.
+        rows: A word for each row; fewer where the last rows have none.
+        columns: A word for each column, likewise.
+    """
+    padded = nn.functional.pad(images.float().cpu(), (_GAP,) * 4, value=_GREY)
+    height, width = padded.shape[-2:]
+    picture = padded.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).expand(-1, -1, 3)
+    axes.imshow(picture.numpy(), vmin=0, vmax=1)
+    axes.set_yticks([height * (row + 0.5) for row in range(len(rows))], rows, fontsize=7)
+    axes.set_xticks([width * (column + 0.5) for column in range(len(columns))], columns, fontsize=7)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter
-from types import TracebackType
 from typing import Any
 
-from capsroute.training.extras import require
+from capsroute.training.reporting.display import SECONDS_BETWEEN_LINES, live_bar, rich_progress
 
 __all__ = ["Progress"]
-
-_SECONDS_BETWEEN_LINES = 30.0
 
 
 class Progress:
@@ -31,24 +28,12 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if sys.stdout.isatty():
-            progress = require("rich.progress", "the live progress bar")
-            self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=None),
-                progress.MofNCompleteColumn(),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("gone,"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("left"),
-                expand=True,
-            )
+            self._bar = live_bar(rich_progress().TimeElapsedColumn(), "gone,")
             self._task = self._bar.add_task("", total=self.total)
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -67,6 +52,6 @@ class Progress:
             self._bar.update(self._task, completed=self.done, description=text)
             return
         now = perf_counter()
-        if always or now - self._printed >= _SECONDS_BETWEEN_LINES:
+        if always or now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
             print(f"{text} (step {self.done} of {self.total})", flush=True)

@@ -9,21 +9,18 @@ component of the pose is moved in steps, as in figure 4 of Sabour et al. 2017.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from capsroute.bench.texts import markdown_table, paragraph
-from capsroute.experiments.context import Context
-from capsroute.experiments.enough import require_classes
+from capsroute.experiments.context import WARMUP, Context, batches
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.rates import WARMUP, learning_rate
+from capsroute.experiments.plotting import show_tiles
 from capsroute.experiments.record import Record, spread
-from capsroute.experiments.scale import Scale
+from capsroute.experiments.scale import Scale, require_classes
 from capsroute.experiments.shape import PROPERTIES, properties
-from capsroute.experiments.tiles import show_tiles
 from capsroute.models import CapsNet, PoolingCNN
 from capsroute.training.datasets import Images, ImageSet
 from capsroute.training.loop.trainer import Trainer
@@ -45,7 +42,6 @@ _WEIGHT = 0.02  # forty times that of the paper: a short training should still r
 _STEPS = tuple(round(0.05 * k, 2) for k in range(-5, 6))
 _SWEPT = 200  # test images whose poses are moved
 _SHOWN = 10
-_BATCH = 250
 
 
 def _steps(context: Context) -> int:
@@ -87,20 +83,14 @@ def _trained(context: Context, train: Images, test: Images, name: str, seed: int
     if name == "few-features":
         torch.manual_seed(seed)
         model = PoolingCNN.matching(context.network_options(), features=_SIZE).to(context.device)
-    config = context.config(
-        seed, network, lr=learning_rate(context.scale), warmup=WARMUP, reconstruction_weight=_WEIGHT
-    )
+    config = context.config(seed, network, warmup=WARMUP, reconstruction_weight=_WEIGHT)
     return context.fit(train, test, config, model=model)
 
 
 def _reconstructions(trainer: Trainer, images: Images) -> Tensor:
     """What a network makes of images from its own prediction, ``[N, channels, H, W]``."""
-    rows = []
     with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            batch, _ = images.batch(slice(start, start + _BATCH))
-            rows.append(trainer.model(batch.to(trainer.device)).reconstruction.cpu())
-    return torch.cat(rows)
+        return torch.cat([trainer.model(batch).reconstruction.cpu() for batch, _ in batches(images, trainer.device)])
 
 
 def _error(made: Tensor, originals: Tensor) -> float:
@@ -111,7 +101,7 @@ def _error(made: Tensor, originals: Tensor) -> float:
 def _class_means(train: ImageSet) -> Tensor:
     """Mean training image of each class, ``[classes, channels, H, W]``."""
     images, labels = train.batch(slice(None))
-    return torch.stack([images[labels == label].mean(0) for label in range(int(labels.max()) + 1)])
+    return torch.stack([images[labels == label].mean(0) for label in range(_CLASSES)])
 
 
 def _from_components(train: ImageSet, originals: Tensor) -> Tensor:
@@ -127,13 +117,7 @@ def _from_components(train: ImageSet, originals: Tensor) -> Tensor:
 def _sweep(model: CapsNet, images: Tensor, labels: Tensor) -> Tensor:
     """Images decoded from the true class's capsule, one component moved at a time.
 
-    Args:
-        model: With a decoder.
-        images: ``[N, channels, H, W]``.
-        labels: ``[N]``, int64.
-
-    Returns:
-        ``[N, D, len(_STEPS), channels, H, W]``.
+    From ``[N, channels, H, W]`` to ``[N, D, len(_STEPS), channels, H, W]``.
     """
     assert model.decoder is not None
     capsules = model(images, reconstruct=False).capsules  # [N, J, D]
@@ -219,7 +203,7 @@ def _words(effects: list[list[float]]) -> list[str]:
     return words
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(9.0, 9.4)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.75))
     rows = {"inputs": "inputs", **{name: _CODES[name].replace(", ", ",\n") for name in _NETWORKS}}
@@ -231,12 +215,11 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
     below.suptitle(
         "each component of the pose moved in steps, and what that changes most, in standard deviations", fontsize=8
     )
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 EXPERIMENT = Experiment(
     "reconstruct",
-    "An image from one capsule",
     quick=Scale(preset="quick", images=10_000, test_images=2_000, epochs=4, batch_size=32, lr_decay=0.6),
     full=Scale(preset="mnist", epochs=20, batch_size=128, lr_decay=0.85),
     steps=_steps,

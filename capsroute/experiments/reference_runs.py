@@ -127,16 +127,9 @@ def _error_text(group: Sequence[dict[str, Any]]) -> str:
 
 def command(group: Sequence[dict[str, Any]]) -> str:
     """What trains the network of a group with its first seed: every option in which it is not the default."""
-    config, default = group[0]["config"], TrainConfig(**preset("mnist")).as_dict()
-    words = ["capsroute train --dataset mnist"]
-    for name, value in config.items():
-        if value == default[name] or name == "seed":
-            continue
-        option = name.replace("_", "-")
-        words.append(
-            (f"--{option}" if value else f"--no-{option}") if isinstance(value, bool) else f"--{option} {value}"
-        )
-    return " ".join(words)
+    default = TrainConfig(**preset("mnist"))
+    config = TrainConfig.from_dict({**group[0]["config"], "seed": default.seed})
+    return " ".join(["capsroute train --dataset mnist", *config.options(but=default)])
 
 
 def document(runs: Sequence[dict[str, Any]]) -> str:
@@ -217,14 +210,8 @@ def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
         for run in group:
             places = [epoch["epoch"] for epoch in run["epochs"]]
             errors = [100 * (1 - epoch["test_accuracy"]) for epoch in run["epochs"]]
-            axes.plot(
-                places,
-                errors,
-                "o-",
-                color=f"C{number}",
-                alpha=0.7,
-                label=f"{_name(group)}: {_protocol(group)}" if run is group[0] else None,
-            )
+            label = f"{_name(group)}: {_protocol(group)}" if run is group[0] else None
+            axes.plot(places, errors, "o-", color=f"C{number}", alpha=0.7, label=label)
     axes.set_yscale("log")
     axes.set_yticks([0.3, 0.4, 0.5, 0.7, 1.0, 1.5], ["0.3", "0.4", "0.5", "0.7", "1", "1.5"])
     axes.minorticks_off()

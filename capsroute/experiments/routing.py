@@ -19,7 +19,6 @@ from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.bench.timing import interleaved
 from capsroute.experiments.context import Context
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.rates import learning_rate
 from capsroute.experiments.record import Record
 from capsroute.experiments.routing_figure import draw
 from capsroute.experiments.scale import Scale
@@ -52,7 +51,7 @@ def _run(context: Context, seed: int) -> Outcome:
     trainers: dict[str, Trainer] = {}
     for name, options in _VARIANTS.items():
         changes = {key: value for key, value in options.items() if key != "iterations"}
-        config = context.config(seed, lr=learning_rate(context.scale), iterations=options["iterations"])
+        config = context.config(seed, iterations=options["iterations"])
         trainers[name] = context.fit(train, test, config, changes)
     batch = train.batch(slice(context.scale.batch_size))
     numbers = {
@@ -218,7 +217,6 @@ def _report(record: Record) -> list[str]:
 
 EXPERIMENT = Experiment(
     "routing",
-    "Parts and wholes",
     quick=Scale(preset="quick", images=10_000, test_images=2_000, epochs=1, batch_size=32, lr_decay=0.3),
     full=Scale(preset="mnist", epochs=10, batch_size=128, lr_decay=0.75),
     steps=_steps,

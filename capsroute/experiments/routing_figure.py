@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from capsroute.experiments.record import Record
+from capsroute.experiments.record import Record, Spread
 from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["draw"]
@@ -18,13 +17,10 @@ _COUNTS = range(1, 6)  # iterations
 _WINNER, _OTHER = (1.0, 0.6, 0.1), (0.4, 0.7, 1.0)
 
 
-def draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
-    """Draws parts and wholes in each iteration, above accuracy, time and entropy over the iterations.
+def draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
+    """Parts and wholes in each iteration, above accuracy, time and entropy over the iterations.
 
-    Args:
-        path: PNG to write.
-        record: Of the experiment.
-        pictures: See ``_parts_and_wholes`` in :mod:`capsroute.experiments.routing`.
+    For the pictures see ``_parts_and_wholes`` in :mod:`capsroute.experiments.routing`.
     """
     count, iterations, _, classes = pictures["coupling"].shape
     figure = new_figure(9.5, 1.9 * count + 3.6)
@@ -54,7 +50,7 @@ def draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
         axes.set_xticks(list(_COUNTS))
         axes.grid(alpha=0.3)
     entropy.set_xlabel("iteration")
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _parts_and_wholes(axes: Any, pictures: Mapping[str, Tensor], image: int, iteration: int, strongest: float) -> None:
@@ -102,29 +98,22 @@ def _background(axes: Any, image: Tensor, widths: int) -> int:
     return width
 
 
+def _bars(
+    axes: Any, places: Sequence[float], values: Sequence[Spread], scale: float, label: str, fmt: str = "o-"
+) -> None:
+    """Means with their deviations over the seeds as error bars."""
+    means, deviations = [scale * value.mean for value in values], [scale * value.deviation for value in values]
+    axes.errorbar(places, means, deviations, fmt=fmt, capsize=3, label=label)
+
+
 def _points(axes: Any, record: Record, key: str, scale: float) -> None:
     """A measured number over the iterations, with the other kinds of routing beside the three iterations."""
     names = [f"T = {count}" for count in _COUNTS]
     values = [record.over_seeds(key, name) for name in names]
-    axes.errorbar(
-        list(_COUNTS),
-        [scale * value.mean for value in values],
-        [scale * value.deviation for value in values],
-        fmt="o-",
-        capsize=3,
-        label="softmax over outputs, full gradient",
-    )
+    _bars(axes, _COUNTS, values, scale, "softmax over outputs, full gradient")
     others = [name for name in record.seeds[0][key] if name not in names]
     for shift, (marker, name) in enumerate(zip("s^", others, strict=True), 1):
-        value = record.over_seeds(key, name)
-        axes.errorbar(
-            [3 + 0.15 * shift],
-            [scale * value.mean],
-            [scale * value.deviation],
-            fmt=marker,
-            capsize=3,
-            label=name.partition(", ")[2],
-        )
+        _bars(axes, [3 + 0.15 * shift], [record.over_seeds(key, name)], scale, name.partition(", ")[2], marker)
 
 
 def _accuracy(axes: Any, record: Record) -> None:
@@ -142,14 +131,7 @@ def _time(axes: Any, record: Record) -> None:
 def _entropy(axes: Any, record: Record) -> None:
     for trained in _COUNTS[1:]:
         values = [record.over_seeds("coupling", f"T = {trained}", "entropy", k) for k in range(trained)]
-        axes.errorbar(
-            range(1, trained + 1),
-            [value.mean for value in values],
-            [value.deviation for value in values],
-            fmt="o-",
-            capsize=3,
-            label=f"T = {trained}",
-        )
+        _bars(axes, range(1, trained + 1), values, 1, f"T = {trained}")
     axes.set_ylabel("relative entropy of the coupling")
     _legend(axes, 4)
 

@@ -73,7 +73,7 @@ def run_experiment(
                 record(found).write(unfinished)
                 outcomes = found  # what is in the file, also where the next seed fails
         whole = record(outcomes)
-        experiment.draw(drawn, whole, outcomes[0].pictures)
+        experiment.draw(whole, outcomes[0].pictures).savefig(drawn, dpi=120)
     except (KeyboardInterrupt, TrainingError):
         if outcomes:
             print(f"what {len(outcomes)} of {scale.seeds} seeds gave is in {unfinished}")

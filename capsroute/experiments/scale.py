@@ -1,4 +1,4 @@
-"""How much an experiment computes."""
+"""How much an experiment computes, and whether the images that it was given are enough for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from capsroute.training.datasets import ImageSet
 from capsroute.training.errors import TrainingError
 
-__all__ = ["Scale"]
+__all__ = ["Scale", "require_classes", "require_images"]
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,32 @@ class Scale:
 
     def training_part(self, images: ImageSet) -> ImageSet:
         """The training images to use."""
-        return _first(images, self.images)
+        return images[: self.images]
 
     def test_part(self, images: ImageSet) -> ImageSet:
         """The test images to use."""
-        return _first(images, self.test_images)
+        return images[: self.test_images]
 
 
-def _first(images: ImageSet, count: int | None) -> ImageSet:
-    return ImageSet(images.images[:count], images.labels[:count], images.white)
+def require_classes(images: ImageSet, least: int, option: str) -> None:
+    """Refuses images of too few classes, before a training rather than after it.
+
+    Raises:
+        TrainingError: There are fewer than ``least``; it says that ``option``, such as ``"--images"``, gives more.
+    """
+    found = len(images.labels.unique())
+    if found < least:
+        raise TrainingError(
+            f"the first {len(images):,} images are of {found} of the classes, and at least {least} are needed: "
+            f"raise {option}"
+        )
+
+
+def require_images(images: ImageSet, least: int, option: str) -> None:
+    """Refuses too few images, likewise.
+
+    Raises:
+        TrainingError: There are fewer than ``least``.
+    """
+    if len(images) < least:
+        raise TrainingError(f"at least {least} images are needed, got {len(images):,}: raise {option}")

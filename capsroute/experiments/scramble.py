@@ -11,7 +11,6 @@ network with pooling has as many features as it has for the ten classes of digit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,13 +18,12 @@ from torch import Tensor, nn
 
 from capsroute.bench.texts import markdown_table
 from capsroute.experiments.confusion import confusion, scores
-from capsroute.experiments.context import NETWORKS, Context
+from capsroute.experiments.context import NETWORKS, WARMUP, Context
 from capsroute.experiments.data.faces import FACE, OTHER, SIDE, faces_and_others, faces_and_scrambled
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.rates import WARMUP, learning_rate
+from capsroute.experiments.plotting import show_tiles
 from capsroute.experiments.record import Record, spread
 from capsroute.experiments.scale import Scale
-from capsroute.experiments.tiles import show_tiles
 from capsroute.models import PoolingCNN
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import ImageSet
@@ -69,8 +67,7 @@ def _run(context: Context, seed: int) -> Outcome:
         train = make(count, seed)
         numbers[learned] = {}
         for network in NETWORKS:
-            rate = learning_rate(context.scale)
-            config = context.config(seed, network, reconstruction=False, lr=rate, warmup=WARMUP)
+            config = context.config(seed, network, reconstruction=False, warmup=WARMUP)
             model = _pooling_cnn(context, config) if network == "pooling-cnn" else None
             trainer = context.fit(train, tests[learned], config, _OPTIONS, model=model)
             numbers[learned][network] = {name: _judge(trainer, tests[name]) for name in _TESTED[learned]}
@@ -126,7 +123,7 @@ def _matrix(seed: Mapping[str, Any], learned: str, network: str, tested: str) ->
     return torch.tensor(seed[learned][network][tested]["confusion"], dtype=torch.float64)
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(9.0, 8.0)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 5))
     show_tiles(above.subplots(), pictures["images"], ["face", "scrambled", "no face"], [])
@@ -138,7 +135,7 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
             if row == 0:
                 axes[row, column].set_title(f"learned: face or {learned}\ntested: face or {tested}", fontsize=9)
         axes[row, 0].set_ylabel(f"{NETWORKS[network]}\n\ntrue", fontsize=9)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _draw_matrix(axes: Any, record: Record, learned: str, network: str, tested: str) -> None:
@@ -159,7 +156,6 @@ def _draw_matrix(axes: Any, record: Record, learned: str, network: str, tested: 
 
 EXPERIMENT = Experiment(
     "scramble",
-    "Parts in a wrong arrangement",
     quick=Scale(preset="translated", images=16_000, test_images=2_000, epochs=4, batch_size=32, lr_decay=0.9),
     full=Scale(preset="mnist", images=60_000, test_images=10_000, epochs=10, batch_size=128, lr_decay=0.8),
     steps=_steps,

@@ -8,24 +8,19 @@ features; and a linear probe reads the move from there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from capsroute.bench.texts import markdown_table, paragraph
-from capsroute.experiments.context import NETWORKS, Context
-from capsroute.experiments.data.canvas import centred, centred_shifted
-from capsroute.experiments.data.shifts import CANVAS, shifted
-from capsroute.experiments.enough import require_images
+from capsroute.experiments.context import NETWORKS, WARMUP, Context, batches
+from capsroute.experiments.data.canvas import SHIFT_CANVAS, centred, centred_shifted, shifted
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.plotting import band
+from capsroute.experiments.plotting import band, show_tiles
 from capsroute.experiments.probe import r2, read
-from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.experiments.record import Record, Spread
-from capsroute.experiments.scale import Scale
-from capsroute.experiments.tiles import show_tiles
+from capsroute.experiments.scale import Scale, require_images
 from capsroute.training.datasets import ImageSet
 from capsroute.training.loop.trainer import Trainer
 from capsroute.training.reporting.figures import new_figure
@@ -40,7 +35,6 @@ _FIT_IMAGES = 5_000
 # Each image is moved by two of the moves, drawn at random. Of so many images, one in a million draws lacks a move, or
 # has the same one along an axis every time: what the probe reads of a move then has no mean, or R² no variance.
 _LEAST = 20
-_BATCH = 250
 
 
 def _steps(context: Context) -> int:
@@ -55,10 +49,10 @@ def _run(context: Context, seed: int) -> Outcome:
     numbers: dict[str, Any] = {}
     for network in NETWORKS:
         trainer = context.fit(
-            centred(train, CANVAS),
-            centred(test, CANVAS),
-            context.config(seed, network, lr=learning_rate(context.scale), warmup=WARMUP),
-            {"image_size": CANVAS},
+            centred(train, SHIFT_CANVAS),
+            centred(test, SHIFT_CANVAS),
+            context.config(seed, network, warmup=WARMUP),
+            {"image_size": SHIFT_CANVAS},
         )
         known = [_knowledge(trainer, shifted(test, pixels)) for pixels in _SHIFTS]
         numbers[network] = {
@@ -77,10 +71,9 @@ def _probe(trainer: Trainer, train: ImageSet, test: ImageSet, seed: int) -> dict
 
     def moved(images: ImageSet, moves: Sequence[int]) -> tuple[Tensor, Tensor]:
         drawn = torch.tensor(moves)[torch.randint(len(moves), (len(images), 2), generator=generator)]
-        return _by_class(_knowledge(trainer, centred_shifted(images, drawn, CANVAS)), images.labels), drawn
+        return _by_class(_knowledge(trainer, centred_shifted(images, drawn, SHIFT_CANVAS)), images.labels), drawn
 
-    few = ImageSet(train.images[:_FIT_IMAGES], train.labels[:_FIT_IMAGES], train.white)
-    fitted = moved(few, _FITTED)
+    fitted = moved(train[:_FIT_IMAGES], _FITTED)
     features, moves = moved(test, _JUDGED)
     readings = read(features, fitted)
     by_move = [readings[moves == move] for move in _JUDGED]
@@ -93,12 +86,11 @@ def _probe(trainer: Trainer, train: ImageSet, test: ImageSet, seed: int) -> dict
 
 def _knowledge(trainer: Trainer, images: ImageSet) -> Tensor:
     """What a network knows of each image: the pose of the true class's capsule, or all features; ``[N, F]``."""
+    is_capsnet = trainer.config.network == "capsnet"
     rows = []
     with torch.no_grad():
-        for start in range(0, len(images), _BATCH):
-            batch, labels = images.batch(slice(start, start + _BATCH))
-            output = trainer.model(batch.to(trainer.device), reconstruct=False)
-            is_capsnet = trainer.config.network == "capsnet"
+        for batch, labels in batches(images, trainer.device):
+            output = trainer.model(batch, reconstruct=False)
             known = output.capsules[torch.arange(len(labels)), labels] if is_capsnet else output.features
             rows.append(known.cpu())
     return torch.cat(rows)
@@ -137,7 +129,7 @@ def _report(record: Record) -> list[str]:
     ]
 
 
-def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
+def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(10.0, 5.0)
     above, below = figure.subfigures(2, 1, height_ratios=(1, 2.1))
     show_tiles(above.subplots(), pictures["examples"][None], [], [f"{pixels} pixels" for pixels in _SHIFTS])
@@ -156,12 +148,11 @@ def _draw(path: Path, record: Record, pictures: Mapping[str, Tensor]) -> None:
     readings.set_ylabel("shift as the probe reads it / pixels")
     for axes in (accuracy, moved, readings):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 EXPERIMENT = Experiment(
     "translation",
-    "Away from where it was seen",
     quick=Scale(preset="translated", images=10_000, test_images=2_000, epochs=1, batch_size=16, lr_decay=0.3),
     full=Scale(preset="mnist", epochs=10, batch_size=128, lr_decay=0.75),
     steps=_steps,

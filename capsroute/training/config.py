@@ -114,6 +114,26 @@ class TrainConfig:
             raise TrainingError(f"the configuration has other entries than expected: {sorted(differing)}")
         return cls(**values)
 
+    def options(self, but: TrainConfig | None = None) -> list[str]:
+        """What ``capsroute train`` is given to train so: every option, as defaults may change.
+
+        Args:
+            but: A configuration; the options in which it is the same are left out.
+
+        Returns:
+            ``["--dataset", "digits", …]``.
+        """
+        arguments: list[str] = []
+        for name, value in self.as_dict().items():
+            option = name.replace("_", "-")
+            if but is not None and value == getattr(but, name):
+                continue
+            if isinstance(value, bool):
+                arguments.append(f"--{option}" if value else f"--no-{option}")
+            else:
+                arguments += [f"--{option}", str(value)]
+        return arguments
+
     def changed_since(self, before: TrainConfig) -> frozenset[str]:
         """Names of what a resumed run does in another way than before; more epochs are the same for longer."""
         names = (field.name for field in fields(self) if field.name != "epochs")

@@ -9,14 +9,7 @@ __all__ = ["require"]
 
 
 def require(module: str, purpose: str) -> ModuleType:
-    """Imports a module of the ``train`` extra.
-
-    Args:
-        module: Full name, such as ``"sklearn.datasets"``.
-        purpose: What needs it; the subject of the error message.
-
-    Returns:
-        The module.
+    """A module of the ``train`` extra, imported; ``purpose`` is what needs it, the subject of the error message.
 
     Raises:
         TrainingError: It is not installed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import torch
 import capsroute
 from capsroute import cli
 from capsroute.cli import info, main
+from capsroute.routing import backends
 
 
 def test_version(capsys):
@@ -83,56 +85,79 @@ def test_info_for_people(capsys):
     assert facts["torch"] == torch.__version__
 
 
-def test_info_shows_cuda_where_there_is_any(capsys, monkeypatch):
+def test_info_on_a_machine_with_gpus(capsys, monkeypatch):
+    """Which is played here."""
+
+    def choose(device):
+        usable = device.index == 0
+        return backends.Choice("cuda", "they take the kernels") if usable else backends.Choice("reference", "too old")
+
     build = {**capsroute.build_info(), "cuda_archs": [80, 90], "openmp": False}
     monkeypatch.setattr(capsroute, "build_info", lambda: build)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"GPU {index}")
+    monkeypatch.setattr(backends, "choose", choose)
     assert main(["info"]) == 0
-    text = capsys.readouterr().out
-    assert "80, 90\n" in text
-    assert "no: the kernels run on one thread" in text
+    said = capsys.readouterr().out
+    for text in ("80, 90\n", "no: the kernels run on one thread", "GPU 0, GPU 1", "they take the kernels; too old"):
+        assert text in said
+    assert main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["gpus"] == ["GPU 0", "GPU 1"]
+    assert facts["gpu_kernels"] == ["they take the kernels", "too old"]
+
+
+def as_a_module(*arguments, stdout=subprocess.PIPE):
+    return subprocess.run(
+        [sys.executable, "-m", "capsroute", *arguments], stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+    )
 
 
 def test_as_a_module():
-    done = subprocess.run(
-        [sys.executable, "-m", "capsroute", "--version"], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert done.stdout == f"capsroute {capsroute.__version__}\n"
+    done = as_a_module("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"capsroute {capsroute.__version__}\n", "")
 
 
-def command_into(stdout, *arguments, buffered=True):
-    """Exit status and standard error of the command, whose output goes where it is told."""
-    done = subprocess.run(
-        [sys.executable, "-m", "capsroute", *arguments],
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "" if buffered else "1"},
-    )
-    return done.returncode, done.stderr
+NO_SPACE = "capsroute: error: cannot write to standard output: No space left on device\n"
+has_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no file that is always full")
+
+
+@has_full
+@pytest.mark.nightly
+def test_a_full_disk_behind_the_output_of_a_process():
+    """Which writes nothing more at its end."""
+    with open("/dev/full", "w") as full:
+        done = as_a_module("--help", stdout=full)
+    assert (done.returncode, done.stderr) == (2, NO_SPACE)
+
+
+def output_into(monkeypatch, descriptor, buffered):
+    """Standard output as Python opens it, also with PYTHONUNBUFFERED."""
+    raw = open(descriptor, "wb", buffering=-1 if buffered else 0)  # noqa: SIM115 - closed by the stream
+    stream = io.TextIOWrapper(raw, write_through=not buffered)
+    monkeypatch.setattr(sys, "stdout", stream)
+    return stream
 
 
 @pytest.mark.parametrize("buffered", [True, False])
-def test_a_reader_that_goes_away_is_no_crash(buffered):
+def test_a_reader_that_goes_away_is_no_crash(monkeypatch, capsys, buffered):
     reading, writing = os.pipe()
     os.close(reading)
-    assert command_into(writing, "info", buffered=buffered) == (141, "")
-    os.close(writing)
+    with output_into(monkeypatch, writing, buffered):
+        assert main(["info"]) == 141
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no file that is always full")
+@has_full
+@pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize(
-    ("arguments", "buffered"),
-    [(("info",), True), (("info",), False), (("--help",), True), (("--help",), False), (("train", "--out"), True)],
-    ids=str,
+    "arguments", [("info",), ("--help",), ("train", "--batch-size", "512", "--epochs", "1")], ids=str
 )
-def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path, arguments, buffered):
-    folder = [str(tmp_path)] if "--out" in arguments else []
-    with open("/dev/full", "w") as full:
-        assert command_into(full, *arguments, *folder, buffered=buffered) == (
-            2,
-            "capsroute: error: cannot write to standard output: No space left on device\n",
-        )
+def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path, monkeypatch, capsys, arguments, buffered):
+    monkeypatch.chdir(tmp_path)
+    with output_into(monkeypatch, "/dev/full", buffered):
+        assert main(list(arguments)) == 2
+    assert capsys.readouterr().err == NO_SPACE
 
 
 def test_no_output_at_all(monkeypatch):

@@ -52,8 +52,9 @@ def refused(capsys, *arguments, **options):
     return error
 
 
-def test_a_line_for_each_image(folder, network, capsys):
-    assert predict("c.png", "a.png") == 0
+@pytest.mark.parametrize("checkpoint", ["model.safetensors", "."])
+def test_a_line_for_each_image(folder, network, capsys, checkpoint):
+    assert predict("c.png", "a.png", checkpoint=checkpoint) == 0
     output, error = capsys.readouterr()
     lengths = expected_lengths(network, "c.png", "a.png")
     for line, name, row in zip(output.splitlines(), ("c.png", "a.png"), lengths, strict=True):
@@ -78,14 +79,6 @@ def test_json(folder, network, capsys):
         assert list(image["scores"]) == list("0123456789")
         torch.testing.assert_close(torch.tensor(list(image["scores"].values())), row)
         assert image["notes"] == []
-
-
-def test_the_folder_of_a_run(folder, capsys):
-    outputs = []
-    for checkpoint in ("model.safetensors", "."):
-        assert predict("a.png", "--json", checkpoint=checkpoint) == 0
-        outputs.append(capsys.readouterr().out)
-    assert outputs[0] == outputs[1]
 
 
 def test_a_picture(folder):
@@ -142,20 +135,15 @@ def test_bad_checkpoints(folder, capsys):
     assert "cut.safetensors is not a safetensors file" in refused(capsys, "a.png", checkpoint="cut.safetensors")
 
 
-def test_a_network_without_decoder(folder, capsys):
-    config = TrainConfig(reconstruction=False)
-    save_weights("bare.safetensors", preset_network(reconstruction=False)[1], config)
+@pytest.mark.parametrize("options", [{}, {"decoder_sizes": None}])
+def test_a_network_without_decoder(folder, capsys, options):
+    """Which the configuration or the options of the network leave out."""
+    bare = preset_network(reconstruction=False)[1]
+    save_weights("bare.safetensors", bare, TrainConfig(reconstruction=bool(options)), options=options)
     error = refused(capsys, "a.png", "--reconstruction", "out.png", checkpoint="bare.safetensors")
     assert "--reconstruction needs a network with a decoder, and that of bare.safetensors has none" in error
     assert predict("a.png", checkpoint="bare.safetensors") == 0
     assert load_network("bare.safetensors").decoder is None
-
-
-def test_a_network_whose_options_leave_out_the_decoder(folder, capsys):
-    bare = preset_network(reconstruction=False)[1]
-    save_weights("bare.safetensors", bare, TrainConfig(), options={"decoder_sizes": None})
-    error = refused(capsys, "a.png", "--reconstruction", "out.png", checkpoint="bare.safetensors")
-    assert "--reconstruction needs a network with a decoder, and that of bare.safetensors has none" in error
 
 
 def test_names_that_are_too_long(folder, capsys):
@@ -186,18 +174,14 @@ def test_no_file_is_lost_to_the_picture(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--batch-size", 0), "batch-size must be at least 1, got 0"),
-        (("--threads", 0), "threads must be at least 1, got 0"),
-        (("--device", "tpu"), "device must be auto, cpu or cuda; got tpu"),
+        (("a.png", "--batch-size", 0), "batch-size must be at least 1, got 0"),
+        (("a.png", "--threads", 0), "threads must be at least 1, got 0"),
+        (("a.png", "--device", "tpu"), "device must be auto, cpu or cuda; got tpu"),
+        ((), "the following arguments are required: IMAGE"),
     ],
-    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+    ids=str,
 )
 def test_bad_options(folder, capsys, arguments, message):
-    assert message in refused(capsys, "a.png", *arguments)
-
-
-def test_what_is_missing(capsys):
+    assert message in refused(capsys, *arguments)
     assert main(["predict", "a.png"]) == 2
     assert "the following arguments are required: --checkpoint" in capsys.readouterr().err
-    assert main(["predict", "--checkpoint", "x"]) == 2
-    assert "the following arguments are required: IMAGE" in capsys.readouterr().err

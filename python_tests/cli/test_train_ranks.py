@@ -28,13 +28,9 @@ BATCHES = ("--batch-size", "32", "--lr-decay", "1")
 @contextmanager
 def started(*arguments):
     """A process that is gone in the end, whatever happens."""
-    process = subprocess.Popen(
-        list(map(str, arguments)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(list(map(str, arguments)), env=environment, **pipes)
     try:
         yield process
     finally:
@@ -73,7 +69,26 @@ def model_of(checkpoint):
     return torch.load(checkpoint, weights_only=True)["trainer"]["model"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the ranks are found in Linux's /proc")
+def runs_of(folder):
+    """Records of each kind in the metrics of a run."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {kind: [record for record in records if record["kind"] == kind] for kind in ("run", "epoch")}
+
+
+def test_one_run_by_two_processes(tmp_path):
+    arguments = ("--batch-size", 256, "--epochs", 1, "--out", tmp_path / "run")
+    status, output, error = finished(*TORCHRUN, *TRAIN, *arguments)
+    assert status == 0, error
+    assert output.startswith("training on digits with fused routing on 2 ranks of cpu, into ")
+    assert [output.count(text) for text in ("training on", "epoch 1/", "test accuracy:")] == [1, 1, 1]
+    assert [record["ranks"] for record in runs_of(tmp_path / "run")["run"]] == [2]
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found in Linux's /proc")
+
+
+@needs_proc
+@pytest.mark.nightly
 def test_interrupted_killed_and_resumed_is_straight_bit_for_bit(tmp_path):
     out = tmp_path / "run"
     checkpoint = out / "checkpoint.pt"
@@ -103,20 +118,16 @@ def test_interrupted_killed_and_resumed_is_straight_bit_for_bit(tmp_path):
     assert epochs >= interrupted["epoch"] + 2
     assert finished(*TORCHRUN, *TRAIN, "--resume", checkpoint, "--epochs", epochs)[0] == 0
     straight = tmp_path / "straight"
-    status, output, _ = finished(*TORCHRUN, *TRAIN, *BATCHES, "--epochs", epochs, "--out", straight)
-    assert status == 0
-    assert output.startswith("training on digits with fused routing on 2 ranks of cpu, into ")
-    assert [output.count(text) for text in ("training on", "epoch 1/", "test accuracy:")] == [1, 1, 1]
+    assert finished(*TORCHRUN, *TRAIN, *BATCHES, "--epochs", epochs, "--out", straight)[0] == 0
     ours, theirs = model_of(checkpoint), model_of(straight / "checkpoint.pt")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [record["epoch"] for record in records if record["kind"] == "epoch"] == list(range(1, epochs + 1))
-    assert {record["ranks"] for record in records if record["kind"] == "run"} == {2}
+    assert [record["epoch"] for record in runs_of(out)["epoch"]] == list(range(1, epochs + 1))
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the ranks are found in Linux's /proc")
+@needs_proc
+@pytest.mark.nightly
 def test_a_rank_that_hangs(tmp_path):
-    arguments = (*BATCHES, "--epochs", 200, "--out", tmp_path / "run", "--rank-timeout", 4)
+    arguments = (*BATCHES, "--epochs", 200, "--out", tmp_path / "run", "--rank-timeout", 15)
     with started(*TORCHRUN, *TRAIN, *arguments) as process:
         wait_for_epoch(process, 2)  # by which the first is saved
         hanging = rank_processes(process)[1]
@@ -129,6 +140,7 @@ def test_a_rank_that_hangs(tmp_path):
     assert re.match(r"capsroute: error: rank 0: another rank ended or did not answer \(Timed out.*go on from", line)
 
 
+@pytest.mark.nightly
 def test_ranks_with_different_options_all_say_so(tmp_path):
     command = f'{sys.executable} -m capsroute train --seed $((RANK * 7)) --device cpu --out "{tmp_path}/run"'
     status, output, error = finished(*TORCHRUN, "--no-python", "bash", "-c", command)

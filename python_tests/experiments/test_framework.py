@@ -30,19 +30,24 @@ def train_digits(context, seed):
     return Outcome(numbers, {"images": torch.zeros(1)}, len(data.train), len(data.test))
 
 
-def draw(path, record, pictures):
-    path.write_bytes(f"{record.experiment} {list(pictures)}".encode())
+class Drawn:
+    """A figure that says what it was drawn of."""
+
+    def __init__(self, record, pictures):
+        self.text = f"{record.experiment} {list(pictures)}"
+
+    def savefig(self, path, dpi):
+        path.write_text(self.text)
 
 
 DIGITS = Experiment(
     "digits",
-    "Digits",
     TINY,
     TINY,
     steps=lambda context: context.steps(70),
     run=train_digits,
     report=lambda record: [record.over_seeds("accuracy").percent()],
-    draw=draw,
+    draw=Drawn,
 )
 
 
@@ -50,7 +55,17 @@ def run_digits(out, experiment=DIGITS, scale=TINY):
     return run_experiment(experiment, scale, False, device=CPU, data_dir=None, out=out)
 
 
-def test_run_writes_record_and_figure(tmp_path):
+def contents(folder):
+    return {file: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A run that was there before."""
+    return run_digits(tmp_path)
+
+
+def test_run_writes_record_and_figure(tmp_path, capsys):
     record = run_digits(tmp_path / "new")
     assert Record.read(tmp_path / "new" / "digits.json") == record
     assert (tmp_path / "new" / "digits.png").read_text() == "digits ['images']"
@@ -58,79 +73,71 @@ def test_run_writes_record_and_figure(tmp_path):
     assert record.scale == {**TINY.as_dict(), "images": 70, "test_images": len(few_digits().test), "full": False}
     assert record.environment["torch"] == torch.__version__
     assert "; 70 training images, 2 epochs, 2 seeds" in record.headline
-
-
-def test_seeds_differ_and_repeat(tmp_path):
-    first, second = (run_digits(tmp_path / name) for name in ("a", "b"))
-    assert first.seeds == second.seeds
-    assert first.seeds[0]["weight"] != first.seeds[1]["weight"]
-
-
-def test_declared_steps_are_counted(tmp_path, capsys):
-    run_digits(tmp_path)
+    assert record.seeds[0]["weight"] != record.seeds[1]["weight"]
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == ["seed 1 of 2 (step 0 of 20)", "seed 2 of 2 (step 10 of 20)"]
 
 
-def test_results_stay_where_a_run_fails(tmp_path):
-    run_digits(tmp_path)
-    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+def test_a_first_seed_that_fails_changes_nothing(tmp_path, whole):
+    before = contents(tmp_path)
 
     def fail(context, seed):
         raise TrainingError("no data")
 
     with pytest.raises(TrainingError, match="no data"):
         run_digits(tmp_path, replace(DIGITS, run=fail))
-    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
 
 
-def test_an_interrupted_run_keeps_the_seeds_that_have_run(tmp_path, capsys):
-    whole = run_digits(tmp_path)
-    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-
-    def interrupted(context, seed):
-        if seed == 1:
-            raise KeyboardInterrupt
-        return train_digits(context, seed)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_digits(tmp_path, replace(DIGITS, run=interrupted))
-    unfinished = tmp_path / "digits.unfinished.json"
-    assert Record.read(unfinished).seeds == whole.seeds[:1]
-    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file != unfinished} == before
-    assert f"what 1 of 2 seeds gave is in {unfinished}" in capsys.readouterr().out
-    run_digits(tmp_path)
-    assert set(tmp_path.iterdir()) == set(before)
+def interrupted(context, seed):
+    if seed == 1:
+        raise KeyboardInterrupt
+    return train_digits(context, seed)
 
 
-def test_a_figure_that_fails_loses_no_numbers_and_no_figure(tmp_path):
-    whole = run_digits(tmp_path)
-
-    def fail(path, record, pictures):
-        path.write_bytes(b"half a figure")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        run_digits(tmp_path, replace(DIGITS, draw=fail))
-    assert Record.read(tmp_path / "digits.unfinished.json").seeds == whole.seeds
-    assert (tmp_path / "digits.png").read_text() == "digits ['images']"
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_a_number_that_json_does_not_know_loses_no_other_seed(number, tmp_path, capsys):
-    whole = run_digits(tmp_path)
-    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-
-    def not_finite(context, seed):
+def not_finite(number):
+    def run(context, seed):
         outcome = train_digits(context, seed)
         return outcome._replace(numbers={**outcome.numbers, "r2": [number]}) if seed == 1 else outcome
 
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "raised"),
+    [
+        (interrupted, pytest.raises(KeyboardInterrupt)),
+        *(
+            (
+                not_finite(float(number)),
+                pytest.raises(TrainingError, match=r"a number that is not finite: .*json is not written"),
+            )
+            for number in ("nan", "-inf")
+        ),
+    ],
+)
+def test_a_later_seed_that_fails_loses_none_before_it(run, raised, tmp_path, whole, capsys):
+    before = contents(tmp_path)
+    with raised:
+        run_digits(tmp_path, replace(DIGITS, run=run))
     unfinished = tmp_path / "digits.unfinished.json"
-    with pytest.raises(TrainingError, match=r"digits measured a number that is not finite: .*json is not written"):
-        run_digits(tmp_path, replace(DIGITS, run=not_finite))
-    assert Record.read(unfinished).seeds == whole.seeds[:1]
-    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file != unfinished} == before
+    assert Record.read(unfinished).seeds == whole.seeds[:1]  # the same seed gives the same
+    assert {file: text for file, text in contents(tmp_path).items() if file != unfinished} == before
     assert f"what 1 of 2 seeds gave is in {unfinished}" in capsys.readouterr().out
+    run_digits(tmp_path)
+    assert contents(tmp_path).keys() == before.keys()
+
+
+def test_a_figure_that_fails_loses_no_numbers_and_no_figure(tmp_path, whole):
+    class Fails(Drawn):
+        def savefig(self, path, dpi):
+            path.write_text("half a figure")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run_digits(tmp_path, replace(DIGITS, draw=Fails))
+    assert Record.read(tmp_path / "digits.unfinished.json").seeds == whole.seeds
+    assert (tmp_path / "digits.png").read_text() == "digits ['images']"
 
 
 def test_folder_that_cannot_be_written(tmp_path):

@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 
-from capsroute.experiments import little_data, reconstruct, routing, translation
+from capsroute.experiments import little_data, reconstruct, routing, routing_figure, translation
+from capsroute.experiments.record import Record
 from capsroute.models import CapsNet
 from capsroute.training import TrainingError
 from capsroute.training.datasets import ImageSet, load_digits
+from capsroute.training.reporting.figures import new_figure
 
 SMALL = {"image_size": 9, "conv_channels": 6, "conv_kernel": 3, "primary_types": 3, "primary_kernel": 3}
 
@@ -42,14 +44,14 @@ class TestLittleData:
 
     def test_sizes_are_what_every_class_has(self, digits):
         assert little_data._sizes(digits) == [10, 20, 50, 100]
-        assert little_data._sizes(ImageSet(digits.images[:60], digits.labels[:60])) == [3]
+        assert little_data._sizes(digits[:60]) == [3]
 
     def test_a_class_without_images(self, digits):
         with pytest.raises(TrainingError, match="the first 5 training images lack a class: raise --images"):
-            little_data._sizes(ImageSet(digits.images[:5], digits.labels[:5]))
+            little_data._sizes(digits[:5])
 
     def test_few_images_are_repeated(self, digits):
-        few = ImageSet(digits.images[:4], digits.labels[:4], digits.white)
+        few = digits[:4]
         repeated = little_data._Repeated(few, 10)
         assert len(repeated) == 10
         assert repeated.image_shape == (1, 8, 8)
@@ -80,12 +82,10 @@ class TestReconstruct:
 
     def test_components_beat_the_mean_and_know_what_they_were_made_of(self, digits):
         originals, labels = digits.batch(slice(None))
-        made = reconstruct._from_components(digits, originals)
-        assert reconstruct._error(made, originals) < 0.5 * reconstruct._error(
-            reconstruct._class_means(digits)[labels], originals
-        )
+        made, means = reconstruct._from_components(digits, originals), reconstruct._class_means(digits)[labels]
+        assert reconstruct._error(made, originals) < 0.5 * reconstruct._error(means, originals)
         sixteen = digits.batch(slice(16))[0]
-        few = ImageSet(digits.images[:16], digits.labels[:16], digits.white)
+        few = digits[:16]
         torch.testing.assert_close(reconstruct._from_components(few, sixteen), sixteen, atol=1e-4, rtol=0)
 
     def test_error_is_summed_over_pixels(self):
@@ -107,9 +107,8 @@ class TestReconstruct:
         assert reconstruct._words([[0.1, 0, 0, 0, -2.04, 1]]) == ["1: width -2.0"]
 
     def test_strong_effects_on_one_property_alone(self):
-        assert reconstruct._single(torch.tensor([[[1.2, 0.5], [1.2, 0.7], [-3, 0], [0.4, 0.1]]])) == pytest.approx(
-            2 / 3
-        )
+        effects = torch.tensor([[[1.2, 0.5], [1.2, 0.7], [-3, 0], [0.4, 0.1]]])
+        assert reconstruct._single(effects) == pytest.approx(2 / 3)
         assert reconstruct._single(torch.tensor([[[0.4, 0.1]]])) == 0
 
     def test_kept_class(self, capsnet):
@@ -162,3 +161,24 @@ class TestRouting:
         share = seen[0, 0] / seen.sum()
         pixels = torch.arange(9.0)
         assert [float(share.sum(1) @ pixels), float(share.sum(0) @ pixels)] == pytest.approx(centres[middle].tolist())
+
+    @pytest.mark.parametrize("draw", [routing_figure._accuracy, routing_figure._entropy])
+    def test_no_legend_covers_what_it_explains(self, draw):
+        """Of two seeds that differ so much that error bars are all over the panels."""
+        names = [f"T = {count}" for count in range(1, 6)]
+        kinds = [*names, "T = 3, gradient of the last iteration", "T = 3, softmax over inputs"]
+        seeds = [
+            {
+                "accuracy": {name: 0.9 + 0.05 * sign * (number + 1) / 7 for number, name in enumerate(kinds)},
+                "coupling": {name: {"entropy": [0.5 + 0.1 * sign * k for k in range(5)]} for name in names},
+            }
+            for sign in (-1, 1)
+        ]
+        figure = new_figure(3, 3)
+        axes = figure.subplots()
+        draw(axes, Record("routing", {}, {}, 1.0, seeds))
+        figure.canvas.draw()
+        panel, legend = axes.get_window_extent(), axes.get_legend().get_window_extent()
+        assert legend.y0 >= panel.y1
+        assert figure.bbox.y1 >= legend.y1
+        assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1

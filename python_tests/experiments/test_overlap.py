@@ -17,17 +17,7 @@ SMALL = {"image_size": 36, "conv_channels": 4, "conv_stride": 2, "primary_types"
 
 @pytest.fixture
 def pairs():
-    return overlap._WithSingles(OverlappingPairs(marked_images(40), 30, seed=0, classes=10))
-
-
-def test_a_pair_comes_with_its_digits(pairs):
-    images, classes = pairs.batch(torch.tensor([4, 9]))
-    pair, presence = pairs.pairs.batch(torch.tensor([4, 9]))
-    singles, _ = pairs.pairs.singles(torch.tensor([4, 9]))
-    assert torch.equal(images[:, :1], pair)
-    assert torch.equal(images[:, 1:], singles[:, :, 0])
-    assert pairs.image_shape == images.shape[1:]
-    assert torch.equal(overlap._presence(classes), presence)
+    return OverlappingPairs(marked_images(40), 30, seed=0)
 
 
 def test_digits_among_the_two_largest_scores():
@@ -76,8 +66,7 @@ def test_two_colours_tell_the_digits_apart():
     picture = overlap._in_two_colours(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([[0.0, 1.0, 1.0, 0.0]]))[0]
     assert picture[0, 0] > 0.9 > 0.2 > picture[0, 2]
     assert picture[1, 2] > 0.9 > 0.2 > picture[1, 0]
-    assert picture[2].min() == 1
-    assert picture[3].max() == 0
+    assert (picture[2].min(), picture[3].max()) == (1, 0)
 
 
 def test_means_of_the_classes_are_of_digits_as_they_lie_in_the_pairs(pairs):
@@ -97,13 +86,11 @@ def test_errors_are_to_the_digit_and_to_the_other():
 
 def test_what_the_class_alone_explains_stands_in_the_table():
     """Of one pair, the mean of a class is its digit: no error to that, and the same distance to the other both ways."""
-    one = overlap._WithSingles(OverlappingPairs(marked_images(40), 1, seed=0, classes=10))
+    one = OverlappingPairs(marked_images(40), 1, seed=0)
     found = overlap._judge_class_means(overlap._class_means(one), one)
-    singles = one.batch(slice(None))[0][0, 1:]
-    apart = float((singles[0] - singles[1]).square().mean())
+    first, second = one.batch(slice(None))[0][0, 1:]
+    apart = float((first - second).square().mean())
     assert found == pytest.approx({"error": 0, "error_to_other": apart})
     networks = {"capsnet": {"both": 0.5, "each": 0.75, **found}, "pooling-cnn": {"both": 0.5, "each": 0.75}}
-    record = Record("overlap", {}, {}, 1.0, [{**networks, "class-mean": found}])
-    assert overlap._report(record)[-1] == (
-        f"| mean of the class, no network | - | - | 0.0000 ± 0.0000 | {apart:.4f} ± 0.0000 |"
-    )
+    table = overlap._report(Record("overlap", {}, {}, 1.0, [{**networks, "class-mean": found}]))
+    assert table[-1] == f"| mean of the class, no network | - | - | 0.0000 ± 0.0000 | {apart:.4f} ± 0.0000 |"

@@ -1,16 +1,14 @@
-"""The experiment on scrambled faces: its examples, and what it says to wrong sizes."""
+"""The experiment on scrambled faces: its examples, and that its networks are trained alike."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from capsroute.cli import main
 from capsroute.experiments import scramble
-from capsroute.experiments.context import Context
+from capsroute.experiments.context import WARMUP, Context
 from capsroute.experiments.data.faces import FACE, faces_and_others, faces_and_scrambled
 from capsroute.experiments.progress import Progress
-from capsroute.experiments.rates import WARMUP, learning_rate
 from capsroute.models import PoolingCNN
 from capsroute.training.loop.trainer import Trainer
 
@@ -33,19 +31,6 @@ def test_no_image_is_learned_and_tested(learned, seed):
         assert not trained & {image.numpy().tobytes() for image in tested.images}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--images", "7"], "images must be even, as half of the images are faces, got 7"),
-        (["--images", "8", "--test-images", "3"], "test_images must be even, as half of the images are faces, got 3"),
-    ],
-)
-def test_odd_numbers_of_images(arguments, message, tmp_path, capsys):
-    assert main(["experiment", "scramble", "--out", str(tmp_path), *arguments]) == 2
-    assert message in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
-
-
 def test_both_networks_are_trained_alike(monkeypatch):
     """The same learning rate and warm-up, as many parameters within 10 %, and as many features as for ten classes."""
     trainers = []
@@ -55,9 +40,10 @@ def test_both_networks_are_trained_alike(monkeypatch):
 
     monkeypatch.setattr(Trainer, "fit", train_nothing)
     scale = scramble.EXPERIMENT.quick.changed(images=4, test_images=4)
-    scramble._run(Context(scale, torch.device("cpu"), None, Progress(0)), seed=1)
+    context = Context(scale, torch.device("cpu"), None, Progress(0))
+    scramble._run(context, seed=1)
     assert [trainer.config.network for trainer in trainers] == 2 * ["capsnet", "pooling-cnn"]
-    assert {(trainer.config.lr, trainer.config.warmup) for trainer in trainers} == {(learning_rate(scale), WARMUP)}
+    assert {(trainer.config.lr, trainer.config.warmup) for trainer in trainers} == {(context.learning_rate, WARMUP)}
     for capsnet, pooling in (trainers[:2], trainers[2:]):
         assert capsnet.model.decoder is pooling.model.decoder is None
         counts = [sum(p.numel() for p in trainer.model.parameters()) for trainer in (capsnet, pooling)]

@@ -1,11 +1,15 @@
-"""Small archives in the forms in which CIFAR-10 comes."""
+"""Small archives in the forms in which CIFAR-10 comes, and a mirror that has files of a data set."""
 
 from __future__ import annotations
 
 import io
 import struct
 import tarfile
+import threading
 import zipfile
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
 
@@ -28,15 +32,8 @@ def python2_batch(pixels, labels, *, code=b"u1", by_columns=False):
     array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00t" + _string(b"b") + b"tR"
     state = b"(K\x01(" + shape + b"t" + dtype + (b"\x88" if by_columns else b"\x89") + _string(contents) + b"tb"
     listed = b"](" + b"".join(_int(int(label)) for label in labels) + b"e"
-    items = (
-        _string(b"batch_label")
-        + _string(b"batch 1 of 1")
-        + _string(b"labels")
-        + listed
-        + _string(b"data")
-        + array
-        + state
-    )
+    labelled = _string(b"batch_label") + _string(b"batch 1 of 1") + _string(b"labels") + listed
+    items = labelled + _string(b"data") + array + state
     return b"\x80\x02}(" + items + b"u."
 
 
@@ -102,3 +99,18 @@ def write_zip(path, members):
     with zipfile.ZipFile(path, "w") as archive:
         for name, contents in members.items():
             archive.writestr(name, contents)
+
+
+@contextmanager
+def mirror_of(folder):
+    """A local server that offers the files of a folder; yields its address."""
+    handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -10,7 +10,7 @@ import torch
 
 from capsroute.models import CapsNet
 from capsroute.training import TrainConfig, Trainer
-from capsroute.training.datasets import Dataset, ImageSet, load_digits
+from capsroute.training.datasets import Dataset, load_digits
 from capsroute.training.parallel.ranks import ALONE
 
 
@@ -30,10 +30,7 @@ class Recorder:
 
 def few_digits(train=70, test=30):
     digits = load_digits()
-    return Dataset(
-        ImageSet(digits.train.images[:train], digits.train.labels[:train], digits.train.white),
-        ImageSet(digits.test.images[:test], digits.test.labels[:test], digits.test.white),
-    )
+    return Dataset(digits.train[:train], digits.test[:test])
 
 
 def make_trainer(data=None, log_every=2, ranks=ALONE, dtype=torch.float32, **changes):

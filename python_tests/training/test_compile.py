@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -9,17 +11,14 @@ from capsroute.training import TrainingError
 from python_tests.training.doubles import few_digits, make_trainer, nothing, parameters, straight_run
 
 
-def test_compiled_training():
+# Whole compilation takes half a minute; without the last part, the same graphs are seen.
+@pytest.mark.parametrize("compiler", ["aot_eager", pytest.param("inductor", marks=pytest.mark.nightly)])
+def test_compiled_training(compiler, monkeypatch):
     torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compiler))
     # Batches of one size: each other one is compiled again.
-    options = {
-        "data": few_digits(train=70, test=35),
-        "epochs": 1,
-        "batch_size": 35,
-        "reconstruction": False,
-        "ema": 0.5,
-        "lr": 1e-3,
-    }
+    data = few_digits(train=70, test=35)
+    options = {"data": data, "epochs": 1, "batch_size": 35, "reconstruction": False, "ema": 0.5, "lr": 1e-3}
     trainer, recorder = straight_run(**options, compile=True)
     plain, expected = straight_run(**options)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zipfile
 import zlib
 
 import pytest
@@ -98,34 +97,35 @@ def test_large_files_are_not_unpacked(tmp_path, monkeypatch):
         read_image_folders(tmp_path / "z.zip", COLOUR)
 
 
-@pytest.mark.parametrize("damage", ["cut", "sum", "foreign", "empty", "encrypted"])
+def encrypted(contents):
+    changed = bytearray(contents)
+    changed[6] |= 1
+    changed[contents.rindex(b"PK\x01\x02") + 8] |= 1
+    return changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda contents: contents[:500],
+        lambda contents: contents[:200] + bytes([contents[200] ^ 0xFF]) + contents[201:],  # inside the image
+        lambda contents: b"words",
+        lambda contents: b"",
+        encrypted,
+    ],
+    ids=["cut", "sum", "foreign", "empty", "encrypted"],
+)
 def test_damaged_zip_files(tmp_path, damage):
     path = tmp_path / "z.zip"
     write_zip(path, class_folders(1, ("cat",)))
-    contents = bytearray(path.read_bytes())
-    if damage == "cut":
-        contents = contents[:500]
-    elif damage == "sum":
-        contents[200] ^= 0xFF  # inside the image
-    elif damage == "foreign":
-        contents = b"words"
-    elif damage == "empty":
-        contents = b""
-    else:
-        contents[6] |= 1
-        contents[contents.rindex(b"PK\x01\x02") + 8] |= 1
-    path.write_bytes(contents)
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(TrainingError, match=r"z\.zip is not a zip file, or it is damaged"):
         read_image_folders(path, COLOUR)
 
 
-def test_a_zip_file_of_nothing(tmp_path):
-    with zipfile.ZipFile(tmp_path / "z.zip", "w"):
-        pass
+def test_a_zip_file_of_nothing_and_none(tmp_path):
+    write_zip(tmp_path / "z.zip", {})
     with pytest.raises(TrainingError, match="holds no folder of a class"):
         read_image_folders(tmp_path / "z.zip", COLOUR)
-
-
-def test_a_zip_file_that_is_absent(tmp_path):
-    with pytest.raises(TrainingError, match=r"cannot read .*z\.zip: No such file"):
-        read_image_folders(tmp_path / "z.zip", COLOUR)
+    with pytest.raises(TrainingError, match=r"cannot read .*absent\.zip: No such file"):
+        read_image_folders(tmp_path / "absent.zip", COLOUR)

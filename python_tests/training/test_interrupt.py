@@ -10,8 +10,9 @@ import pytest
 
 from capsroute.training.loop.interrupt import interrupts_call
 
+pytestmark = pytest.mark.usefixtures("ordinary_interrupt")
 
-@pytest.mark.usefixtures("ordinary_interrupt")
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_calls(number):
     calls = []
@@ -23,7 +24,6 @@ def test_the_first_signal_calls(number):
     assert signal.getsignal(number) is before
 
 
-@pytest.mark.usefixtures("ordinary_interrupt")
 def test_the_second_interrupt_is_an_ordinary_one():
     calls = []
     with interrupts_call(lambda: calls.append(1)):
@@ -47,7 +47,6 @@ def test_other_threads_change_nothing():
     assert seen == [([], before)]
 
 
-@pytest.mark.usefixtures("ordinary_interrupt")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_is_ignored_stays_ignored(number):
     calls = []
@@ -61,7 +60,6 @@ def test_a_signal_that_is_ignored_stays_ignored(number):
         signal.signal(number, before)
 
 
-@pytest.mark.usefixtures("ordinary_interrupt")
 def test_a_handler_that_is_not_pythons_stays(monkeypatch):
     ordinary = signal.getsignal
     monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGTERM else ordinary(number))

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 
 from capsroute.training import TrainingError
 from capsroute.training.datasets import idx, load_dataset, mnist
+from python_tests.training.archives import mirror_of
 from python_tests.training.doubles import idx_bytes, write_mnist
 
-NAMES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzipped"])
@@ -55,9 +48,6 @@ def test_bad_idx(tmp_path, contents, message):
     with pytest.raises(TrainingError, match=message) as caught:
         idx.read_idx(tmp_path / "file", 3)
     assert str(tmp_path / "file") in str(caught.value)
-
-
-def test_an_idx_file_that_cannot_be_read(tmp_path):
     with pytest.raises(TrainingError, match=r"cannot read .*: Is a directory"):
         idx.read_idx(tmp_path, 3)
 
@@ -85,9 +75,6 @@ def test_files_that_are_not_mnist(tmp_path, name, values, message):
     (tmp_path / name).write_bytes(idx_bytes(values.to(torch.uint8)))
     with pytest.raises(TrainingError, match=message):
         load_dataset("mnist", tmp_path)
-
-
-def test_empty_mnist(tmp_path):
     write_mnist(tmp_path, test=0)
     with pytest.raises(TrainingError, match="t10k-labels-idx1-ubyte holds no labels"):
         load_dataset("mnist", tmp_path)
@@ -98,17 +85,11 @@ def mirror(tmp_path, monkeypatch):
     """Folder that a local server offers as the only mirror, and the files' hashes with it."""
     served = tmp_path / "mirror"
     write_mnist(served, gzipped=NAMES)
-    handler = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(served)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     hashes = {name: hashlib.md5((served / f"{name}.gz").read_bytes()).hexdigest() for name in NAMES}
-    monkeypatch.setattr(mnist, "_MIRRORS", (f"http://127.0.0.1:{server.server_port}/",))
-    monkeypatch.setattr(mnist, "_MD5", hashes)
-    yield served
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with mirror_of(served) as address:
+        monkeypatch.setattr(mnist, "_MIRRORS", (address,))
+        monkeypatch.setattr(mnist, "_MD5", hashes)
+        yield served
 
 
 def test_absent_files_are_fetched(tmp_path, mirror):
@@ -128,20 +109,13 @@ def test_a_fetched_file_with_another_hash_is_refused(tmp_path, mirror):
     assert [file.name for file in (tmp_path / "data").iterdir()] == ["train-images-idx3-ubyte.gz"]
 
 
-def test_a_folder_that_was_made_for_nothing_is_not_left_behind(tmp_path, monkeypatch, mirror):
+def test_without_a_network_no_folder_is_left_behind(tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
-    monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:9/",))
-    for data_dir in (tmp_path / "new" / "data", tmp_path / "there" / "data", tmp_path / "there"):
-        with pytest.raises(TrainingError, match="cannot be fetched"):
-            load_dataset("mnist", data_dir)
-    assert sorted(tmp_path.iterdir()) == [mirror, tmp_path / "there"]
-    assert not list((tmp_path / "there").iterdir())
-
-
-def test_no_network(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "_MIRRORS", ("http://127.0.0.1:9/", "http://127.0.0.1:9/again/"))
-    with pytest.raises(TrainingError, match=r"cannot be fetched from .* or .*again.*name it with --data-dir"):
-        load_dataset("mnist", tmp_path)
+    for data_dir in (tmp_path / "new" / "data", tmp_path / "there" / "data", tmp_path / "there"):
+        with pytest.raises(TrainingError, match=r"cannot be fetched from .* or .*again.*name it with --data-dir"):
+            load_dataset("mnist", data_dir)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
 
 
 def test_the_known_hashes_cover_every_file():

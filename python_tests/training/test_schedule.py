@@ -26,25 +26,14 @@ def rates(**changes):
     return found
 
 
-def test_exponential():
-    assert rates(lr_decay=0.5) == pytest.approx([0.1 * 0.5 ** (step / 5) for step in range(20)])
+@pytest.mark.parametrize("warmup", [0, 4])
+def test_exponential(warmup):
+    expected = [0.1 * min(1, (step + 1) / (warmup + 1)) * 0.5 ** (step / 5) for step in range(20)]
+    assert rates(lr_decay=0.5, warmup=warmup) == pytest.approx(expected)
 
 
-def test_exponential_after_a_warm_up():
-    warm = [min(1, (step + 1) / 5) for step in range(20)]
-    assert rates(lr_decay=0.5, warmup=4) == pytest.approx([0.1 * w * 0.5 ** (s / 5) for s, w in enumerate(warm)])
-
-
-def test_cosine_ends_near_zero():
-    found = rates(schedule="cosine", lr_decay=0.5)
-    assert found == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 20)) for step in range(20)])
-    assert found[0] == 0.1
-    assert found[-1] < 0.001
-
-
-def test_cosine_after_a_warm_up():
-    found = rates(schedule="cosine", warmup=3)
-    assert found[:3] == pytest.approx(
-        [r * w for r, w in zip(rates(schedule="cosine"), (0.25, 0.5, 0.75), strict=False)]
-    )
-    assert found[3:] == pytest.approx(rates(schedule="cosine")[3:])
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_cosine_ends_near_zero(warmup):
+    warm = [min(1, (step + 1) / (warmup + 1)) for step in range(20)]
+    expected = [0.05 * factor * (1 + math.cos(math.pi * step / 20)) for step, factor in enumerate(warm)]
+    assert rates(schedule="cosine", lr_decay=0.5, warmup=warmup) == pytest.approx(expected)

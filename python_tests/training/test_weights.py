@@ -50,20 +50,14 @@ def test_every_bit_comes_back(tmp_path, name, kind, reconstruction):
             assert ours is theirs is None or torch.equal(ours, theirs)
 
 
-def test_routing_comes_back(tmp_path):
-    config, model = preset_network(routing="reference", iterations=4)
-    save_weights(tmp_path / "w.safetensors", model, config)
-    layer = load_network(tmp_path / "w.safetensors").classes
-    assert (layer.routing, layer.options.iterations) == ("reference", 4)
-
-
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_floating_type_comes_back(tmp_path, dtype):
-    config, model = preset_network()
+def test_the_floating_type_and_the_routing_come_back(tmp_path, dtype):
+    config, model = preset_network(routing="reference", iterations=4)
     save_weights(tmp_path / "w.safetensors", model.to(dtype), config)
     loaded = load_network(tmp_path / "w.safetensors")
     assert_bitwise_equal(model.state_dict(), loaded.state_dict())
     assert loaded.conv.weight.dtype == dtype
+    assert (loaded.classes.routing, loaded.classes.options.iterations) == ("reference", 4)
 
 
 def test_a_network_of_another_shape(tmp_path):
@@ -126,8 +120,6 @@ def _flipped(raw):
         (lambda raw: raw.replace(b'\\"lr\\"', b'\\"xx\\"'), r"other entries than expected: \['lr', 'xx'\]"),
         (lambda raw: raw.replace(b'\\"epochs\\": 30', b'\\"epochs\\":-30'), "epochs must be at least 1, got -30"),
         (lambda raw: raw.replace(b'\\"epochs\\": 30', b'\\"epochs\\":[30'), "its metadata cannot be read"),
-        (lambda raw: raw.replace(b'\\"epochs\\": 30', b'\\"epochs\\":"3"'), "not a safetensors file|cannot be read"),
-        (lambda raw: raw.replace(b'\\"iterations\\": 3', b'\\"iterations\\":[]'), "cannot be read|damaged"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -142,17 +134,15 @@ def test_damaged_and_foreign_files(saved, damage, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_safetensors_file_of_others(tmp_path):
+def test_files_of_others_and_none(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "w.safetensors")
-    with pytest.raises(TrainingError, match=r"w.safetensors is not a safetensors file of this version of capsroute"):
-        load_network(tmp_path / "w.safetensors")
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(TrainingError, match=r"cannot read the weights .*/absent: No such file"):
-        load_network(tmp_path / "absent")
-    with pytest.raises(TrainingError, match=r"cannot read the weights .*: Is a directory"):
-        load_network(tmp_path)
+    for name, message in (
+        ("w.safetensors", "w.safetensors is not a safetensors file of this version of capsroute"),
+        ("absent", "cannot read the weights .*/absent: No such file"),
+        ("", "cannot read the weights .*: Is a directory"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            load_network(tmp_path / name)
 
 
 def write_unchecked(stored):
@@ -183,10 +173,10 @@ def test_weights_of_another_network(tmp_path, network, change, message):
     ("options", "message"),
     [
         ({"conv_kernel": 99}, "conv_kernel=99 does not fit"),
-        ({"conv_channels": -1}, "negative dimension -1"),
+        ({"conv_channels": -1}, "negative"),
         ({"colour": 1}, "colour"),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    ids=str,
 )
 def test_options_that_no_network_has(tmp_path, network, options, message):
     config, model = network

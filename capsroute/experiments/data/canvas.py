@@ -7,7 +7,13 @@ from torch import Tensor
 
 from capsroute.training.datasets import ImageSet
 
-__all__ = ["centred", "centred_shifted", "margin", "place", "translated"]
+__all__ = ["DIRECTIONS", "SHIFT_CANVAS", "centred", "centred_shifted", "margin", "place", "shifted", "translated"]
+
+SHIFT_CANVAS = 40
+"""Height and width in pixels of the canvas for images of 28x28 and shifts of up to six. MNIST's digits keep four pixels
+from the border of their 28x28, too few for that; here the whole frame moves, and nothing is cut off or wraps around."""
+DIRECTIONS = torch.tensor([[1, 0], [1, 1], [0, 1], [-1, 1], [-1, 0], [-1, -1], [0, -1], [1, -1]])
+"""The eight directions, ``[8, 2]``: down and right; a diagonal shift by k moves k pixels along both axes."""
 
 
 def margin(data: ImageSet, side: int) -> int:
@@ -26,15 +32,9 @@ def margin(data: ImageSet, side: int) -> int:
 
 
 def place(images: Tensor, corners: Tensor, side: int) -> Tensor:
-    """Each image at its own place on a black canvas.
+    """Each image ``[N, channels, H, W]`` at its own place on a black canvas: ``[N, channels, side, side]``.
 
-    Args:
-        images: ``[N, channels, H, W]``, of any dtype.
-        corners: ``[N, 2]``, int64: row and column of each image's upper left pixel; images stay inside the canvas.
-        side: Height and width of the canvas in pixels.
-
-    Returns:
-        ``[N, channels, side, side]``, of the dtype of ``images``.
+    The ``corners``, ``[N, 2]``, int64, are row and column of each image's upper left pixel; images stay inside.
     """
     count, channels, height, width = images.shape
     canvas = images.new_zeros(count, side, side, channels)
@@ -54,12 +54,7 @@ def centred(data: ImageSet, side: int) -> ImageSet:
 
 
 def centred_shifted(data: ImageSet, shifts: Tensor, side: int) -> ImageSet:
-    """The images moved from the middle of a canvas.
-
-    Args:
-        data: Images.
-        shifts: ``[N, 2]``, int64: pixels down and to the right.
-        side: Height and width of the canvas in pixels.
+    """The images moved from the middle of a canvas by ``shifts`` ``[N, 2]``, int64: pixels down and to the right.
 
     Raises:
         ValueError: An image would leave the canvas, or see :func:`margin`.
@@ -70,15 +65,19 @@ def centred_shifted(data: ImageSet, shifts: Tensor, side: int) -> ImageSet:
     return ImageSet(place(data.images, room + shifts, side), data.labels, data.white)
 
 
+def shifted(data: ImageSet, pixels: int) -> ImageSet:
+    """Images moved on :data:`SHIFT_CANVAS` by a number of pixels, image n in direction n modulo 8.
+
+    Raises:
+        ValueError: An image would leave the canvas, or does not fit on it.
+    """
+    return centred_shifted(data, pixels * DIRECTIONS[torch.arange(len(data)) % len(DIRECTIONS)], SHIFT_CANVAS)
+
+
 def translated(data: ImageSet, side: int, seed: int) -> ImageSet:
     """Each image at a random place of a canvas, wholly inside; all places are equally likely.
 
     Sabour et al. 2017, section 5.2, train on MNIST placed so on 40x40 pixels.
-
-    Args:
-        data: Images.
-        side: Height and width of the canvas in pixels.
-        seed: Of the places.
 
     Raises:
         ValueError: See :func:`margin`.

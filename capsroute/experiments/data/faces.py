@@ -18,7 +18,7 @@ from torch import Tensor
 from capsroute.experiments.data.shapes import arc, ellipse, frame, paint, segment, triangle
 from capsroute.training.datasets import ImageSet
 
-__all__ = ["FACE", "OTHER", "SIDE", "faces_and_others", "faces_and_scrambled", "scrambled_faces"]
+__all__ = ["FACE", "OTHER", "SIDE", "faces_and_others", "faces_and_scrambled"]
 
 SIDE = 32
 """Height and width of the images in pixels."""
@@ -78,31 +78,9 @@ def faces_and_scrambled(count: int, seed: int) -> ImageSet:
 def faces_and_others(count: int, seed: int) -> ImageSet:
     """Faces, and scenes without one: clutter alone, an empty head, a head with one part, a part without a head.
 
-    Args:
-        count: Images, an even number; half of them are faces.
-        seed: Of everything.
-
-    Returns:
-        Images ``[count, 1, 32, 32]``; labels :data:`FACE` at odd places and :data:`OTHER` at even ones.
-
-    Raises:
-        ValueError: ``count`` is odd or negative.
+    Arguments, images, labels and errors are those of :func:`faces_and_scrambled`.
     """
     return _pairs(count, seed, _render_other)
-
-
-def scrambled_faces(count: int, seed: int) -> ImageSet:
-    """Scrambled faces alone, all labelled :data:`OTHER`: images ``[count, 1, 32, 32]``.
-
-    Args:
-        count: Images.
-        seed: Of everything.
-
-    Raises:
-        ValueError: ``count`` is negative.
-    """
-    pairs = faces_and_scrambled(2 * count, seed)
-    return ImageSet(pairs.images[::2].clone(), pairs.labels[::2].clone())
 
 
 def _pairs(count: int, seed: int, render_other: Callable[[_Scenes, torch.Generator], Tensor]) -> ImageSet:
@@ -139,17 +117,9 @@ def _render(
     head: Tensor | None = None,
     present: Tensor | None = None,
 ) -> Tensor:
-    """Draws scenes.
+    """Draws scenes, with the place of each part in ``[N, 4]``, as uint8 ``[N, SIDE, SIDE]``.
 
-    Args:
-        scenes: What to draw.
-        arrangement: Place of each part, ``[N, 4]``.
-        generator: Of the noise.
-        head: Whether the head is drawn, ``[N]``; None for all.
-        present: Which parts are drawn, ``[N, 4]``; None for all.
-
-    Returns:
-        uint8, ``[N, SIDE, SIDE]``.
+    Where not all are, ``head`` ``[N]`` and ``present`` ``[N, 4]`` say which heads and which parts are drawn.
     """
     at = frame(scenes.centre, scenes.turn, SIDE)
     coverage = ellipse(at, scenes.axes[:, 0], scenes.axes[:, 1])

@@ -81,5 +81,4 @@ def _difference(found: set[str], wanted: set[str]) -> str:
 
 def _mixed(images: ImageSet) -> ImageSet:
     """The images in another order than by class, so that the first ones are of all classes."""
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return ImageSet(images.images[order], images.labels[order])
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]

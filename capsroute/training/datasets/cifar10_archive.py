@@ -8,6 +8,7 @@ import pickle
 import tarfile
 import zlib
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,13 +32,7 @@ _LARGEST = 2**26
 
 
 def read_cifar10_archive(path: Path) -> tuple[ImageSet, ImageSet]:
-    """Reads ``cifar-10-python.tar.gz``; nothing is unpacked to the disk.
-
-    Args:
-        path: The archive.
-
-    Returns:
-        Training images and test images.
+    """Training images and test images of ``cifar-10-python.tar.gz``; nothing is unpacked to the disk.
 
     Raises:
         TrainingError: The file cannot be read, is damaged, or lacks a batch, or a batch is not what it should be.
@@ -137,10 +132,7 @@ class _Array:
 def _is_shape_of(shape: Any, size: int) -> bool:
     if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
         return False
-    product = 1
-    for length in shape:
-        product *= length
-    return product == size
+    return prod(shape) == size
 
 
 def _reconstruct(*_: Any) -> _Array:

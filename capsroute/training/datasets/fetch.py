@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
@@ -40,23 +39,15 @@ def fetch(folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str
     """
     pooch = require("pooch", f"fetching {name}")
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        return _retrieve(pooch, folder, name, md5, mirrors, advice)
-    finally:
-        _remove_empty(absent)
-
-
-def _retrieve(pooch: Any, folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str) -> Path:
     problems = []
     for mirror in mirrors:
         try:
             # Pooch writes to a temporary file, checks its hash and renames it: a half file never gets the name.
-            path = pooch.retrieve(
-                f"{mirror}{name}", known_hash=f"md5:{md5}", fname=name, path=folder, progressbar=False
-            )
-            return Path(path)
+            return Path(pooch.retrieve(f"{mirror}{name}", f"md5:{md5}", fname=name, path=folder, progressbar=False))
         except (OSError, ValueError) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
             problems.append(f"{mirror} ({type(error).__name__})")
+        finally:
+            _remove_empty(absent)
     raise TrainingError(f"{name} is not in {folder} and cannot be fetched from {' or '.join(problems)}: {advice}")
 
 

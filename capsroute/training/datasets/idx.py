@@ -50,14 +50,7 @@ def _rest(file: BufferedIOBase, expected: int) -> tuple[bytearray, int]:
 
 
 def read_idx(path: Path, dimensions: int) -> Tensor:
-    """Reads an IDX file of unsigned bytes.
-
-    Args:
-        path: File, plain or gzipped.
-        dimensions: Rank that the data must have: 3 for images, 1 for labels.
-
-    Returns:
-        uint8, of the shape that the header gives.
+    """An IDX file of unsigned bytes, plain or gzipped, as uint8 of so many dimensions: 3 for images, 1 for labels.
 
     Raises:
         TrainingError: The file cannot be read, is no such IDX file, or is shorter or longer than its header says.

@@ -44,6 +44,10 @@ class ImageSet:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    def __getitem__(self, places: Tensor | slice) -> ImageSet:
+        """The images at some places."""
+        return ImageSet(self.images[places], self.labels[places], self.white)
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width in pixels."""

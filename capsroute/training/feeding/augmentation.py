@@ -3,16 +3,11 @@
 import torch
 from torch import Tensor
 
-__all__ = ["draw_shifts", "random_shift", "shifted"]
+__all__ = ["draw_shifts", "shifted"]
 
 
 def draw_shifts(count: int, pixels: int, generator: torch.Generator) -> Tensor:
-    """Draws a shift along each axis for each image.
-
-    Args:
-        count: Number of images, B.
-        pixels: Largest shift, to both sides.
-        generator: Source of the shifts, which are uniform; on the CPU.
+    """Draws a uniform shift of up to ``pixels``, to both sides, along each axis for each of B images.
 
     Returns:
         ``[2, B]``, int64 from 0 to ``2 * pixels``, where ``pixels`` leaves an image where it is: rows, then columns.
@@ -22,6 +17,8 @@ def draw_shifts(count: int, pixels: int, generator: torch.Generator) -> Tensor:
 
 def shifted(images: Tensor, shifts: Tensor, pixels: int) -> Tensor:
     """Shifts each image by its own whole number of pixels, with zeros moving in.
+
+    Sabour et al. 2017, section 5: up to 2 pixels in each direction for MNIST.
 
     Args:
         images: ``[B, channels, H, W]``, on any device.
@@ -40,21 +37,3 @@ def shifted(images: Tensor, shifts: Tensor, pixels: int) -> Tensor:
     sample = torch.arange(batch, device=device)[:, None, None]
     # Advanced indices around the slice put the channels last.
     return padded[sample, :, rows, columns].permute(0, 3, 1, 2)
-
-
-def random_shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Shifts each image by its own random whole number of pixels, with zeros moving in.
-
-    Sabour et al. 2017, section 5: up to 2 pixels in each direction for MNIST.
-
-    Args:
-        images: ``[B, channels, H, W]``.
-        pixels: Largest shift along each axis, to both sides.
-        generator: Source of the shifts, which are uniform; on the CPU.
-
-    Returns:
-        ``[B, channels, H, W]``, a new tensor unless ``pixels`` is 0.
-    """
-    if pixels == 0:
-        return images
-    return shifted(images, draw_shifts(len(images), pixels, generator), pixels)

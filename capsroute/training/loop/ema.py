@@ -31,11 +31,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Takes the parameters after a step into the average.
-
-        Args:
-            step: Its number, from 1.
-        """
+        """Takes the parameters after a step, which are counted from 1, into the average."""
         decay = min(self._decay, (1 + step) / (10 + step))
         current = [value.detach() for _, value in self._parameters()]
         torch._foreach_lerp_(list(self._average.values()), current, 1 - decay)

@@ -13,13 +13,7 @@ __all__ = ["make_scheduler"]
 
 
 def make_scheduler(optimizer: Optimizer, config: TrainConfig, steps_per_epoch: int) -> LRScheduler:
-    """The schedule of a configuration, to be stepped after each step of the optimizer.
-
-    Args:
-        optimizer: With the learning rate of the configuration.
-        config: Says the kind of schedule, the length of its warm-up and, for the cosine, that of the run.
-        steps_per_epoch: Steps of an epoch.
-    """
+    """The schedule of a configuration, to be stepped after each step of an optimizer that begins with its rate."""
     gamma = config.lr_decay ** (1 / steps_per_epoch)
     if config.schedule == "exponential" and config.warmup == 0:
         return ExponentialLR(optimizer, gamma=gamma)  # the recurrence of the first checkpoints, bit for bit

@@ -18,13 +18,7 @@ _SAMPLED = 256
 
 
 def facts_to_agree_on(model: nn.Module, config: TrainConfig, data: Dataset) -> dict[str, object]:
-    """Plain values by names for people; two runs that differ in none of them train the same way.
-
-    Args:
-        model: The network.
-        config: Configuration of the run.
-        data: Training set and test set.
-    """
+    """Plain values by names for people; two runs that differ in none of them train the same way."""
     facts: dict[str, object] = dict(config.as_dict())
     facts["the number of parameters"] = sum(parameter.numel() for parameter in model.parameters())
     for name, images in (("training", data.train), ("test", data.test)):

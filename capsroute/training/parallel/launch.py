@@ -113,11 +113,7 @@ def joined(ranks: Ranks, device: torch.device, timeout: float = RANK_TIMEOUT) ->
 
 @contextmanager
 def lost_ranks_named(ranks: Ranks, advice: Callable[[], str]) -> Iterator[None]:
-    """Turns the error of a rank that has lost another one into one sentence.
-
-    Args:
-        ranks: This process among the others.
-        advice: What the user can do, asked for when it is needed.
+    """Turns the error of a rank that has lost another one into one sentence, with ``advice`` asked for only then.
 
     Raises:
         TrainingError: Another rank ended, or did not answer in time.

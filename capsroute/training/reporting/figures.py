@@ -24,14 +24,9 @@ def new_figure(width: float, height: float) -> Any:
 def draw_reconstructions(
     path: Path, images: Tensor, reconstructions: Tensor, labels: Tensor, predicted: Tensor
 ) -> None:
-    """Draws images above what the decoder makes of their longest capsule.
+    """Draws images above what the decoder makes of the capsule of the predicted class, as PNG.
 
-    Args:
-        path: PNG to write.
-        images: ``[N, channels, H, W]`` in [0, 1], one or three channels.
-        reconstructions: The same shape.
-        labels: True classes, ``[N]``.
-        predicted: Predicted classes, ``[N]``; the reconstruction is of their capsule.
+    Both are ``[N, channels, H, W]`` in [0, 1] with one or three channels; true and predicted classes are ``[N]``.
     """
     count = len(images)
     figure = new_figure(0.8 * count, 2.0)
@@ -50,11 +45,9 @@ def draw_reconstructions(
 
 
 def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
-    """Draws the training loss over the steps, and the accuracies below.
+    """Draws the training loss over the steps, and the accuracies below, as PNG.
 
-    Args:
-        path: PNG to write.
-        records: What :func:`capsroute.training.reporting.metrics.read_metrics` returns.
+    The records are what :func:`capsroute.training.reporting.metrics.read_metrics` returns.
     """
     steps = [record for record in records if record["kind"] == "step"]
     epochs = [record for record in records if record["kind"] == "epoch"]

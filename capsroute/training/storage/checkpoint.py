@@ -18,10 +18,9 @@ from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.records import EpochRecord
 from capsroute.training.loop.trainer import Trainer
-from capsroute.training.storage.files import FileNotWritten, replace_files
 from capsroute.training.storage.stored import StoredNetwork, mismatch
 
-__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint", "trained_weights", "write_checkpoint"]
+__all__ = ["Checkpoint", "load_checkpoint", "trained_weights", "write_checkpoint"]
 
 _FORMAT = "capsroute-train-1"
 _ENTRIES = {"format", "config", "trainer", "rng"}
@@ -96,11 +95,7 @@ class Checkpoint:
 
 
 def trained_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """What a trained network is used with: the averaged weights where there are any, else those of the last step.
-
-    Args:
-        state: ``Trainer.state_dict()``; averaged weights stand in its entry ``"ema"``, by the names of the network.
-    """
+    """What a trained network is used with, by ``Trainer.state_dict()``: averaged weights, else the last ones."""
     averaged = state.get("ema")
     return averaged if averaged is not None else state["model"]
 
@@ -108,22 +103,6 @@ def trained_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
 def _first_line(error: Exception) -> str:
     """Torch lists every key of a state that does not fit, on lines of their own."""
     return " ".join(str(error).split("\n")[:2]).replace("\t", "")
-
-
-def save_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Writes a checkpoint; an older one under the same name stays whole until the new one is on the disk.
-
-    Args:
-        path: File to write.
-        trainer: At the end of an epoch, or between any two steps.
-
-    Raises:
-        TrainingError: The file cannot be written.
-    """
-    try:
-        replace_files({path: lambda file: write_checkpoint(file, trainer)})
-    except FileNotWritten as error:
-        raise TrainingError(f"cannot write the checkpoint {error}") from error
 
 
 def write_checkpoint(
@@ -150,10 +129,7 @@ def write_checkpoint(
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint, onto the CPU.
-
-    Args:
-        path: File written by :func:`save_checkpoint`.
+    """Reads what :func:`write_checkpoint` wrote, onto the CPU.
 
     Raises:
         TrainingError: The file cannot be read or is not such a checkpoint.

@@ -85,8 +85,7 @@ def _sync_folder(path: Path) -> None:
 def remove_leftovers(paths: Iterable[Path]) -> None:
     """Removes what processes that were killed while they wrote such files have left beside them.
 
-    Args:
-        paths: Of one folder, which no other process writes into.
+    No other process may be writing into their folders.
     """
     for path in paths:
         pattern = re.compile(rf"\.{re.escape(path.name)}\.\d+\.tmp")
@@ -99,9 +98,6 @@ def remove_leftovers(paths: Iterable[Path]) -> None:
 @contextmanager
 def failures_named(path: Path) -> Iterator[None]:
     """Within it, a file of a run that cannot be written ends the run with a sentence.
-
-    Args:
-        path: What is written.
 
     Raises:
         TrainingError: It cannot be.

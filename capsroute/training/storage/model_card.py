@@ -11,7 +11,6 @@ from capsroute.training.config import TrainConfig
 from capsroute.training.datasets.facts import FACTS
 from capsroute.training.loop.records import EpochRecord
 from capsroute.training.networks import image_shape
-from capsroute.training.storage.command import train_command
 
 __all__ = ["CardFacts", "model_card"]
 
@@ -144,7 +143,7 @@ def _training(facts: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     program = f"torchrun --nproc-per-node {facts.processes} -m capsroute" if facts.processes > 1 else "capsroute"
     command = textwrap.fill(
-        " ".join([program, *train_command(facts.config)]),
+        " ".join([program, "train", *facts.config.options()]),
         _WIDTH - 2,
         subsequent_indent="    ",
         break_long_words=False,

@@ -1,7 +1,6 @@
 """The folder of a run: the names in it, and the care not to lose an older run."""
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -11,7 +10,6 @@ from capsroute.training.storage.files import remove_leftovers
 __all__ = ["RunFolder"]
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Paths of the files of a run.
 
@@ -19,42 +17,22 @@ class RunFolder:
         path: The folder.
     """
 
-    path: Path
-
-    @property
-    def checkpoint(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
         """State after the last epoch, or where the run was interrupted."""
-        return self.path / "checkpoint.pt"
-
-    @property
-    def weights(self) -> Path:
+        self.weights = path / "model.safetensors"
         """The weights of the network alone, of the same step as the checkpoint."""
-        return self.path / "model.safetensors"
-
-    @property
-    def model_card(self) -> Path:
+        self.model_card = path / "model-card.md"
         """What the network is, how it came about and how to use it, for people."""
-        return self.path / "model-card.md"
-
-    @property
-    def metrics(self) -> Path:
+        self.metrics = path / "metrics.jsonl"
         """One JSON object per line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def tensorboard(self) -> Path:
+        self.tensorboard = path / "tensorboard"
         """Folder of TensorBoard events."""
-        return self.path / "tensorboard"
-
-    @property
-    def reconstructions(self) -> Path:
+        self.reconstructions = path / "reconstructions.png"
         """Test images above their reconstructions."""
-        return self.path / "reconstructions.png"
-
-    @property
-    def learning_curve(self) -> Path:
+        self.learning_curve = path / "learning_curve.png"
         """Loss and accuracy over the steps."""
-        return self.path / "learning_curve.png"
 
     def prepare(self, resumed: Path | None, overwrite: bool) -> None:
         """Makes the folder ready for a run.
@@ -72,15 +50,8 @@ class RunFolder:
                 pass
         except OSError as error:
             raise TrainingError(f"cannot write into the folder {self.path}: {error.strerror or error}") from error
-        files = (
-            self.checkpoint,
-            self.weights,
-            self.model_card,
-            self.metrics,
-            self.tensorboard,
-            self.reconstructions,
-            self.learning_curve,
-        )
+        saved = (self.checkpoint, self.weights, self.model_card, self.metrics)
+        files = (*saved, self.tensorboard, self.reconstructions, self.learning_curve)
         present = [file for file in files if file.exists()]
         for file in present:
             if file.is_dir() != (file == self.tensorboard):
@@ -89,7 +60,7 @@ class RunFolder:
         goes_on = resumed is not None and resumed.resolve() == self.checkpoint.resolve()
         if present and not goes_on:
             self._remove(present, resumed, overwrite)
-        remove_leftovers((self.checkpoint, self.weights, self.model_card, self.metrics))
+        remove_leftovers(saved)
 
     def _remove(self, present: list[Path], resumed: Path | None, overwrite: bool) -> None:
         """Removes an older run, by the files of it that are there."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capsroute.experiments.data.canvas import centred, centred_shifted, translated
-from capsroute.experiments.data.shifts import DIRECTIONS, shifted
+from capsroute.experiments.data.canvas import DIRECTIONS, centred, centred_shifted, shifted, translated
 from python_tests.experiments.data.doubles import marked_images, window
 
 
@@ -32,13 +31,6 @@ def test_colours_move_together():
     )
     moved = centred_shifted(data, torch.tensor([[1, -2]] * 4), 32)
     assert_there(moved.images[2], data.images[2], 3, 0)
-
-
-def test_each_image_moves_by_its_own_step():
-    shifts = torch.tensor([[0, 0], [6, -6], [-3, 2]])
-    moved = centred_shifted(marked_images(3), shifts, 40)
-    for image, source, (down, right) in zip(moved.images, marked_images(3).images, shifts.tolist(), strict=True):
-        assert_there(image, source, 6 + down, 6 + right)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +76,3 @@ def test_shifts_go_in_eight_directions(pixels):
         places.add((down, right))
     assert len(places) == (8 if pixels else 1)
     assert all(max(abs(down), abs(right)) == pixels for down, right in places)
-
-
-def test_shifts_beyond_the_canvas():
-    with pytest.raises(ValueError, match="at most 6 pixels on a canvas of 40, got 7"):
-        shifted(marked_images(8), 7)

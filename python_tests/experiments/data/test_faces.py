@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 import torch
 
 from capsroute.experiments.data import faces
-from capsroute.experiments.data.faces import FACE, OTHER, faces_and_others, faces_and_scrambled, scrambled_faces
+from capsroute.experiments.data.faces import FACE, OTHER, faces_and_others, faces_and_scrambled
 from capsroute.experiments.data.shapes import arc, ellipse, frame, segment, triangle
 
 
@@ -27,18 +29,16 @@ def linear_accuracy(train, test, features):
     return ((tested @ weight > 0).long() == test.labels).float().mean().item()
 
 
-def test_sums_and_histograms_do_not_separate_faces_from_scrambled_ones():
+def pixels(images):
+    return images.flatten(1).float() / 255
+
+
+def test_no_linear_classifier_separates_faces_from_scrambled_ones():
     train, test = faces_and_scrambled(4000, 0), faces_and_scrambled(2000, 1)
     assert abs(linear_accuracy(train, test, summary) - 0.5) < 0.03
+    assert abs(linear_accuracy(train, test, pixels) - 0.5) < 0.06
     # The same probe sees differences where there are some.
     assert linear_accuracy(faces_and_others(4000, 0), faces_and_others(2000, 1), summary) > 0.6
-
-
-def test_a_linear_classifier_of_the_pixels_is_near_chance():
-    def pixels(images):
-        return images.flatten(1).float() / 255
-
-    assert abs(linear_accuracy(faces_and_scrambled(6000, 0), faces_and_scrambled(2000, 1), pixels) - 0.5) < 0.06
 
 
 def test_a_face_and_its_scrambled_twin_have_the_same_ink():
@@ -46,6 +46,13 @@ def test_a_face_and_its_scrambled_twin_have_the_same_ink():
     means = pairs.mean(dim=1)
     assert (means[0::2] - means[1::2]).abs().max() < 3  # of 255; noise and the edges of parts differ
     assert means.std() > 20
+
+
+def test_wrong_arrangements_do_more_than_swap_the_eyes():
+    assert {tuple(order) for order in faces._WRONG.tolist()} == set(permutations(range(4))) - {
+        (0, 1, 2, 3),
+        (1, 0, 2, 3),
+    }
 
 
 @pytest.mark.parametrize("order", [list(range(4)), *faces._WRONG.tolist()], ids=str)
@@ -78,13 +85,6 @@ def test_tones_contrast():
         assert tones.max() <= 1
 
 
-def test_wrong_arrangements_are_those_that_do_more_than_swap_the_eyes():
-    wrong = {tuple(order) for order in faces._WRONG.tolist()}
-    assert len(wrong) == 22
-    assert (0, 1, 2, 3) not in wrong
-    assert (1, 0, 2, 3) not in wrong
-
-
 def test_scenes_without_a_face():
     """Four kinds in turn: with noise and light off, they differ from the face by what they lack."""
     scenes = faces._sample(64, torch.Generator().manual_seed(0))
@@ -106,9 +106,6 @@ def test_labels_and_shapes():
         assert made.images.dtype == torch.uint8
         assert made.image_shape == (1, 32, 32)
         assert made.labels.tolist() == [OTHER, FACE] * 150
-    alone = scrambled_faces(150, 0)
-    assert torch.equal(alone.images, faces_and_scrambled(300, 0).images[::2])
-    assert alone.labels.tolist() == [OTHER] * 150
 
 
 def test_both_protocols_show_the_same_faces():
@@ -117,7 +114,7 @@ def test_both_protocols_show_the_same_faces():
     assert (first.float() - second.float()).abs().mean() < 12
 
 
-@pytest.mark.parametrize("make", [faces_and_scrambled, faces_and_others, scrambled_faces])
+@pytest.mark.parametrize("make", [faces_and_scrambled, faces_and_others])
 def test_the_seed_decides(make):
     assert torch.equal(make(20, 1).images, make(20, 1).images)
     assert not torch.equal(make(20, 1).images, make(20, 2).images)

@@ -141,7 +141,7 @@ def arguments(
     details: object,
 ) -> RoutingOptions:
     """Check all arguments of a public function; ``sources`` are x and weight, or votes. Returns the options."""
-    given = keyword_options(keywords) if keywords else DEFAULTS
+    given = keyword_options(keywords)
     if coupling is not None:
         coupling_alone(given, logits)
     if details is not None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from ..kernels import cuda_backends
-from ..routing.cases import Case, coupling_cases, option_cases
-from ..routing.compare import DTYPES, assert_bitwise_equal, assert_matches_reference
+from ..routing.cases import DTYPES, Case, coupling_cases, option_cases
+from ..routing.compare import assert_bitwise_equal, assert_matches_reference
 from .pool import Ranks
 from .shards import bounds, tensors_of, together
 from .tasks import learning, routed

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from capsroute.layouts import LAYOUTS, module_options, sources
-from capsroute.routing.options import RoutingKeywords
+from capsroute.routing.keywords import RoutingKeywords
 
 from ..packaging.tree import ROOT
 from .differences import DIFFERENCES

@@ -160,12 +160,13 @@ def to(tensors: Tensors, dtype: torch.dtype) -> Tensors:
 def evaluate(function: Routing, tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Tensors:
     """``output`` of ``function`` and the gradient of each floating-point argument, by its name.
 
-    The arguments keep their strides and storage offsets.
+    The arguments keep their strides and storage offsets. Where one plays no part, as logits do not that were replaced,
+    its gradient is 0.
     """
     leaves = {n: t.detach().requires_grad_() if t.is_floating_point() else t for n, t in tensors.items()}
     differentiable = [n for n, t in leaves.items() if t.requires_grad]
     output = function(**leaves, **options)
-    grads = torch.autograd.grad(output, [leaves[n] for n in differentiable], grad)
+    grads = torch.autograd.grad(output, [leaves[n] for n in differentiable], grad, materialize_grads=True)
     return {"output": output.detach(), **dict(zip(differentiable, grads, strict=True))}
 
 

@@ -297,12 +297,12 @@ def test_unknown_backend(name: Any, error: type[Exception]) -> None:
 @pytest.mark.parametrize("argument", ["kernel", "fusion"])
 @pytest.mark.parametrize(("value", "error"), [("fast", ValueError), ("", ValueError), (None, TypeError)])
 def test_unknown_cuda_kernel(argument: str, value: Any, error: type[Exception]) -> None:
-    before = backends.forced_cuda_kernel()
+    before = backends._forced.kernel, backends._forced.fusion
     with pytest.raises(error, match=argument) as caught, testing.cuda_kernel(**{argument: value}):
         pass
     known = {"kernel": CUDA_KERNELS, "fusion": CUDA_FUSIONS}[argument]
     _assert_names(str(caught.value), argument, [repr(name) for name in known])
-    assert backends.forced_cuda_kernel() == before
+    assert (backends._forced.kernel, backends._forced.fusion) == before
 
 
 @pytest.mark.parametrize("argument", ["tiles", "last_outputs", "last_warps"])

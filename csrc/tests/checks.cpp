@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "cpu/kept_plan.h"
+#include "cpu/inputs_in_lanes/plan.h"
 #include "tests/call.h"
 
 namespace capsroute::tests {

@@ -3,7 +3,7 @@
 //
 // core_tests [--all] [--expect ISA,ISA,...]
 //     --all      each example in every number format, and many times as many hostile problems; else each in one, the
-//                formats by turns
+//                formats by turns, and those of several waves, which take long, on the instruction sets by turns
 //     --expect   also fails if the usable instruction sets are not exactly these
 #include <stdio.h>
 
@@ -42,21 +42,26 @@ int main(int argc, char** argv) {
     }
     cpu_votes_choose("automatic");
 
+    std::vector<std::vector<Kernels>> of_isa;
     std::vector<Kernels> kernels;
     std::string used;
     for (int isa = 0; isa < cpu_isa_count(); ++isa) {
         if (!cpu_isa_usable(isa)) continue;
         const std::string name = cpu_isa_name(isa);
         used += (used.empty() ? "" : ",") + name;
-        for (int votes = 0; cpu_votes_name(votes); ++votes) kernels.push_back({name, cpu_votes_name(votes)});
+        of_isa.emplace_back();
+        for (int votes = 0; cpu_votes_name(votes); ++votes) of_isa.back().push_back({name, cpu_votes_name(votes)});
+        kernels.insert(kernels.end(), of_isa.back().begin(), of_isa.back().end());
     }
     size_t compared = 0;
     const auto check = [&](const std::vector<NamedExample>& examples, auto check_one) {
         for (size_t n = 0; n < examples.size(); ++n) {
             for (size_t format = 0; format < std::size(kFormats); ++format) {
                 if (!all && format != n % std::size(kFormats)) continue;
-                check_one(examples[n], kFormats[format], kernels, failures);
-                compared += kernels.size();
+                const bool by_turns = !all && examples[n].divided;
+                const std::vector<Kernels>& chosen = by_turns ? of_isa[n % of_isa.size()] : kernels;
+                check_one(examples[n], kFormats[format], chosen, failures);
+                compared += chosen.size();
             }
         }
     };

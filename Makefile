@@ -38,7 +38,7 @@ demo: $(STAMPS)/demo ## install, train on scikit-learn's digits, then compare th
 	$(VENV)/bin/capsroute train --dataset digits --out $(DEMO_OUT) --overwrite
 	$(VENV)/bin/capsroute bench --shapes mnist --compare eager,compile
 
-test: build core-tests ## all tests, the check of the instruction sets, and other processors under QEMU
+test: core-tests ## all tests, the check of the instruction sets, and other processors under QEMU
 	$(WITH_VENV) $(PY) -m pytest $(PYTEST_FLAGS)
 	@$(MAKE) --no-print-directory leaks cross
 
@@ -56,18 +56,17 @@ format: $(STAMPS)/dev ## put Python and C++ into the project's style
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CPP_FILES)
 
-build: $(STAMPS)/dev ## compile the modules in place, the emulated one too; warnings are errors
-	CAPSROUTE_WERROR=1 CAPSROUTE_EMULATION=1 $(PY) setup.py -q build_ext --inplace
+build: $(STAMPS)/dev ## compile the modules in place, the emulated one too, and csrc/tests; warnings are errors
+	CAPSROUTE_WERROR=1 CAPSROUTE_EMULATION=1 CAPSROUTE_BUILD_BOTH=1 $(PY) setup.py -q build_ext --inplace
 
-core-tests: $(STAMPS)/dev ## the tests of the core and of the emulation, without Python
-	$(WITH_VENV) scripts/build-core build/core
+core-tests: build ## the tests of the core and of the emulation, without Python
 	build/core/core_tests
 	build/core/emulation_tests
 
-leaks: ## no code of one instruction set in another's objects (after `make build core-tests`)
-	$(PY) scripts/check_isa_leaks.py build/core build/cmake-*
+leaks: ## no code of one instruction set in another's objects (after `make build`)
+	$(PY) scripts/check_isa_leaks.py build/cmake-*
 
-cross: ## the core's tests on 64-bit Arm and on older x86-64 processors, under QEMU
+cross: build ## the core's tests on 64-bit Arm and on older x86-64 processors, under QEMU
 	$(WITH_VENV) scripts/cross-checks
 
 sanitize: $(STAMPS)/dev ## AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer; SANITIZE=--full takes all tests

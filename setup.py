@@ -3,7 +3,8 @@
 ``capsroute._native`` is always built; ``capsroute._emulated``, which only tests need, with ``CAPSROUTE_EMULATION=1``.
 
 Environment variables: ``CAPSROUTE_CUDA`` (auto, 0, 1), ``CAPSROUTE_CUDA_ARCHS`` (native, all, or a list),
-``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1) and ``MAX_JOBS``; see docs/install.md.
+``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1) and ``MAX_JOBS``; see docs/install.md. For
+developers ``CAPSROUTE_BUILD_BOTH`` adds the drivers of csrc/tests, from the same objects, in ``build/core``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ BYTES_PER_JOB = 4 << 30
 NATIVE, EMULATED = "capsroute._native", "capsroute._emulated"
 # Options of CMakeLists.txt that an environment variable of the same name sets; CMake checks their values.
 CMAKE_OPTIONS = (
+    "CAPSROUTE_BUILD_BOTH",
     "CAPSROUTE_CUDA",
     "CAPSROUTE_CUDA_ARCHS",
     "CAPSROUTE_EMULATION",
@@ -119,6 +121,7 @@ class CMakeBuild(build_ext):
                 *("-S", str(ROOT), "-B", str(folder), "-G", "Ninja"),
                 f"-DCMAKE_MAKE_PROGRAM={find_ninja()}",
                 f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={targets[0].parent}",
+                f"-DCMAKE_RUNTIME_OUTPUT_DIRECTORY={ROOT / 'build' / 'core'}",
                 f"-DPython_EXECUTABLE={sys.executable}",
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                 # An option that is not set is unset in CMake's memory too, or the last build's would stay.

@@ -14,75 +14,19 @@ namespace {
 
 namespace py = pybind11;
 using namespace py::literals;
-using capsroute::RoutingAgreement;
-using capsroute::RoutingBackward;
-using capsroute::RoutingBackwardPass;
-using capsroute::RoutingForward;
-using capsroute::RoutingForwardPass;
-using capsroute::RoutingLastPass;
 using capsroute::Status;
-using capsroute::bindings::CudaKernels;
 using capsroute::bindings::PlacedProblem;
 
-// The kernels of the device that a problem is placed on.
-struct Kernels {
-    static bool on_cpu(const PlacedProblem& placed) { return placed.device < 0; }
+const capsroute::RoutingCalls& calls_of(const PlacedProblem& placed) {
+    return placed.place.device < 0 ? capsroute::routing_on_cpu : capsroute::routing_on_cuda;
+}
 
-    static int64_t forward_workspace(const PlacedProblem& placed) {
-        return on_cpu(placed) ? capsroute::routing_forward_workspace_cpu(placed.problem)
-                              : CudaKernels::forward_workspace(placed);
-    }
-    static int64_t backward_workspace(const PlacedProblem& placed, const RoutingBackward& buffers) {
-        return on_cpu(placed) ? capsroute::routing_backward_workspace_cpu(placed.problem, buffers)
-                              : CudaKernels::backward_workspace(placed, buffers);
-    }
-    static int64_t agreement_workspace(const PlacedProblem& placed) {
-        return on_cpu(placed) ? capsroute::routing_agreement_workspace_cpu(placed.problem)
-                              : CudaKernels::agreement_workspace(placed);
-    }
-    static Status forward(const PlacedProblem& placed, const RoutingForward& buffers) {
-        return on_cpu(placed) ? capsroute::routing_forward_cpu(placed.problem, buffers)
-                              : CudaKernels::forward(placed, buffers);
-    }
-    static Status backward(const PlacedProblem& placed, const RoutingBackward& buffers) {
-        return on_cpu(placed) ? capsroute::routing_backward_cpu(placed.problem, buffers)
-                              : CudaKernels::backward(placed, buffers);
-    }
-    static Status agreement(const PlacedProblem& placed, const RoutingAgreement& buffers) {
-        return on_cpu(placed) ? capsroute::routing_agreement_cpu(placed.problem, buffers)
-                              : CudaKernels::agreement(placed, buffers);
-    }
-    static int64_t forward_pass_workspace(const PlacedProblem& placed) {
-        return on_cpu(placed) ? capsroute::routing_forward_pass_workspace_cpu(placed.problem)
-                              : CudaKernels::forward_pass_workspace(placed);
-    }
-    static int64_t backward_pass_workspace(const PlacedProblem& placed) {
-        return on_cpu(placed) ? capsroute::routing_backward_pass_workspace_cpu(placed.problem)
-                              : CudaKernels::backward_pass_workspace(placed);
-    }
-    static int64_t last_pass_workspace(const PlacedProblem& placed, const RoutingLastPass& pass) {
-        return on_cpu(placed) ? capsroute::routing_last_pass_workspace_cpu(placed.problem, pass)
-                              : CudaKernels::last_pass_workspace(placed, pass);
-    }
-    static Status forward_pass(const PlacedProblem& placed, const RoutingForwardPass& pass) {
-        return on_cpu(placed) ? capsroute::routing_forward_pass_cpu(placed.problem, pass)
-                              : CudaKernels::forward_pass(placed, pass);
-    }
-    static Status backward_pass(const PlacedProblem& placed, const RoutingBackwardPass& pass) {
-        return on_cpu(placed) ? capsroute::routing_backward_pass_cpu(placed.problem, pass)
-                              : CudaKernels::backward_pass(placed, pass);
-    }
-    static Status last_pass(const PlacedProblem& placed, const RoutingLastPass& pass) {
-        return on_cpu(placed) ? capsroute::routing_last_pass_cpu(placed.problem, pass)
-                              : CudaKernels::last_pass(placed, pass);
-    }
-    static std::string describe(const PlacedProblem& placed) {
-        if (!on_cpu(placed)) return CudaKernels::describe(placed);
-        const char* votes = capsroute::cpu_votes_of(placed.problem);
-        if (!votes) capsroute::bindings::raise_on_failure(Status::bad_size);
-        return std::string("instruction set '") + capsroute::cpu_isa() + "', " + votes;
-    }
-};
+std::string describe(const PlacedProblem& placed) {
+    if (placed.place.device >= 0) return capsroute::bindings::describe_cuda(placed);
+    const char* votes = capsroute::cpu_votes_of(placed.problem);
+    if (!votes) capsroute::bindings::raise_on_failure(Status::bad_size);
+    return std::string("instruction set '") + capsroute::cpu_isa() + "', " + votes;
+}
 
 std::vector<std::string> isa_names(bool usable_only) {
     std::vector<std::string> names;
@@ -128,7 +72,7 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, m, py::mod_gil_not_used()) {
     m.doc() = "The compiled core of capsroute: addresses and sizes only; use the functions of capsroute instead.";
-    capsroute::bindings::bind_routing<Kernels>(m);
+    capsroute::bindings::bind_routing(m, calls_of, describe);
     capsroute::bindings::bind_cuda(m);
     m.def("build_info", &build_info);
     m.def("cpu_isa", &capsroute::cpu_isa);

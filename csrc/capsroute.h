@@ -184,49 +184,38 @@ struct QueryUpdate {
     double keep, add;
 };
 
-// Bytes of workspace, or a negative Status. They depend on sizes, options, the number of threads and, for backward,
-// on which gradients are needed (non-null pointers; the pointers are not read).
-int64_t routing_forward_workspace_cpu(const RoutingProblem& problem);
-int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
+// Where a problem runs: the index of a CUDA device and a cudaStream_t of it. On the CPU neither counts.
+struct Place {
+    int device;
+    void* stream;
+};
 
-int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem);
+// One of the calls below, which takes those buffers.
+template <class Buffers>
+struct Call {
+    // Bytes of workspace, or a negative Status. They depend on sizes, options, the number of threads and, for backward
+    // and the last pass, on which gradients are needed (non-null pointers). No pointer is read.
+    int64_t (*workspace)(const RoutingProblem& problem, const Buffers& buffers, Place place);
+    Status (*run)(const RoutingProblem& problem, const Buffers& buffers, Place place);
+};
 
-int64_t routing_forward_pass_workspace_cpu(const RoutingProblem& problem);
-int64_t routing_backward_pass_workspace_cpu(const RoutingProblem& problem);
-int64_t routing_last_pass_workspace_cpu(const RoutingProblem& problem, const RoutingLastPass& buffers);
+struct RoutingCalls {
+    Call<RoutingForward> forward;
+    Call<RoutingBackward> backward;
+    Call<RoutingAgreement> agreement;
+    Call<RoutingForwardPass> forward_pass;
+    Call<RoutingBackwardPass> backward_pass;
+    Call<RoutingLastPass> last_pass;
+};
 
-Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers);
-Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers);
-Status routing_agreement_cpu(const RoutingProblem& problem, const RoutingAgreement& buffers);
-
-Status routing_forward_pass_cpu(const RoutingProblem& problem, const RoutingForwardPass& buffers);
-Status routing_backward_pass_cpu(const RoutingProblem& problem, const RoutingBackwardPass& buffers);
-Status routing_last_pass_cpu(const RoutingProblem& problem, const RoutingLastPass& buffers);
+extern const RoutingCalls routing_on_cpu;
+// Pointers are of the device. Nothing is allocated, nothing waits, and the calls can be captured in a CUDA graph once
+// they have run outside of one.
+extern const RoutingCalls routing_on_cuda;
 
 // Of iteration t, 1 .. T. Both are NaN for another t, or where there are too few or too many temperatures. Nothing else
 // of the problem is checked.
 QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration);
-
-// The same on a CUDA device: pointers are of the device, `device` is its index and `stream` a cudaStream_t. Nothing is
-// allocated, nothing waits, and the calls can be captured in a CUDA graph once they have run outside of one.
-int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device);
-int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device);
-
-int64_t routing_agreement_workspace_cuda(const RoutingProblem& problem, int device);
-
-int64_t routing_forward_pass_workspace_cuda(const RoutingProblem& problem, int device);
-int64_t routing_backward_pass_workspace_cuda(const RoutingProblem& problem, int device);
-int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass& buffers, int device);
-
-Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream);
-Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream);
-Status routing_agreement_cuda(const RoutingProblem& problem, const RoutingAgreement& buffers, int device, void* stream);
-
-Status routing_forward_pass_cuda(const RoutingProblem& problem, const RoutingForwardPass& buffers, int device,
-                                 void* stream);
-Status routing_backward_pass_cuda(const RoutingProblem& problem, const RoutingBackwardPass& buffers, int device,
-                                  void* stream);
-Status routing_last_pass_cuda(const RoutingProblem& problem, const RoutingLastPass& buffers, int device, void* stream);
 
 // Whether kernels can run on this device: ok, or no_device, not_built.
 Status cuda_usable(int device);

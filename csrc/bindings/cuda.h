@@ -5,49 +5,11 @@
 
 namespace capsroute::bindings {
 
-struct CudaKernels {
-    static int64_t forward_workspace(const PlacedProblem& placed) {
-        return routing_forward_workspace_cuda(placed.problem, placed.device);
-    }
-    static int64_t backward_workspace(const PlacedProblem& placed, const RoutingBackward& buffers) {
-        return routing_backward_workspace_cuda(placed.problem, buffers, placed.device);
-    }
-    static int64_t agreement_workspace(const PlacedProblem& placed) {
-        return routing_agreement_workspace_cuda(placed.problem, placed.device);
-    }
-    static Status forward(const PlacedProblem& placed, const RoutingForward& buffers) {
-        return routing_forward_cuda(placed.problem, buffers, placed.device, placed.stream);
-    }
-    static Status backward(const PlacedProblem& placed, const RoutingBackward& buffers) {
-        return routing_backward_cuda(placed.problem, buffers, placed.device, placed.stream);
-    }
-    static Status agreement(const PlacedProblem& placed, const RoutingAgreement& buffers) {
-        return routing_agreement_cuda(placed.problem, buffers, placed.device, placed.stream);
-    }
-    static int64_t forward_pass_workspace(const PlacedProblem& placed) {
-        return routing_forward_pass_workspace_cuda(placed.problem, placed.device);
-    }
-    static int64_t backward_pass_workspace(const PlacedProblem& placed) {
-        return routing_backward_pass_workspace_cuda(placed.problem, placed.device);
-    }
-    static int64_t last_pass_workspace(const PlacedProblem& placed, const RoutingLastPass& pass) {
-        return routing_last_pass_workspace_cuda(placed.problem, pass, placed.device);
-    }
-    static Status forward_pass(const PlacedProblem& placed, const RoutingForwardPass& pass) {
-        return routing_forward_pass_cuda(placed.problem, pass, placed.device, placed.stream);
-    }
-    static Status backward_pass(const PlacedProblem& placed, const RoutingBackwardPass& pass) {
-        return routing_backward_pass_cuda(placed.problem, pass, placed.device, placed.stream);
-    }
-    static Status last_pass(const PlacedProblem& placed, const RoutingLastPass& pass) {
-        return routing_last_pass_cuda(placed.problem, pass, placed.device, placed.stream);
-    }
-    static std::string describe(const PlacedProblem& placed) {
-        char text[512];
-        raise_on_failure(cuda_describe(placed.problem, placed.device, text, int(sizeof text)));
-        return text;
-    }
-};
+inline std::string describe_cuda(const PlacedProblem& placed) {
+    char text[512];
+    raise_on_failure(cuda_describe(placed.problem, placed.place.device, text, int(sizeof text)));
+    return text;
+}
 
 inline std::vector<int> cuda_archs() {
     std::vector<int> archs;

@@ -25,11 +25,10 @@ T* pointer(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
-// A problem and the device that its pointers belong to: the index of a CUDA device with a stream, or -1 for the CPU.
+// A problem and where it runs; device -1 stands for the CPU.
 struct PlacedProblem {
     RoutingProblem problem;
-    int device;
-    void* stream;
+    Place place;
 };
 
 inline void raise_on_failure(Status status) {
@@ -37,11 +36,6 @@ inline void raise_on_failure(Status status) {
     std::string text = std::string("capsroute core: ") + status_text(status);
     if (status == Status::launch_failed || status == Status::fault) text += std::string(": ") + cuda_error_detail();
     throw std::runtime_error(text);
-}
-
-inline int64_t bytes_or_raise(int64_t bytes) {
-    if (bytes < 0) raise_on_failure(Status(-bytes));
-    return bytes;
 }
 
 // sizes: B, I, J, d, D, I_w. options: iterations, softmax axis (1 = inputs), leaky, gradient, backend (not for the
@@ -92,67 +86,79 @@ inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype
     problem.input_weight = pointer(input_weight);
     problem.input_mask = pointer<const uint8_t>(input_mask);
     problem.output_mask = pointer<const uint8_t>(output_mask);
-    return {problem, device, pointer(stream)};
+    return {problem, {device, pointer(stream)}};
 }
 
 inline RoutingBackward make_backward(Address grad_output, Address pre_squash, Address normaliser, Address grad_x,
                                      Address grad_weight, Address grad_votes, Address grad_bias, Address grad_logits,
                                      Address grad_input_weight) {
-    RoutingBackward buffers{};
-    buffers.grad_output = pointer(grad_output);
-    buffers.pre_squash = pointer(pre_squash);
-    buffers.normaliser = pointer(normaliser);
-    buffers.grad_x = pointer(grad_x);
-    buffers.grad_weight = pointer(grad_weight);
-    buffers.grad_votes = pointer(grad_votes);
-    buffers.grad_bias = pointer(grad_bias);
-    buffers.grad_logits = pointer(grad_logits);
-    buffers.grad_input_weight = pointer(grad_input_weight);
+    return {pointer(grad_output),
+            pointer(pre_squash),
+            pointer(normaliser),
+            pointer(grad_x),
+            pointer(grad_weight),
+            pointer(grad_votes),
+            pointer(grad_bias),
+            pointer(grad_logits),
+            pointer(grad_input_weight),
+            nullptr,
+            0};
+}
+
+template <class Buffers>
+int64_t workspace_of(const Call<Buffers>& call, const PlacedProblem& placed, const Buffers& buffers = {}) {
+    const int64_t bytes = call.workspace(placed.problem, buffers, placed.place);
+    if (bytes < 0) raise_on_failure(Status(-bytes));
+    return bytes;
+}
+
+// Without the interpreter's lock.
+template <class Buffers>
+void run(const Call<Buffers>& call, const PlacedProblem& placed, const Buffers& buffers) {
+    raise_on_failure(unlocked([&] { return call.run(placed.problem, buffers, placed.place); }));
+}
+
+inline RoutingBackward with_workspace(RoutingBackward buffers, Address workspace, int64_t bytes) {
+    buffers.workspace = pointer(workspace);
+    buffers.workspace_bytes = bytes;
     return buffers;
 }
 
-// Runs a call without the interpreter's lock.
-template <class Call>
-void run_unlocked(Call call) {
-    raise_on_failure(unlocked(call));
-}
+using CallsOf = const RoutingCalls& (*)(const PlacedProblem&);
 
 // The passes of the op one by one.
-template <class Kernels>
-void bind_passes(py::class_<PlacedProblem>& bound) {
+inline void bind_passes(py::class_<PlacedProblem>& bound, CallsOf calls) {
     bound.def("forward_pass_workspace",
-              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::forward_pass_workspace(placed)); });
+              [=](const PlacedProblem& placed) { return workspace_of(calls(placed).forward_pass, placed); });
     bound.def(
         "forward_pass",
-        [](const PlacedProblem& placed, int64_t iteration, Address query, Address sum, Address normaliser,
-           Address workspace, int64_t workspace_bytes) {
-            const RoutingForwardPass pass{iteration,           pointer(query),     pointer(sum),
-                                          pointer(normaliser), pointer(workspace), workspace_bytes};
-            run_unlocked([&] { return Kernels::forward_pass(placed, pass); });
+        [=](const PlacedProblem& placed, int64_t iteration, Address query, Address sum, Address normaliser,
+            Address workspace, int64_t workspace_bytes) {
+            run(calls(placed).forward_pass, placed,
+                {iteration, pointer(query), pointer(sum), pointer(normaliser), pointer(workspace), workspace_bytes});
         },
         "iteration"_a, "query"_a, "sum"_a, "normaliser"_a, "workspace"_a, "workspace_bytes"_a);
     bound.def("backward_pass_workspace",
-              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::backward_pass_workspace(placed)); });
+              [=](const PlacedProblem& placed) { return workspace_of(calls(placed).backward_pass, placed); });
     bound.def(
         "backward_pass",
-        [](const PlacedProblem& placed, int64_t iteration, Address query, Address slope, Address normaliser,
-           Address mean, Address sum, Address workspace, int64_t workspace_bytes) {
-            const RoutingBackwardPass pass{iteration,     pointer(query), pointer(slope),     pointer(normaliser),
-                                           pointer(mean), pointer(sum),   pointer(workspace), workspace_bytes};
-            run_unlocked([&] { return Kernels::backward_pass(placed, pass); });
+        [=](const PlacedProblem& placed, int64_t iteration, Address query, Address slope, Address normaliser,
+            Address mean, Address sum, Address workspace, int64_t workspace_bytes) {
+            run(calls(placed).backward_pass, placed,
+                {iteration, pointer(query), pointer(slope), pointer(normaliser), pointer(mean), pointer(sum),
+                 pointer(workspace), workspace_bytes});
         },
         "iteration"_a, "query"_a, "slope"_a, "normaliser"_a, "mean"_a, "sum"_a, "workspace"_a, "workspace_bytes"_a);
-    bound.def("last_pass_workspace", [](const PlacedProblem& placed, const RoutingBackward& gradients) {
-        return bytes_or_raise(Kernels::last_pass_workspace(placed, {nullptr, nullptr, nullptr, nullptr, gradients}));
+    bound.def("last_pass_workspace", [=](const PlacedProblem& placed, const RoutingBackward& gradients) {
+        return workspace_of(calls(placed).last_pass, placed, {nullptr, nullptr, nullptr, nullptr, gradients});
     });
     bound.def(
         "last_pass",
-        [](const PlacedProblem& placed, Address query, Address slope, Address normaliser, Address mean,
-           const RoutingBackward& gradients, Address workspace, int64_t workspace_bytes) {
-            RoutingLastPass pass{pointer(query), pointer(slope), pointer(normaliser), pointer(mean), gradients};
-            pass.gradients.workspace = pointer(workspace);
-            pass.gradients.workspace_bytes = workspace_bytes;
-            run_unlocked([&] { return Kernels::last_pass(placed, pass); });
+        [=](const PlacedProblem& placed, Address query, Address slope, Address normaliser, Address mean,
+            const RoutingBackward& gradients, Address workspace, int64_t workspace_bytes) {
+            run(calls(placed).last_pass, placed,
+                {pointer(query), pointer(slope), pointer(normaliser), pointer(mean),
+                 with_workspace(gradients, workspace, workspace_bytes)});
         },
         "query"_a, "slope"_a, "normaliser"_a, "mean"_a, "gradients"_a, "workspace"_a, "workspace_bytes"_a);
     bound.def("query_update", [](const PlacedProblem& placed, int64_t iteration) {
@@ -161,9 +167,8 @@ void bind_passes(py::class_<PlacedProblem>& bound) {
     });
 }
 
-// Kernels has the calls as static functions of a PlacedProblem. Each module registers the classes for itself.
-template <class Kernels>
-py::class_<PlacedProblem> bind_routing(py::module_& m) {
+// `calls` says which ones a problem takes. Each module registers the classes for itself.
+inline void bind_routing(py::module_& m, CallsOf calls, std::string (*describe)(const PlacedProblem&)) {
     py::class_<RoutingBackward>(m, "RoutingBackward", py::module_local())
         .def(py::init(&make_backward), "grad_output"_a, "pre_squash"_a, "normaliser"_a, "grad_x"_a, "grad_weight"_a,
              "grad_votes"_a, "grad_bias"_a, "grad_logits"_a, "grad_input_weight"_a);
@@ -172,40 +177,36 @@ py::class_<PlacedProblem> bind_routing(py::module_& m) {
     bound.def(py::init(&make_problem), "sizes"_a, "dtype"_a, "options"_a, "values"_a, "threads"_a, "device"_a,
               "stream"_a, "x"_a, "weight"_a, "votes"_a, "vote_strides"_a, "bias"_a, "logits"_a, "logits_per_sample"_a,
               "input_weight"_a, "input_mask"_a, "output_mask"_a);
+    bound.def("describe", describe);
     bound.def("forward_workspace",
-              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::forward_workspace(placed)); });
-    bound.def("backward_workspace", [](const PlacedProblem& placed, const RoutingBackward& buffers) {
-        return bytes_or_raise(Kernels::backward_workspace(placed, buffers));
-    });
-    bound.def("describe", &Kernels::describe);
+              [=](const PlacedProblem& placed) { return workspace_of(calls(placed).forward, placed); });
     bound.def(
         "forward",
-        [](const PlacedProblem& placed, Address output, Address pre_squash, Address normaliser, Address workspace,
-           int64_t workspace_bytes) {
-            const RoutingForward buffers{pointer(output), pointer(pre_squash), pointer(normaliser), pointer(workspace),
-                                         workspace_bytes};
-            run_unlocked([&] { return Kernels::forward(placed, buffers); });
+        [=](const PlacedProblem& placed, Address output, Address pre_squash, Address normaliser, Address workspace,
+            int64_t workspace_bytes) {
+            run(calls(placed).forward, placed,
+                {pointer(output), pointer(pre_squash), pointer(normaliser), pointer(workspace), workspace_bytes});
         },
         "output"_a, "pre_squash"_a, "normaliser"_a, "workspace"_a, "workspace_bytes"_a);
+    bound.def("backward_workspace", [=](const PlacedProblem& placed, const RoutingBackward& buffers) {
+        return workspace_of(calls(placed).backward, placed, buffers);
+    });
     bound.def(
         "backward",
-        [](const PlacedProblem& placed, RoutingBackward buffers, Address workspace, int64_t workspace_bytes) {
-            buffers.workspace = pointer(workspace);
-            buffers.workspace_bytes = workspace_bytes;
-            run_unlocked([&] { return Kernels::backward(placed, buffers); });
+        [=](const PlacedProblem& placed, const RoutingBackward& buffers, Address workspace, int64_t workspace_bytes) {
+            run(calls(placed).backward, placed, with_workspace(buffers, workspace, workspace_bytes));
         },
         "buffers"_a, "workspace"_a, "workspace_bytes"_a);
     bound.def("agreement_workspace",
-              [](const PlacedProblem& placed) { return bytes_or_raise(Kernels::agreement_workspace(placed)); });
+              [=](const PlacedProblem& placed) { return workspace_of(calls(placed).agreement, placed); });
     bound.def(
         "agreement",
-        [](const PlacedProblem& placed, Address query, Address agreement, Address workspace, int64_t workspace_bytes) {
-            const RoutingAgreement buffers{pointer(query), pointer(agreement), pointer(workspace), workspace_bytes};
-            run_unlocked([&] { return Kernels::agreement(placed, buffers); });
+        [=](const PlacedProblem& placed, Address query, Address agreement, Address workspace, int64_t workspace_bytes) {
+            run(calls(placed).agreement, placed,
+                {pointer(query), pointer(agreement), pointer(workspace), workspace_bytes});
         },
         "query"_a, "agreement"_a, "workspace"_a, "workspace_bytes"_a);
-    bind_passes<Kernels>(bound);
-    return bound;
+    bind_passes(bound, calls);
 }
 
 }  // namespace capsroute::bindings

@@ -70,6 +70,14 @@ void on_team(int threads, Body body) {
     body(alone);
 }
 
+// The passes one by one, of passes.cpp.
+int64_t workspace(const RoutingProblem& problem, const RoutingForwardPass& pass, Place place);
+int64_t workspace(const RoutingProblem& problem, const RoutingBackwardPass& pass, Place place);
+int64_t workspace(const RoutingProblem& problem, const RoutingLastPass& pass, Place place);
+Status run(const RoutingProblem& problem, const RoutingForwardPass& pass, Place place);
+Status run(const RoutingProblem& problem, const RoutingBackwardPass& pass, Place place);
+Status run(const RoutingProblem& problem, const RoutingLastPass& pass, Place place);
+
 inline Wanted wanted_of(const RoutingBackward& buffers) {
     return {buffers.grad_weight != nullptr, buffers.grad_logits != nullptr, buffers.grad_input_weight != nullptr};
 }

@@ -40,7 +40,7 @@ auto with_state(const RoutingProblem& problem, Work work) {
     return problem.dtype == DType::float64 ? work(State<double>{}) : work(State<float>{});
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& gradients) {
+int64_t planned_bytes(const RoutingProblem& problem, Direction direction, const RoutingBackward& gradients) {
     const Status status = check_wanted(problem, gradients);
     if (status != Status::ok) return -int64_t(status);
     return with_state(problem,
@@ -65,32 +65,32 @@ Status run_pass(const RoutingProblem& problem, const Pass& pass, Direction direc
 }
 
 }  // namespace
-}  // namespace cpu
 
-int64_t routing_forward_pass_workspace_cpu(const RoutingProblem& problem) {
-    return cpu::workspace(problem, cpu::Direction::forward, {});
+int64_t workspace(const RoutingProblem& problem, const RoutingForwardPass&, Place) {
+    return planned_bytes(problem, Direction::forward, {});
 }
 
-int64_t routing_backward_pass_workspace_cpu(const RoutingProblem& problem) {
-    return cpu::workspace(problem, cpu::Direction::backward, {});
+int64_t workspace(const RoutingProblem& problem, const RoutingBackwardPass&, Place) {
+    return planned_bytes(problem, Direction::backward, {});
 }
 
-int64_t routing_last_pass_workspace_cpu(const RoutingProblem& problem, const RoutingLastPass& pass) {
-    return cpu::workspace(problem, cpu::Direction::backward, pass.gradients);
+int64_t workspace(const RoutingProblem& problem, const RoutingLastPass& pass, Place) {
+    return planned_bytes(problem, Direction::backward, pass.gradients);
 }
 
-Status routing_forward_pass_cpu(const RoutingProblem& problem, const RoutingForwardPass& pass) {
-    return cpu::run_pass(problem, pass, cpu::Direction::forward, {}, pass.workspace, pass.workspace_bytes);
+Status run(const RoutingProblem& problem, const RoutingForwardPass& pass, Place) {
+    return run_pass(problem, pass, Direction::forward, {}, pass.workspace, pass.workspace_bytes);
 }
 
-Status routing_backward_pass_cpu(const RoutingProblem& problem, const RoutingBackwardPass& pass) {
-    return cpu::run_pass(problem, pass, cpu::Direction::backward, {}, pass.workspace, pass.workspace_bytes);
+Status run(const RoutingProblem& problem, const RoutingBackwardPass& pass, Place) {
+    return run_pass(problem, pass, Direction::backward, {}, pass.workspace, pass.workspace_bytes);
 }
 
-Status routing_last_pass_cpu(const RoutingProblem& problem, const RoutingLastPass& pass) {
+Status run(const RoutingProblem& problem, const RoutingLastPass& pass, Place) {
     const RoutingBackward& gradients = pass.gradients;
-    return cpu::run_pass(problem, pass, cpu::Direction::backward, cpu::wanted_of(gradients), gradients.workspace,
-                         gradients.workspace_bytes);
+    return run_pass(problem, pass, Direction::backward, wanted_of(gradients), gradients.workspace,
+                    gradients.workspace_bytes);
 }
 
+}  // namespace cpu
 }  // namespace capsroute

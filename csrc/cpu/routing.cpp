@@ -176,51 +176,59 @@ auto with_state(const RoutingProblem& problem, Work work) {
     return keep ? work(KeptState<float>{}) : work(State<float>{});
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& buffers) {
-    const Status status = check_wanted(problem, buffers);
-    if (status != Status::ok) return -int64_t(status);
-    return with_state(problem,
-                      [&](auto state) { return plan(problem, direction, wanted_of(buffers), nullptr, state); });
-}
-
 }  // namespace
-}  // namespace cpu
 
-int64_t routing_forward_workspace_cpu(const RoutingProblem& problem) {
-    return cpu::workspace(problem, cpu::Direction::forward, {});
-}
-
-int64_t routing_backward_workspace_cpu(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    return cpu::workspace(problem, cpu::Direction::backward, buffers);
-}
-
-int64_t routing_agreement_workspace_cpu(const RoutingProblem& problem) {
+int64_t workspace(const RoutingProblem& problem, const RoutingForward&, Place) {
     const Status status = check(problem);
     if (status != Status::ok) return -int64_t(status);
-    cpu::State<float> of_float;
-    cpu::State<double> of_double;
-    return problem.dtype == DType::float64 ? cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_double)
-                                           : cpu::plan(problem, cpu::Direction::forward, {}, nullptr, of_float);
+    return with_state(problem, [&](auto state) { return plan(problem, Direction::forward, {}, nullptr, state); });
 }
 
-Status routing_forward_cpu(const RoutingProblem& problem, const RoutingForward& buffers) {
-    const Status status = check(problem, buffers);
-    if (status != Status::ok) return status;
-    return cpu::with_state(problem, [&](auto state) { return cpu::forward<decltype(state)>(problem, buffers); });
+int64_t workspace(const RoutingProblem& problem, const RoutingBackward& buffers, Place) {
+    const Status status = check_wanted(problem, buffers);
+    if (status != Status::ok) return -int64_t(status);
+    return with_state(
+        problem, [&](auto state) { return plan(problem, Direction::backward, wanted_of(buffers), nullptr, state); });
 }
 
-Status routing_backward_cpu(const RoutingProblem& problem, const RoutingBackward& buffers) {
-    const Status status = check(problem, buffers);
-    if (status != Status::ok) return status;
-    return cpu::with_state(problem, [&](auto state) { return cpu::backward<decltype(state)>(problem, buffers); });
+int64_t workspace(const RoutingProblem& problem, const RoutingAgreement&, Place) {
+    const Status status = check(problem);
+    if (status != Status::ok) return -int64_t(status);
+    State<float> of_float;
+    State<double> of_double;
+    return problem.dtype == DType::float64 ? plan(problem, Direction::forward, {}, nullptr, of_double)
+                                           : plan(problem, Direction::forward, {}, nullptr, of_float);
 }
 
-Status routing_agreement_cpu(const RoutingProblem& problem, const RoutingAgreement& buffers) {
+Status run(const RoutingProblem& problem, const RoutingForward& buffers, Place) {
     const Status status = check(problem, buffers);
     if (status != Status::ok) return status;
-    return problem.dtype == DType::float64 ? cpu::agreement<cpu::State<double>>(problem, buffers)
-                                           : cpu::agreement<cpu::State<float>>(problem, buffers);
+    return with_state(problem, [&](auto state) { return forward<decltype(state)>(problem, buffers); });
 }
+
+Status run(const RoutingProblem& problem, const RoutingBackward& buffers, Place) {
+    const Status status = check(problem, buffers);
+    if (status != Status::ok) return status;
+    return with_state(problem, [&](auto state) { return backward<decltype(state)>(problem, buffers); });
+}
+
+Status run(const RoutingProblem& problem, const RoutingAgreement& buffers, Place) {
+    const Status status = check(problem, buffers);
+    if (status != Status::ok) return status;
+    return problem.dtype == DType::float64 ? agreement<State<double>>(problem, buffers)
+                                           : agreement<State<float>>(problem, buffers);
+}
+
+}  // namespace cpu
+
+const RoutingCalls routing_on_cpu = {
+    .forward = {cpu::workspace, cpu::run},
+    .backward = {cpu::workspace, cpu::run},
+    .agreement = {cpu::workspace, cpu::run},
+    .forward_pass = {cpu::workspace, cpu::run},
+    .backward_pass = {cpu::workspace, cpu::run},
+    .last_pass = {cpu::workspace, cpu::run},
+};
 
 bool built_with_openmp() {
 #if defined(_OPENMP)

@@ -4,54 +4,20 @@
 #include "../capsroute.h"
 
 namespace capsroute {
+namespace {
 
-int64_t routing_forward_workspace_cuda(const RoutingProblem&, int) {
-    return -int64_t(Status::no_device);
-}
+template <class Buffers>
+constexpr Call<Buffers> kAbsent = {
+    [](const RoutingProblem&, const Buffers&, Place) { return -int64_t(Status::no_device); },
+    [](const RoutingProblem&, const Buffers&, Place) { return Status::no_device; },
+};
 
-int64_t routing_backward_workspace_cuda(const RoutingProblem&, const RoutingBackward&, int) {
-    return -int64_t(Status::no_device);
-}
+}  // namespace
 
-int64_t routing_agreement_workspace_cuda(const RoutingProblem&, int) {
-    return -int64_t(Status::no_device);
-}
-
-int64_t routing_forward_pass_workspace_cuda(const RoutingProblem&, int) {
-    return -int64_t(Status::no_device);
-}
-
-int64_t routing_backward_pass_workspace_cuda(const RoutingProblem&, int) {
-    return -int64_t(Status::no_device);
-}
-
-int64_t routing_last_pass_workspace_cuda(const RoutingProblem&, const RoutingLastPass&, int) {
-    return -int64_t(Status::no_device);
-}
-
-Status routing_forward_cuda(const RoutingProblem&, const RoutingForward&, int, void*) {
-    return Status::no_device;
-}
-
-Status routing_backward_cuda(const RoutingProblem&, const RoutingBackward&, int, void*) {
-    return Status::no_device;
-}
-
-Status routing_agreement_cuda(const RoutingProblem&, const RoutingAgreement&, int, void*) {
-    return Status::no_device;
-}
-
-Status routing_forward_pass_cuda(const RoutingProblem&, const RoutingForwardPass&, int, void*) {
-    return Status::no_device;
-}
-
-Status routing_backward_pass_cuda(const RoutingProblem&, const RoutingBackwardPass&, int, void*) {
-    return Status::no_device;
-}
-
-Status routing_last_pass_cuda(const RoutingProblem&, const RoutingLastPass&, int, void*) {
-    return Status::no_device;
-}
+const RoutingCalls routing_on_cuda = {
+    kAbsent<RoutingForward>,     kAbsent<RoutingBackward>,     kAbsent<RoutingAgreement>,
+    kAbsent<RoutingForwardPass>, kAbsent<RoutingBackwardPass>, kAbsent<RoutingLastPass>,
+};
 
 Status cuda_usable(int) {
     return Status::no_device;
@@ -59,7 +25,7 @@ Status cuda_usable(int) {
 
 Status cuda_describe(const RoutingProblem&, int, char* text, int text_bytes) {
     if (!text || text_bytes < 1) return Status::missing_pointer;
-    snprintf(text, size_t(text_bytes), "no CUDA kernels in this build");
+    snprintf(text, size_t(text_bytes), "%s", cuda_error_detail());
     return Status::no_device;
 }
 

@@ -1,4 +1,5 @@
 // The products of the votes with given vectors: every size and type, one thread per sample, input and output.
+#include "choice.h"
 #include "elements.cuh"
 
 namespace capsroute {
@@ -26,12 +27,21 @@ agreement_kernel(CAPSROUTE_PARAMETER AgreementParameters parameters) {
     });
 }
 
-Status run(const RoutingProblem& problem, const RoutingAgreement& buffers, int index, void* stream) {
+}  // namespace
+
+int64_t workspace(const RoutingProblem& problem, const RoutingAgreement&, Place place) {
+    Device device;
+    Status status = check(problem);
+    if (status == Status::ok) status = device_of(place.device, device);
+    return -int64_t(status);
+}
+
+Status run(const RoutingProblem& problem, const RoutingAgreement& buffers, Place place) {
     Status status = check(problem, buffers);
     Device device;
-    if (status == Status::ok) status = device_of(index, device);
+    if (status == Status::ok) status = device_of(place.device, device);
     if (status != Status::ok) return status;
-    const DeviceGuard guard(index);
+    const DeviceGuard guard(place.device);
     if (guard.status() != Status::ok) return guard.status();
     const int64_t count = problem.batch * problem.inputs * problem.outputs;
     if (count == 0) return Status::ok;
@@ -40,24 +50,8 @@ Status run(const RoutingProblem& problem, const RoutingAgreement& buffers, int i
                               ? kernel_of(agreement_kernel<double>, "agreement", kThreadsOfElements, 1)
                               : kernel_of(agreement_kernel<float>, "agreement", kThreadsOfElements, 1);
     const Shape shape{blocks_of_elements(count, device), kThreadsOfElements, 0};
-    int resident;
-    status = resident_blocks(device, kernel, shape, resident);
-    return status == Status::ok ? launch(device, kernel, shape, stream, &parameters, sizeof parameters) : status;
+    return launch_on(device, kernel, shape, place.stream, parameters);
 }
 
-}  // namespace
 }  // namespace cuda
-
-int64_t routing_agreement_workspace_cuda(const RoutingProblem& problem, int index) {
-    cuda::Device device;
-    Status status = check(problem);
-    if (status == Status::ok) status = cuda::device_of(index, device);
-    return -int64_t(status);
-}
-
-Status routing_agreement_cuda(const RoutingProblem& problem, const RoutingAgreement& buffers, int device,
-                              void* stream) {
-    return cuda::run(problem, buffers, device, stream);
-}
-
 }  // namespace capsroute

@@ -29,24 +29,13 @@ backward_kernel(CAPSROUTE_PARAMETER BackwardParameters parameters) {
     }
 }
 
-namespace {
-
-template <int kTiles>
-Kernel choose(const Plan& plan) {
-    return plan.problem.softmax_over_inputs
-               ? kernel_of(backward_kernel<kTiles, true>, "backward, softmax over inputs", kThreads, 1)
-               : kernel_of(backward_kernel<kTiles, false>, "backward, softmax over outputs", kThreads, 1);
-}
-
-}  // namespace
-
 Kernel backward_kernel_for(const Plan& plan) {
-    switch (plan.output_tiles) {
-        case 1: return choose<1>(plan);
-        case 2: return choose<2>(plan);
-        case 4: return choose<4>(plan);
-        default: return choose<8>(plan);
-    }
+    return by_output_tiles(plan, [&](auto tiles) {
+        constexpr int kTiles = decltype(tiles)::value;
+        return plan.problem.softmax_over_inputs
+                   ? kernel_of(backward_kernel<kTiles, true>, "backward, softmax over inputs", kThreads, 1)
+                   : kernel_of(backward_kernel<kTiles, false>, "backward, softmax over outputs", kThreads, 1);
+    });
 }
 
 }  // namespace capsroute::cuda

@@ -16,28 +16,48 @@ struct Choice {
 
 Choice choose(const RoutingProblem& problem, const Device& device, Direction direction, Wanted wanted, void* workspace);
 
-// Bytes of workspace for a problem that was checked, or a negative Status.
-int64_t chosen_workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index);
+// What is planned for a problem that was checked, where it is not the problem itself.
+using Planned = RoutingProblem (*)(RoutingProblem);
+inline RoutingProblem as_it_is(RoutingProblem problem) {
+    return problem;
+}
+
+// Bytes of workspace, or a negative Status.
+int64_t chosen_workspace(const RoutingProblem& problem, Planned planned, Direction direction,
+                         const RoutingBackward& gradients, int index);
 
 struct Space {
     void* memory;
     int64_t bytes;
 };
 
-// Finds the device and makes it current, looks at the workspace, and runs a problem that was checked.
-template <class Fused, class Plain>
-Status run_chosen(const RoutingProblem& problem, Space space, Direction direction, Wanted wanted, int index,
-                  Fused fused, Plain plain) {
+// Checks a problem, finds the device and makes it current, looks at the workspace, and runs what is planned by the
+// kernels that it takes: fused or plain(plan, buffers, device, stream).
+template <class Buffers, class Fused, class Plain>
+Status run_chosen(const RoutingProblem& problem, Planned planned, const Buffers& buffers, Direction direction,
+                  const RoutingBackward& gradients, Space space, Place place, Fused fused, Plain plain) {
     Device device;
-    const Status status = device_of(index, device);
+    Status status = check(problem, buffers);
+    if (status == Status::ok) status = device_of(place.device, device);
     if (status != Status::ok) return status;
-    const Choice choice = choose(problem, device, direction, wanted, space.memory);
+    const Choice choice = choose(planned(problem), device, direction, wanted_of(gradients), space.memory);
     if (choice.bytes < 0) return Status(-choice.bytes);
     if (choice.bytes > space.bytes) return Status::small_workspace;
-    const DeviceGuard guard(index);
+    const DeviceGuard guard(place.device);
     if (guard.status() != Status::ok) return guard.status();
-    return choice.fused ? fused(choice.plan, device) : plain(choice.plain, device);
+    return choice.fused ? fused(choice.plan, buffers, device, place.stream)
+                        : plain(choice.plain, buffers, device, place.stream);
 }
+
+// The calls of passes.cu and agreement.cu.
+int64_t workspace(const RoutingProblem& problem, const RoutingForwardPass& pass, Place place);
+int64_t workspace(const RoutingProblem& problem, const RoutingBackwardPass& pass, Place place);
+int64_t workspace(const RoutingProblem& problem, const RoutingLastPass& pass, Place place);
+int64_t workspace(const RoutingProblem& problem, const RoutingAgreement& buffers, Place place);
+Status run(const RoutingProblem& problem, const RoutingForwardPass& pass, Place place);
+Status run(const RoutingProblem& problem, const RoutingBackwardPass& pass, Place place);
+Status run(const RoutingProblem& problem, const RoutingLastPass& pass, Place place);
+Status run(const RoutingProblem& problem, const RoutingAgreement& buffers, Place place);
 
 template <class Parameters>
 Status launch_on(const Device& device, const Kernel& kernel, const Shape& shape, void* stream,

@@ -23,24 +23,13 @@ forward_kernel(CAPSROUTE_PARAMETER ForwardParameters parameters) {
     }
 }
 
-namespace {
-
-template <int kTiles>
-Kernel choose(const Plan& plan) {
-    return plan.problem.softmax_over_inputs
-               ? kernel_of(forward_kernel<kTiles, true>, "forward, softmax over inputs", kThreads, 1)
-               : kernel_of(forward_kernel<kTiles, false>, "forward, softmax over outputs", kThreads, 1);
-}
-
-}  // namespace
-
 Kernel forward_kernel_for(const Plan& plan) {
-    switch (plan.output_tiles) {
-        case 1: return choose<1>(plan);
-        case 2: return choose<2>(plan);
-        case 4: return choose<4>(plan);
-        default: return choose<8>(plan);
-    }
+    return by_output_tiles(plan, [&](auto tiles) {
+        constexpr int kTiles = decltype(tiles)::value;
+        return plan.problem.softmax_over_inputs
+                   ? kernel_of(forward_kernel<kTiles, true>, "forward, softmax over inputs", kThreads, 1)
+                   : kernel_of(forward_kernel<kTiles, false>, "forward, softmax over outputs", kThreads, 1);
+    });
 }
 
 }  // namespace capsroute::cuda

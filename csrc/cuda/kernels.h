@@ -1,6 +1,8 @@
 // The kernels of the fused path as the launchers see them. Each family is compiled in a file of its own.
 #pragma once
 
+#include <type_traits>
+
 #include "plan.h"
 
 namespace capsroute::cuda {
@@ -23,6 +25,17 @@ struct LastParameters {
     Plan plan;
     RoutingBackward buffers;
 };
+
+// kernel(column tiles of an output, as a constant): what the kernels are compiled for.
+template <class KernelFor>
+Kernel by_output_tiles(const Plan& plan, KernelFor kernel) {
+    switch (plan.output_tiles) {
+        case 1: return kernel(std::integral_constant<int, 1>{});
+        case 2: return kernel(std::integral_constant<int, 2>{});
+        case 4: return kernel(std::integral_constant<int, 4>{});
+        default: return kernel(std::integral_constant<int, 8>{});
+    }
+}
 
 // The instantiation for a plan: by the column tiles of an output and, but for the last pass, by the softmax axis.
 Kernel forward_kernel_for(const Plan& plan);

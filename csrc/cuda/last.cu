@@ -22,12 +22,8 @@ finish_kernel_body(CAPSROUTE_PARAMETER LastParameters parameters) {
 }
 
 Kernel last_kernel_for(const Plan& plan) {
-    switch (plan.output_tiles) {
-        case 1: return kernel_of(last_kernel<1>, "last", kLastThreads, 2);
-        case 2: return kernel_of(last_kernel<2>, "last", kLastThreads, 2);
-        case 4: return kernel_of(last_kernel<4>, "last", kLastThreads, 2);
-        default: return kernel_of(last_kernel<8>, "last", kLastThreads, 2);
-    }
+    return by_output_tiles(
+        plan, [](auto tiles) { return kernel_of(last_kernel<decltype(tiles)::value>, "last", kLastThreads, 2); });
 }
 
 Kernel finish_kernel() {

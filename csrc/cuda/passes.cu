@@ -175,67 +175,35 @@ RoutingProblem for_backward_pass(RoutingProblem problem) {
     return in_launches(problem);
 }
 
-int64_t workspace(const RoutingProblem& problem, RoutingProblem (*planned)(RoutingProblem), Direction direction,
-                  const RoutingBackward& gradients, int device) {
-    const Status status = check_wanted(problem, gradients);
-    if (status != Status::ok) return -int64_t(status);
-    return chosen_workspace(planned(problem), direction, wanted_of(gradients), device);
-}
-
 }  // namespace
+
+int64_t workspace(const RoutingProblem& problem, const RoutingForwardPass&, Place place) {
+    return chosen_workspace(problem, for_forward_pass, Direction::forward, {}, place.device);
+}
+
+int64_t workspace(const RoutingProblem& problem, const RoutingBackwardPass&, Place place) {
+    return chosen_workspace(problem, for_backward_pass, Direction::backward, {}, place.device);
+}
+
+int64_t workspace(const RoutingProblem& problem, const RoutingLastPass& pass, Place place) {
+    return chosen_workspace(problem, in_launches, Direction::backward, pass.gradients, place.device);
+}
+
+Status run(const RoutingProblem& problem, const RoutingForwardPass& pass, Place place) {
+    return run_chosen(problem, for_forward_pass, pass, Direction::forward, {}, {pass.workspace, pass.workspace_bytes},
+                      place, fused_forward_pass, plain_forward_pass);
+}
+
+Status run(const RoutingProblem& problem, const RoutingBackwardPass& pass, Place place) {
+    return run_chosen(problem, for_backward_pass, pass, Direction::backward, {}, {pass.workspace, pass.workspace_bytes},
+                      place, fused_backward_pass, plain_backward_pass);
+}
+
+Status run(const RoutingProblem& problem, const RoutingLastPass& pass, Place place) {
+    return run_chosen(problem, in_launches, pass, Direction::backward, pass.gradients,
+                      {pass.gradients.workspace, pass.gradients.workspace_bytes}, place, fused_last_pass,
+                      plain_last_pass);
+}
+
 }  // namespace cuda
-
-int64_t routing_forward_pass_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, cuda::for_forward_pass, cuda::Direction::forward, {}, device);
-}
-
-int64_t routing_backward_pass_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, cuda::for_backward_pass, cuda::Direction::backward, {}, device);
-}
-
-int64_t routing_last_pass_workspace_cuda(const RoutingProblem& problem, const RoutingLastPass& pass, int device) {
-    return cuda::workspace(problem, cuda::in_launches, cuda::Direction::backward, pass.gradients, device);
-}
-
-Status routing_forward_pass_cuda(const RoutingProblem& problem, const RoutingForwardPass& pass, int device,
-                                 void* stream) {
-    const Status status = check(problem, pass);
-    if (status != Status::ok) return status;
-    return cuda::run_chosen(
-        cuda::for_forward_pass(problem), {pass.workspace, pass.workspace_bytes}, cuda::Direction::forward, {}, device,
-        [&](const cuda::Plan& plan, const cuda::Device& on) {
-            return cuda::fused_forward_pass(plan, pass, on, stream);
-        },
-        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-            return cuda::plain_forward_pass(plan, pass, on, stream);
-        });
-}
-
-Status routing_backward_pass_cuda(const RoutingProblem& problem, const RoutingBackwardPass& pass, int device,
-                                  void* stream) {
-    const Status status = check(problem, pass);
-    if (status != Status::ok) return status;
-    return cuda::run_chosen(
-        cuda::for_backward_pass(problem), {pass.workspace, pass.workspace_bytes}, cuda::Direction::backward, {}, device,
-        [&](const cuda::Plan& plan, const cuda::Device& on) {
-            return cuda::fused_backward_pass(plan, pass, on, stream);
-        },
-        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-            return cuda::plain_backward_pass(plan, pass, on, stream);
-        });
-}
-
-Status routing_last_pass_cuda(const RoutingProblem& problem, const RoutingLastPass& pass, int device, void* stream) {
-    const Status status = check(problem, pass);
-    if (status != Status::ok) return status;
-    const RoutingBackward& gradients = pass.gradients;
-    return cuda::run_chosen(
-        cuda::in_launches(problem), {gradients.workspace, gradients.workspace_bytes}, cuda::Direction::backward,
-        cuda::wanted_of(gradients), device,
-        [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_last_pass(plan, pass, on, stream); },
-        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-            return cuda::plain_last_pass(plan, pass, on, stream);
-        });
-}
-
 }  // namespace capsroute

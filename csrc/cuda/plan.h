@@ -52,8 +52,8 @@ CAPSROUTE_BOTH constexpr int padded_stride(int floats) {
 
 enum class Direction { forward, backward };
 
-// What the options come to in an iteration, see csrc/shared/options.h: the factor of the initial logits, and how the next
-// query follows from the present one and v.
+// What the options come to in an iteration, see csrc/shared/options.h: the factor of the initial logits, and how the
+// next query follows from the present one and v.
 struct Factors {
     float logit;
     float keep;

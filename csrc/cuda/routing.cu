@@ -22,10 +22,13 @@ Choice choose(const RoutingProblem& problem, const Device& device, Direction dir
     return choice;
 }
 
-int64_t chosen_workspace(const RoutingProblem& problem, Direction direction, Wanted wanted, int index) {
+int64_t chosen_workspace(const RoutingProblem& problem, Planned planned, Direction direction,
+                         const RoutingBackward& gradients, int index) {
     Device device;
-    const Status status = device_of(index, device);
-    return status == Status::ok ? choose(problem, device, direction, wanted, nullptr).bytes : -int64_t(status);
+    Status status = check_wanted(problem, gradients);
+    if (status == Status::ok) status = device_of(index, device);
+    if (status != Status::ok) return -int64_t(status);
+    return choose(planned(problem), device, direction, wanted_of(gradients), nullptr).bytes;
 }
 
 namespace {
@@ -83,11 +86,6 @@ Status fused_backward(Plan plan, const RoutingBackward& buffers, const Device& d
     return status == Status::ok ? end_backward(plan, buffers, device, stream) : status;
 }
 
-int64_t workspace(const RoutingProblem& problem, Direction direction, const RoutingBackward& buffers, int index) {
-    const Status status = check_wanted(problem, buffers);
-    return status == Status::ok ? chosen_workspace(problem, direction, wanted_of(buffers), index) : -int64_t(status);
-}
-
 const char* fusion_text(const Plan& plan) {
     switch (plan.fusion) {
         case CudaFusion::grid: return "all iterations in one cooperative launch";
@@ -98,38 +96,35 @@ const char* fusion_text(const Plan& plan) {
 }
 
 }  // namespace
+
+int64_t workspace(const RoutingProblem& problem, const RoutingForward&, Place place) {
+    return chosen_workspace(problem, as_it_is, Direction::forward, {}, place.device);
+}
+
+int64_t workspace(const RoutingProblem& problem, const RoutingBackward& buffers, Place place) {
+    return chosen_workspace(problem, as_it_is, Direction::backward, buffers, place.device);
+}
+
+Status run(const RoutingProblem& problem, const RoutingForward& buffers, Place place) {
+    return run_chosen(problem, as_it_is, buffers, Direction::forward, {}, {buffers.workspace, buffers.workspace_bytes},
+                      place, fused_forward, plain_forward);
+}
+
+Status run(const RoutingProblem& problem, const RoutingBackward& buffers, Place place) {
+    return run_chosen(problem, as_it_is, buffers, Direction::backward, buffers,
+                      {buffers.workspace, buffers.workspace_bytes}, place, fused_backward, plain_backward);
+}
+
 }  // namespace cuda
 
-int64_t routing_forward_workspace_cuda(const RoutingProblem& problem, int device) {
-    return cuda::workspace(problem, cuda::Direction::forward, {}, device);
-}
-
-int64_t routing_backward_workspace_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device) {
-    return cuda::workspace(problem, cuda::Direction::backward, buffers, device);
-}
-
-Status routing_forward_cuda(const RoutingProblem& problem, const RoutingForward& buffers, int device, void* stream) {
-    const Status status = check(problem, buffers);
-    if (status != Status::ok) return status;
-    return cuda::run_chosen(
-        problem, {buffers.workspace, buffers.workspace_bytes}, cuda::Direction::forward, {}, device,
-        [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_forward(plan, buffers, on, stream); },
-        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-            return cuda::plain_forward(plan, buffers, on, stream);
-        });
-}
-
-Status routing_backward_cuda(const RoutingProblem& problem, const RoutingBackward& buffers, int device, void* stream) {
-    const Status status = check(problem, buffers);
-    if (status != Status::ok) return status;
-    return cuda::run_chosen(
-        problem, {buffers.workspace, buffers.workspace_bytes}, cuda::Direction::backward, cuda::wanted_of(buffers),
-        device,
-        [&](const cuda::Plan& plan, const cuda::Device& on) { return cuda::fused_backward(plan, buffers, on, stream); },
-        [&](const cuda::PlainPlan& plan, const cuda::Device& on) {
-            return cuda::plain_backward(plan, buffers, on, stream);
-        });
-}
+const RoutingCalls routing_on_cuda = {
+    .forward = {cuda::workspace, cuda::run},
+    .backward = {cuda::workspace, cuda::run},
+    .agreement = {cuda::workspace, cuda::run},
+    .forward_pass = {cuda::workspace, cuda::run},
+    .backward_pass = {cuda::workspace, cuda::run},
+    .last_pass = {cuda::workspace, cuda::run},
+};
 
 Status cuda_usable(int index) {
     cuda::Device device;

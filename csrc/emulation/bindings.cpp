@@ -67,7 +67,8 @@ py::dict counters() {
 
 PYBIND11_MODULE(_emulated, m, py::mod_gil_not_used()) {
     m.doc() = "The CUDA kernels of capsroute on an emulated device, for tests: see capsroute.testing.";
-    capsroute::bindings::bind_routing<capsroute::bindings::CudaKernels>(m);
+    const auto calls_of = [](const auto&) -> const capsroute::RoutingCalls& { return capsroute::routing_on_cuda; };
+    capsroute::bindings::bind_routing(m, calls_of, capsroute::bindings::describe_cuda);
     capsroute::bindings::bind_cuda(m);
     m.def("configure", &configure, "architecture"_a, "multiprocessors"_a, "order"_a, "seed"_a, "check_races"_a);
     m.def("break_rule", &capsroute::cuda::break_rule, "at_launch"_a);

@@ -52,19 +52,9 @@ void describe_deadlock() {
 }  // namespace
 
 const char* name_of(Activity activity) {
-    switch (activity) {
-        case Activity::running: return "running";
-        case Activity::shuffle: return "shuffle";
-        case Activity::shuffle_xor: return "shuffle_xor";
-        case Activity::any_in_warp: return "any_in_warp";
-        case Activity::warp_sync: return "warp_sync";
-        case Activity::mma: return "mma";
-        case Activity::block_sync: return "block_sync";
-        case Activity::cluster_sync: return "cluster_sync";
-        case Activity::grid_sync: return "grid_sync";
-        case Activity::ended: return "ended";
-    }
-    return "?";
+    constexpr const char* kNames[kActivities] = {"running", "shuffle",    "shuffle_xor",  "any_in_warp", "warp_sync",
+                                                 "mma",     "block_sync", "cluster_sync", "grid_sync",   "ended"};
+    return kNames[int(activity)];
 }
 
 const char* fault_text() {

@@ -1,18 +1,14 @@
-// What the driver checks. Each check adds a sentence for everything that is wrong.
+// What the drivers check. Each check adds a sentence for everything that is wrong.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "tests/examples.h"
+#include "tests/failures.h"
 #include "tests/formats.h"
 
 namespace capsroute::tests {
-
-struct Failures {
-    std::vector<std::string> texts;
-    void add(const std::string& text) { texts.push_back(text); }
-};
 
 // The example with its numbers rounded to a format.
 Example rounded(Example example, const Format& format);
@@ -31,10 +27,9 @@ struct Kernels {
     std::string isa, votes;
 };
 
-void choose(const Kernels& kernels, const std::string& name, Failures& failures);
-
 // The core against the naive computation, with each of these kernels: the way to the votes that was asked for, values,
-// the same bits for 1 and 3 threads, nothing written past the ends.
+// the same bits for 1 and 3 threads, nothing written past the ends. First the whole op, then, once for each
+// instruction set, its passes one by one with naive steps between them.
 void check_example(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
                    Failures& failures);
 
@@ -42,19 +37,10 @@ void check_example(const NamedExample& named, const Format& format, const std::v
 void check_agreement(const NamedExample& named, const Format& format, const std::vector<Kernels>& all,
                      Failures& failures);
 
-// The passes of the core one by one, with naive steps between them, against the naive computation.
-void check_passes(const NamedExample& named, const Format& format, const std::vector<Kernels>& all, Failures& failures);
-
 // How the query of an iteration follows from the one before, and what there is none for.
 void check_query_updates(Failures& failures);
 
-// Passes that the core must answer with a status.
-void check_refusals_of_passes(Failures& failures);
-
 // The names of the ways to the votes, and that nothing changes when another one is asked for.
 void check_names_of_votes(Failures& failures);
-
-// Problems that the core must answer with a status.
-void check_refusals(Failures& failures);
 
 }  // namespace capsroute::tests

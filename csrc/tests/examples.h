@@ -14,10 +14,10 @@ struct NamedExample {
     bool divided = false;  // must take several waves of samples and several chunks of inputs where votes are kept
 };
 
-// Small ones, for the check of the naive computation itself by finite differences.
+// All sets of options in a small size, for the check of the naive computation itself by finite differences.
 std::vector<NamedExample> small_examples();
 
-// Those and larger ones.
+// Those, the same options in larger sizes and in sizes that are divided, and some extreme ones.
 std::vector<NamedExample> all_examples();
 
 // For the products of votes with given vectors, which options and masks do not change: none has masks.

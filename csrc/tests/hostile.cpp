@@ -3,12 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <list>
 #include <string>
 
-#include "tests/buffer.h"
+#include "tests/arguments.h"
 
 namespace capsroute::tests {
 namespace {
@@ -130,19 +130,16 @@ RoutingProblem hostile_problem(Random& random) {
     p.input_weight = any_or_null(random, 2);
     p.input_mask = static_cast<uint8_t*>(any_or_null(random, 2));
     p.output_mask = static_cast<uint8_t*>(any_or_null(random, 2));
-    const void** const pointers[] = {&p.x, &p.weight, &p.votes, &p.bias, &p.logits, &p.input_weight};
-    const void*& one = *random.one_of(pointers);
+    const void*& one = p.*random.one_of(kArguments).given;
     if (one && random.one_in(16)) one = misaligned(random);
     return p;
 }
 
 namespace {
 
-void want_anything(Random& random, RoutingBackward& buffers) {
-    for (void** gradient : {&buffers.grad_x, &buffers.grad_weight, &buffers.grad_votes, &buffers.grad_bias,
-                            &buffers.grad_logits, &buffers.grad_input_weight}) {
-        *gradient = any_or_null(random, 2);
-    }
+// With none of the gradients.
+RoutingBackward backward_of_nothing(void* workspace) {
+    return {any, any, any, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, workspace, INT64_MAX};
 }
 
 bool is_status(Status status) {
@@ -161,97 +158,85 @@ class Interview {
 
     // What is wrong with the problem itself; ok where that depends on what is asked of it.
     Status run() {
-        const Status agreement = status_of(core_.agreement_workspace(p_));
+        const Status agreement = status_of(core_.calls.agreement.workspace(p_, {}, {}));
         const bool refused = agreement == Status::bad_size || agreement == Status::bad_option ||
                              agreement == Status::missing_pointer || agreement == Status::misaligned ||
                              agreement == Status::many_threads;
         of_problem_ = refused ? agreement : Status::ok;
-        expect("agreement workspace", agreement, of_problem_, {Status::too_large});
-        expect("agreement", core_.agreement(p_, {nullptr, any, any, INT64_MAX}), of_problem_,
-               {Status::missing_pointer, Status::too_large});
+        expect("agreement workspace", agreement, {Status::too_large});
         if (core_.described(p_) && refused) failures_.add(name_ + ": a bad problem is described");
-        check_whole_op();
-        check_passes();
-        check_alignment();
+        ask("forward", core_.calls.forward, {any, any, any, nullptr, 0});
+        ask("backward", core_.calls.backward, wanting_anything());
+        const int64_t t = random_.one_in(2) ? 1 + random_.below(3) : random_.one_of(kHostileSizes);
+        const bool there = 1 <= t && t <= p_.iterations;
+        ask("forward pass", core_.calls.forward_pass, {t, any, any, any, nullptr, 0}, there);
+        ask("backward pass", core_.calls.backward_pass, {t, any, any, any, any, any, nullptr, 0}, there && t > 1);
+        ask("last pass", core_.calls.last_pass, {any, any, any, any, wanting_anything()});
+        check_places(true);
+        check_places(false);
         check_query_update();
         return of_problem_;
     }
 
    private:
-    // Bytes that are too few for what was asked for.
-    int64_t too_few(int64_t bytes) {
-        const int64_t choices[] = {bytes - 1, -1, INT64_MIN};
-        return bytes > 0 ? random_.one_of(choices) : -1;
+    RoutingBackward wanting_anything() {
+        RoutingBackward buffers = backward_of_nothing(nullptr);
+        for (const Argument& each : kArguments) buffers.*each.wanted = any_or_null(random_, 2);
+        return buffers;
     }
 
-    void check_whole_op() {
-        const int64_t forward_bytes = core_.forward_workspace(p_);
-        expect_bytes("forward workspace", forward_bytes);
-        RoutingForward forward{any, any, any, any, too_few(forward_bytes)};
-        expect_same("forward", core_.forward(p_, forward), forward_bytes);
-        forward.output = nullptr;
-        expect("forward without output", core_.forward(p_, forward), of_problem_,
-               {Status::missing_pointer, Status::too_large});
-
-        RoutingBackward backward{any, any, any, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, any, 0};
-        want_anything(random_, backward);
-        const int64_t backward_bytes = core_.backward_workspace(p_, backward);
-        expect_bytes("backward workspace", backward_bytes);
-        backward.workspace_bytes = too_few(backward_bytes);
-        expect_same("backward", core_.backward(p_, backward), backward_bytes);
-        backward.pre_squash = nullptr;
-        expect("backward without sums", core_.backward(p_, backward), of_problem_,
-               {Status::missing_pointer, Status::too_large});
+    // For its workspace, and to run with fewer bytes than that. What runs refuses what its workspace was refused for,
+    // or finds the workspace too small; a pass that is not there it refuses in any case.
+    template <class Buffers>
+    void ask(const std::string& what, const Call<Buffers>& call, Buffers buffers, bool there = true) {
+        const int64_t bytes = call.workspace(p_, buffers, {}), too_few[] = {bytes - 1, -1, INT64_MIN};
+        expect(what + " workspace", status_of(bytes), {Status::too_large, Status::no_kernel, Status::missing_pointer});
+        set_workspace(buffers, any, bytes > 0 ? random_.one_of(too_few) : -1);
+        const Status got = call.run(p_, buffers, {});
+        if (!there) return expect(what, got, {Status::bad_option, Status::too_large});
+        if (got != (bytes < 0 ? Status(-bytes) : Status::small_workspace))
+            failures_.add(name_ + ", " + what + ": " + status_text(got));
     }
 
-    void check_passes() {
-        const int64_t iteration = random_.one_in(2) ? 1 + random_.below(3) : random_.one_of(kHostileSizes);
-        const bool forward_there = 1 <= iteration && iteration <= p_.iterations;
-        const int64_t forward_bytes = core_.forward_pass_workspace(p_);
-        expect_bytes("forward pass workspace", forward_bytes);
-        const RoutingForwardPass forward{iteration, any, any, any, any, too_few(forward_bytes)};
-        expect_pass("forward pass", core_.forward_pass(p_, forward), forward_there, forward_bytes);
-
-        const int64_t backward_bytes = core_.backward_pass_workspace(p_);
-        expect_bytes("backward pass workspace", backward_bytes);
-        const RoutingBackwardPass backward{iteration, any, any, any, any, any, any, too_few(backward_bytes)};
-        expect_pass("backward pass", core_.backward_pass(p_, backward), forward_there && iteration > 1, backward_bytes);
-
-        RoutingLastPass last{any, any, any, any, {}};
-        want_anything(random_, last.gradients);
-        const int64_t last_bytes = core_.last_pass_workspace(p_, last);
-        expect_bytes("last pass workspace", last_bytes);
-        last.gradients.workspace = any;
-        last.gradients.workspace_bytes = too_few(last_bytes);
-        expect_same("last pass", core_.last_pass(p_, last), last_bytes);
-    }
-
-    // One buffer of each call that is not where it must be, and a workspace that is large enough for anything.
-    void check_alignment() {
+    // One buffer of each call that is missing or not where it must be, and a workspace that is large enough for
+    // anything.
+    void check_places(bool missing) {
         int64_t wrong = 0;
-        const auto at = [&](int64_t place) -> void* { return place == wrong ? misaligned(random_) : any; };
-        const auto refuses = [&](const char* what, Status got) {
-            if (of_problem_ == Status::ok && (got == Status::misaligned || got == Status::too_large)) return;
-            if (got == Status::ok || got != of_problem_) failures_.add(name_ + ", " + what + ": " + status_text(got));
+        const auto at = [&](int64_t place) -> void* {
+            return place != wrong ? any : missing ? nullptr : misaligned(random_);
         };
-        wrong = random_.below(4);
-        refuses("misaligned forward", core_.forward(p_, {at(0), at(1), at(2), at(3), INT64_MAX}));
-        refuses("misaligned forward pass", core_.forward_pass(p_, {1, at(0), at(1), at(2), at(3), INT64_MAX}));
-        const RoutingBackward backward{at(0),   at(1),   at(2),   nullptr, nullptr,  nullptr,
-                                       nullptr, nullptr, nullptr, at(3),   INT64_MAX};
-        refuses("misaligned backward", core_.backward(p_, backward));
-        wrong = random_.below(3);
-        refuses("misaligned agreement", core_.agreement(p_, {at(0), at(1), at(2), INT64_MAX}));
-        wrong = random_.below(p_.bias ? 6 : 5);
-        RoutingLastPass last{at(0), at(1), at(2), at(3), {}};
-        last.gradients.workspace = at(4);
-        last.gradients.workspace_bytes = INT64_MAX;
+        // What may be missing stands in bits.
+        const unsigned normalised = p_.softmax_over_inputs ? 0 : ~0u;
+        const auto spoil_one_of = [&](int64_t places, unsigned optional) {
+            do {
+                wrong = random_.below(places);
+            } while (missing && optional >> wrong & 1);
+        };
+        const auto refuses = [&](const std::string& what, Status got) {
+            expect((missing ? "missing in " : "misaligned in ") + what, got,
+                   {missing ? Status::missing_pointer : Status::misaligned, Status::too_large});
+            if (got == Status::ok) failures_.add(name_ + ", " + what + ": ok");
+        };
+        spoil_one_of(4, 0b0110);
+        refuses("forward", core_.calls.forward.run(p_, {at(0), at(1), at(2), at(3), INT64_MAX}, {}));
+        spoil_one_of(4, 0b0001 | (0b0100 & normalised));
+        refuses("forward pass", core_.calls.forward_pass.run(p_, {1, at(0), at(1), at(2), at(3), INT64_MAX}, {}));
+        spoil_one_of(4, 0b0100 & normalised);
+        RoutingBackward backward = backward_of_nothing(at(3));
+        backward.grad_output = at(0);
+        backward.pre_squash = at(1);
+        backward.normaliser = at(2);
+        refuses("backward", core_.calls.backward.run(p_, backward, {}));
+        spoil_one_of(3, 0);
+        refuses("agreement", core_.calls.agreement.run(p_, {at(0), at(1), at(2), INT64_MAX}, {}));
+        spoil_one_of(p_.bias ? 6 : 5, 0b100000 | (0b001100 & normalised));
+        RoutingLastPass last{at(0), at(1), at(2), at(3), backward_of_nothing(at(4))};
         last.gradients.grad_bias = p_.bias ? at(5) : nullptr;
-        refuses("misaligned last pass", core_.last_pass(p_, last));
+        refuses("last pass", core_.calls.last_pass.run(p_, last, {}));
         if (p_.iterations < 2) return;
-        wrong = random_.below(6);
-        refuses("misaligned backward pass",
-                core_.backward_pass(p_, {2, at(0), at(1), at(2), at(3), at(4), at(5), INT64_MAX}));
+        spoil_one_of(6, 0b001100 & normalised);
+        refuses("backward pass",
+                core_.calls.backward_pass.run(p_, {2, at(0), at(1), at(2), at(3), at(4), at(5), INT64_MAX}, {}));
     }
 
     void check_query_update() {
@@ -264,22 +249,10 @@ class Interview {
     }
 
     // One of some statuses; the problem's own one where that is bad.
-    void expect(const char* what, Status got, Status of_problem, std::initializer_list<Status> others) {
-        bool known = got == of_problem;
-        for (Status other : others) known = known || (of_problem == Status::ok && got == other);
+    void expect(const std::string& what, Status got, std::initializer_list<Status> others) {
+        bool known = got == of_problem_;
+        for (Status other : others) known = known || (of_problem_ == Status::ok && got == other);
         if (!known || !is_status(got)) failures_.add(name_ + ", " + what + ": " + status_text(got));
-    }
-    void expect_bytes(const char* what, int64_t bytes) {
-        expect(what, status_of(bytes), of_problem_, {Status::too_large, Status::no_kernel, Status::missing_pointer});
-    }
-    // What runs refuses what its workspace was refused for, or finds the workspace too small.
-    void expect_same(const char* what, Status got, int64_t bytes) {
-        const Status wanted = bytes < 0 ? Status(-bytes) : Status::small_workspace;
-        if (got != wanted) failures_.add(name_ + ", " + what + ": " + status_text(got));
-    }
-    void expect_pass(const char* what, Status got, bool there, int64_t bytes) {
-        if (there) return expect_same(what, got, bytes);
-        expect(what, got, of_problem_, {Status::bad_option, Status::too_large});
     }
 
     const Core& core_;
@@ -291,9 +264,9 @@ class Interview {
 };
 
 // A problem that is right with its buffers, some of them left out at random.
-class Run {
+class RightProblem {
    public:
-    Run(const Core& core, Random& random, std::string name, Failures& failures)
+    RightProblem(const Core& core, Random& random, std::string name, Failures& failures)
         : core_(core),
           random_(random),
           name_(std::move(name)),
@@ -303,81 +276,64 @@ class Run {
           sums_(accumulation_format(format_)),
           capsules_(p_.batch * p_.outputs * p_.output_size),
           pairs_(p_.batch * p_.inputs * p_.outputs) {
-        const int64_t weights = p_.weight_inputs * p_.outputs * p_.output_size * p_.input_size;
-        if (random.one_in(3)) {
-            give_votes();
-        } else if (p_.batch > 0 || random.one_in(2)) {
-            p_.x = p_.batch > 0 ? input(p_.batch * p_.inputs * p_.input_size) : nullptr;
-            p_.weight = input(weights);
+        const int64_t counts[] = {p_.batch * p_.inputs * p_.input_size,
+                                  p_.weight_inputs * p_.outputs * p_.output_size * p_.input_size,
+                                  pairs_ * p_.output_size,
+                                  p_.outputs * p_.output_size,
+                                  (p_.logits_per_sample ? p_.batch : 1) * p_.inputs * p_.outputs,
+                                  p_.batch * p_.inputs};  // in the order of kArguments
+        const bool votes = random.one_in(3), nobody = p_.batch == 0, weight = !votes && !(nobody && random.one_in(2));
+        const bool given[] = {
+            weight && !nobody, weight, votes && !nobody, random.one_in(2), p_.coupling_given || random.one_in(2),
+            random.one_in(3)};
+        // Gradients of all that is there; an empty batch from nothing but null pointers has empty votes.
+        const bool there[] = {weight && (!nobody || random.one_in(2)), weight, !weight, given[3], given[4], given[5]};
+        for (size_t n = 0; n < std::size(kArguments); ++n) {
+            if (given[n] && kArguments[n].given != &RoutingProblem::votes) p_.*kArguments[n].given = input(counts[n]);
+            if (there[n] && !random.one_in(4)) wanted_.*kArguments[n].wanted = output(counts[n], format_);
         }
-        if (random.one_in(2)) p_.bias = input(p_.outputs * p_.output_size);
-        const int64_t logits = (p_.logits_per_sample ? p_.batch : 1) * p_.inputs * p_.outputs;
-        if (p_.coupling_given || random.one_in(2)) p_.logits = input(logits);
-        if (random.one_in(3)) p_.input_weight = input(p_.batch * p_.inputs);
+        if (given[2]) give_votes();
         if (random.one_in(3)) p_.input_mask = mask(p_.batch * p_.inputs);
         if (random.one_in(3)) p_.output_mask = mask(p_.batch * p_.outputs);
-        // Gradients of all that is there; an empty batch from nothing but null pointers has empty votes.
-        if (p_.x || (p_.weight && random.one_in(2)))
-            want(&RoutingBackward::grad_x, p_.batch * p_.inputs * p_.input_size);
-        if (p_.weight) want(&RoutingBackward::grad_weight, weights);
-        if (!p_.x && !p_.weight) want(&RoutingBackward::grad_votes, pairs_ * p_.output_size);
-        if (p_.bias) want(&RoutingBackward::grad_bias, p_.outputs * p_.output_size);
-        if (p_.logits) want(&RoutingBackward::grad_logits, logits);
-        if (p_.input_weight) want(&RoutingBackward::grad_input_weight, p_.batch * p_.inputs);
-        gradients_ = outputs_.size();
     }
 
     void run() {
-        const int64_t T = p_.iterations;
-        RoutingForward forward{};
-        forward.output = output(capsules_, format_);
-        forward.pre_squash = output(T * capsules_, sums_);
-        forward.normaliser = p_.softmax_over_inputs ? output(T * p_.batch * 2 * p_.outputs, sums_) : nullptr;
-        forward.workspace = workspace(core_.forward_workspace(p_), forward.workspace_bytes);
-        expect("forward", core_.forward(p_, forward));
+        const int64_t T = p_.iterations, pairs = p_.batch * p_.outputs;
+        const bool over_inputs = p_.softmax_over_inputs;
+        const size_t gradients = outputs_.size();
         RoutingBackward backward = wanted_;
         backward.grad_output = input(capsules_);
-        backward.pre_squash = forward.pre_squash;
-        backward.normaliser = forward.normaliser;
-        backward.workspace = workspace(core_.backward_workspace(p_, backward), backward.workspace_bytes);
-        expect("backward", core_.backward(p_, backward));
+        backward.pre_squash = output(T * capsules_, sums_);
+        backward.normaliser = over_inputs ? output(T * 2 * pairs, sums_) : nullptr;
+        call("forward", core_.calls.forward, p_,
+             {output(capsules_, format_), const_cast<void*>(backward.pre_squash),
+              const_cast<void*>(backward.normaliser), nullptr, 0});
+        call("backward", core_.calls.backward, p_, backward);
         expect_numbers("the whole op");
 
-        outputs_.resize(gradients_);
+        outputs_.resize(gradients);
         for (const Output& each : outputs_) memset(each.buffer->data(), 0xff, size_t(each.buffer->bytes()));
-        RoutingAgreement agreement{vectors(capsules_), output(pairs_, sums_), nullptr, 0};
         RoutingProblem unmasked = p_;
         unmasked.input_mask = unmasked.output_mask = nullptr;
-        agreement.workspace = workspace(core_.agreement_workspace(unmasked), agreement.workspace_bytes);
-        expect("agreement", core_.agreement(unmasked, agreement));
-        run_passes();
+        call("agreement", core_.calls.agreement, unmasked, {vectors(capsules_), output(pairs_, sums_), nullptr, 0});
+        call("forward pass", core_.calls.forward_pass, p_,
+             {1 + random_.below(T), vectors(capsules_), output(capsules_, sums_),
+              over_inputs ? output(2 * pairs, sums_) : nullptr, nullptr, 0});
+        if (T > 1) {
+            call("backward pass", core_.calls.backward_pass, p_,
+                 {2 + random_.below(T - 1), vectors(capsules_), vectors(capsules_), vectors(2 * pairs), vectors(pairs),
+                  output(capsules_, sums_), nullptr, 0});
+        }
+        call("last pass", core_.calls.last_pass, p_,
+             {vectors(T * capsules_), vectors(T * capsules_), vectors(T * 2 * pairs), vectors(T * pairs), wanted_});
+        expect_numbers("a pass");
     }
 
    private:
-    void run_passes() {
-        const int64_t T = p_.iterations, pairs = p_.batch * p_.outputs;
-        RoutingForwardPass forward{
-            1 + random_.below(T), vectors(capsules_), output(capsules_, sums_), nullptr, nullptr, 0};
-        if (p_.softmax_over_inputs) forward.normaliser = output(2 * pairs, sums_);
-        forward.workspace = workspace(core_.forward_pass_workspace(p_), forward.workspace_bytes);
-        expect("forward pass", core_.forward_pass(p_, forward));
-        if (T > 1) {
-            RoutingBackwardPass backward{2 + random_.below(T - 1),
-                                         vectors(capsules_),
-                                         vectors(capsules_),
-                                         vectors(2 * pairs),
-                                         vectors(pairs),
-                                         output(capsules_, sums_),
-                                         nullptr,
-                                         0};
-            backward.workspace = workspace(core_.backward_pass_workspace(p_), backward.workspace_bytes);
-            expect("backward pass", core_.backward_pass(p_, backward));
-        }
-        RoutingLastPass last{vectors(T * capsules_), vectors(T * capsules_), vectors(T * 2 * pairs), vectors(T * pairs),
-                             wanted_};
-        last.gradients.workspace = workspace(core_.last_pass_workspace(p_, last), last.gradients.workspace_bytes);
-        expect("last pass", core_.last_pass(p_, last));
-        expect_numbers("a pass");
+    template <class Buffers>
+    void call(const char* what, const Call<Buffers>& each, const RoutingProblem& problem, const Buffers& buffers) {
+        tests::run(each, problem, buffers, name_ + ", " + what, failures_);
+        for (Buffer& buffer : buffers_) check_guards(name_ + ", " + what, {&buffer}, failures_);
     }
 
     // Strides of axes in any order, of which some run backwards and some stand still.
@@ -398,11 +354,7 @@ class Run {
             p_.vote_strides[axis] = -p_.vote_strides[axis];
         }
         p_.weight_inputs = p_.input_size = random_.one_of(kHostileSizes);  // not used
-        if (p_.batch > 0) {
-            p_.votes = input(count) + first * format_.bytes;
-        } else {
-            p_.weight_inputs = p_.input_size = 1;  // nothing says that these are votes
-        }
+        p_.votes = input(count) + first * format_.bytes;
     }
 
     uint8_t* numbers(int64_t count, const Format& format) {
@@ -421,21 +373,7 @@ class Run {
         outputs_.push_back({&buffers_.emplace_back(count * format.bytes), &format});
         return outputs_.back().buffer->data();
     }
-    void want(void* RoutingBackward::* gradient, int64_t count) {
-        if (!random_.one_in(4)) wanted_.*gradient = output(count, format_);
-    }
-    uint8_t* workspace(int64_t bytes, int64_t& workspace_bytes) {
-        if (bytes < 0) failures_.add(name_ + ": workspace refused: " + status_text(Status(-bytes)));
-        workspace_bytes = bytes < 0 ? 0 : bytes;
-        return buffers_.emplace_back(workspace_bytes).data();
-    }
 
-    void expect(const char* what, Status got) {
-        if (got != Status::ok) failures_.add(name_ + ", " + what + " refused: " + status_text(got));
-        for (Buffer& buffer : buffers_) {
-            if (!buffer.guard_is_whole()) failures_.add(name_ + ", " + what + " wrote behind a buffer");
-        }
-    }
     // That all outputs were stored; a half type may have no number that is large enough.
     void expect_numbers(const char* what) {
         for (const Output& each : outputs_) {
@@ -461,7 +399,6 @@ class Run {
     RoutingBackward wanted_{};
     std::list<Buffer> buffers_;
     std::vector<Output> outputs_;  // the gradients first
-    size_t gradients_ = 0;
 };
 
 // More iterations than anybody waits for, of nothing: an answer at once, and gradients that are zeros.
@@ -477,14 +414,11 @@ void check_idle_iterations(const Core& core, Failures& failures) {
         const int64_t weights = p.weight_inputs * p.outputs * p.output_size * p.input_size;
         Buffer weight(Numbers(size_t(weights)), format), gradient(weights * format.bytes);
         p.weight = weight.data();
-        RoutingForward forward{any, any, any, nullptr, core.forward_workspace(p)};
-        RoutingBackward backward{any, any, any, nullptr, gradient.data(), nullptr, nullptr, nullptr, nullptr, any, 0};
-        backward.workspace_bytes = core.backward_workspace(p, backward);
-        Buffer space(std::max({forward.workspace_bytes, backward.workspace_bytes, int64_t{0}}));
-        forward.workspace = backward.workspace = space.data();
+        RoutingBackward backward = backward_of_nothing(nullptr);
+        backward.grad_weight = gradient.data();
         const auto start = std::chrono::steady_clock::now();
-        if (core.forward(p, forward) != Status::ok || core.backward(p, backward) != Status::ok)
-            failures.add("many iterations of nothing are refused");
+        run(core.calls.forward, p, {any, any, any, nullptr, 0}, "many iterations of nothing", failures);
+        run(core.calls.backward, p, backward, "many iterations of nothing", failures);
         if (std::chrono::steady_clock::now() - start > std::chrono::seconds(10))
             failures.add("many iterations of nothing take a long time");
         for (double number : gradient.numbers(format)) {
@@ -501,7 +435,7 @@ Status interview(const Core& core, const RoutingProblem& problem, Random& random
 }
 
 void run_right_problem(const Core& core, Random& random, const std::string& name, Failures& failures) {
-    Run(core, random, name, failures).run();
+    RightProblem(core, random, name, failures).run();
 }
 
 void check_hostile(const Core& core, int structs, int runs, Failures& failures) {

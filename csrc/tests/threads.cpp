@@ -1,7 +1,7 @@
 // Several threads that call the core at once, each with a team of its own, as the threads of a Python program do: every
 // result must have the bits that one thread alone computes. Built with ThreadSanitizer, it shows races between calls.
 //
-// thread_tests [--few]   with --few each example in one format and one way to the votes, by turns
+// thread_tests [--all]   with --all each example in every format and every way to the votes; else in one each, by turns
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "tests/call.h"
+#include "tests/checks.h"
+#include "tests/prepared.h"
 
 using namespace capsroute;
 using namespace capsroute::tests;
@@ -26,34 +27,31 @@ struct Task {
     const Format* format;
 };
 
-bool run(Call& call, const Task& task, Failures& failures) {
-    if (!call.run(task.named->name, failures)) return false;
+bool run(Prepared& call, const Task& task, Failures& failures) {
+    if (!call.run_op(task.named->name, failures)) return false;
     return !task.named->example.input_mask.empty() || !task.named->example.output_mask.empty() ||
            call.run_agreement(task.named->name + ": agreement", failures);
 }
 
 // The tasks from another one on for each caller, so that different calls meet.
-void call_all(const std::vector<Task>& tasks, const std::list<Call>& expected, int caller, Failures& failures) {
+void call_all(const std::vector<Task>& tasks, const std::list<Prepared>& expected, int caller, Failures& failures) {
     for (size_t n = 0; n < tasks.size(); ++n) {
         const size_t at = (n + size_t(caller) * tasks.size() / kCallers) % tasks.size();
         const Task& task = tasks[at];
-        const Call& alone = *std::next(expected.begin(), int64_t(at));
-        Call call(task.named->example, *task.format, kTeam);
+        const Prepared& alone = *std::next(expected.begin(), int64_t(at));
+        Prepared call(task.named->example, *task.format, kTeam);
         if (!run(call, task, failures)) continue;
-        for (const auto result : {&Call::output, &Call::grad_x, &Call::grad_weight, &Call::grad_votes, &Call::grad_bias,
-                                  &Call::grad_logits, &Call::grad_input_weight, &Call::agreement}) {
-            if (!(call.*result == alone.*result))
-                failures.add(task.named->name + ", " + task.format->name + ": other bits beside other calls");
-        }
+        if (!(call.gradients == alone.gradients && call.output == alone.output && call.agreement == alone.agreement))
+            failures.add(task.named->name + ", " + task.format->name + ": other bits beside other calls");
     }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    const bool few = argc == 2 && !strcmp(argv[1], "--few");
-    if (argc != 1 && !few) {
-        fprintf(stderr, "usage: thread_tests [--few]\n");
+    const bool all = argc == 2 && !strcmp(argv[1], "--all");
+    if (argc != 1 && !all) {
+        fprintf(stderr, "usage: thread_tests [--all]\n");
         return 2;
     }
     const std::vector<NamedExample> examples = all_examples();
@@ -65,10 +63,10 @@ int main(int argc, char** argv) {
         for (size_t n = 0; n < examples.size(); ++n) {
             for (size_t format = 0; format < std::size(kFormats); ++format) {
                 const bool its_turn = n % kWays == size_t(votes) && n / kWays % std::size(kFormats) == format;
-                if (!few || its_turn) tasks.push_back({&examples[n], &kFormats[format]});
+                if (all || its_turn) tasks.push_back({&examples[n], &kFormats[format]});
             }
         }
-        std::list<Call> expected;
+        std::list<Prepared> expected;
         for (const Task& task : tasks) run(expected.emplace_back(task.named->example, *task.format, 1), task, failures);
         std::vector<Failures> found(kCallers);
         std::vector<std::thread> callers;
@@ -79,8 +77,8 @@ int main(int argc, char** argv) {
             for (const std::string& text : each.texts) failures.add(text);
         calls += tasks.size() * kCallers;
     }
-    for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
+    const int status = failures.report();
     printf("thread_tests: %zu examples by %d callers of %d threads each, %zu failures\n", calls, kCallers, kTeam,
            failures.texts.size());
-    return failures.texts.empty() && calls > 0 ? 0 : 1;
+    return calls > 0 ? status : 1;
 }

@@ -13,7 +13,6 @@ CAPSROUTE_KERNEL(1024, 1) do_nothing(CAPSROUTE_PARAMETER Nothing) {}
 constexpr int kKiB = 1024;
 
 struct Case {
-    const char* what;
     int architecture;
     Bounds bounds;
     Shape fits, fits_not;
@@ -21,67 +20,28 @@ struct Case {
 };
 
 const Case kCases[] = {
-    {"no block", 90, {}, {1, 64, 0}, {0, 64, 0}, "a grid of 0 blocks"},
-    {"threads of a block",
-     90,
-     {2048, 1},
-     {1, 1024, 0},
-     {1, 1056, 0},
-     "1056 threads in a block, possible are 1 to 1024"},
-    {"launch bounds",
-     90,
-     {256, 1},
-     {1, 256, 0},
-     {1, 288, 0},
-     "288 threads in a block, it was compiled for at most 256"},
-    {"whole warps", 90, {}, {1, 32, 0}, {1, 33, 0}, "33 threads are no whole warps"},
-    {"shared memory, sm_75", 75, {}, {1, 32, 64 * kKiB}, {1, 32, 64 * kKiB + 4}, "sm_75 has at most 65536"},
-    {"shared memory, sm_80", 80, {}, {1, 32, 163 * kKiB}, {1, 32, 163 * kKiB + 4}, "sm_80 has at most 166912"},
-    {"shared memory, sm_86", 86, {}, {1, 32, 99 * kKiB}, {1, 32, 99 * kKiB + 4}, "sm_86 has at most 101376"},
-    {"shared memory, sm_89", 89, {}, {1, 32, 99 * kKiB}, {1, 32, 99 * kKiB + 4}, "sm_89 has at most 101376"},
-    {"shared memory, sm_90", 90, {}, {1, 32, 227 * kKiB}, {1, 32, 227 * kKiB + 4}, "sm_90 has at most 232448"},
-    {"shared memory, sm_100", 100, {}, {1, 32, 227 * kKiB}, {1, 32, 227 * kKiB + 4}, "sm_100 has at most 232448"},
-    {"shared memory, sm_120", 120, {}, {1, 32, 99 * kKiB}, {1, 32, 99 * kKiB + 4}, "sm_120 has at most 101376"},
-    {"clusters before sm_90", 89, {}, {2, 32, 0, false, 1}, {2, 32, 0, false, 2}, "sm_89 has at most 1"},
-    {"size of a cluster", 90, {}, {16, 32, 0, false, 8}, {16, 32, 0, false, 16}, "sm_90 has at most 8"},
-    {"whole clusters", 90, {}, {8, 32, 0, false, 4}, {6, 32, 0, false, 4}, "6 blocks are no whole clusters of 4"},
-    {"cooperative clusters", 90, {}, {2, 32, 0, true, 1}, {2, 32, 0, true, 2}, "a cooperative launch of clusters"},
-    {"cooperative grid, registers of one block",
-     90,
-     {256, 1},
-     {3, 256, 0, true},
-     {4, 256, 0, true},
-     "a cooperative grid of 4 blocks, but 3 multiprocessors hold 1 each"},
-    {"cooperative grid, registers of two blocks",
-     90,
-     {256, 2},
-     {6, 256, 0, true},
-     {7, 256, 0, true},
-     "3 multiprocessors hold 2 each"},
-    {"cooperative grid, shared memory",
-     90,
-     {64, 4},
-     {6, 64, 113 * kKiB, true},
-     {6, 64, 114 * kKiB, true},
-     "3 multiprocessors hold 1 each"},
-    {"cooperative grid, threads, sm_75",
-     75,
-     {512, 4},
-     {6, 512, 0, true},
-     {7, 512, 0, true},
-     "3 multiprocessors hold 2 each"},
-    {"cooperative grid, threads, sm_86",
-     86,
-     {512, 4},
-     {9, 512, 0, true},
-     {10, 512, 0, true},
-     "3 multiprocessors hold 3 each"},
-    {"cooperative grid, blocks, sm_86",
-     86,
-     {32, 32},
-     {48, 32, 0, true},
-     {49, 32, 0, true},
-     "3 multiprocessors hold 16 each"},
+    {90, {}, {1, 64, 0}, {0, 64, 0}, "a grid of 0 blocks"},
+    {90, {2048, 1}, {1, 1024, 0}, {1, 1056, 0}, "1056 threads in a block, possible are 1 to 1024"},
+    {90, {256, 1}, {1, 256, 0}, {1, 288, 0}, "288 threads in a block, it was compiled for at most 256"},
+    {90, {}, {1, 32, 0}, {1, 33, 0}, "33 threads are no whole warps"},
+    {75, {}, {1, 32, 64 * kKiB}, {1, 32, 64 * kKiB + 4}, "sm_75 has at most 65536"},
+    {80, {}, {1, 32, 163 * kKiB}, {1, 32, 163 * kKiB + 4}, "sm_80 has at most 166912"},
+    {86, {}, {1, 32, 99 * kKiB}, {1, 32, 99 * kKiB + 4}, "sm_86 has at most 101376"},
+    {89, {}, {1, 32, 99 * kKiB}, {1, 32, 99 * kKiB + 4}, "sm_89 has at most 101376"},
+    {90, {}, {1, 32, 227 * kKiB}, {1, 32, 227 * kKiB + 4}, "sm_90 has at most 232448"},
+    {100, {}, {1, 32, 227 * kKiB}, {1, 32, 227 * kKiB + 4}, "sm_100 has at most 232448"},
+    {120, {}, {1, 32, 99 * kKiB}, {1, 32, 99 * kKiB + 4}, "sm_120 has at most 101376"},
+    {89, {}, {2, 32, 0, false, 1}, {2, 32, 0, false, 2}, "clusters of 2 blocks, sm_89 has at most 1"},
+    {90, {}, {16, 32, 0, false, 8}, {16, 32, 0, false, 16}, "clusters of 16 blocks, sm_90 has at most 8"},
+    {90, {}, {8, 32, 0, false, 4}, {6, 32, 0, false, 4}, "6 blocks are no whole clusters of 4"},
+    {90, {}, {2, 32, 0, true, 1}, {2, 32, 0, true, 2}, "a cooperative launch of clusters"},
+    // Cooperative grids on 3 multiprocessors: by registers, shared memory, threads and blocks.
+    {90, {256, 1}, {3, 256, 0, true}, {4, 256, 0, true}, "grid of 4 blocks, but 3 multiprocessors hold 1 each"},
+    {90, {256, 2}, {6, 256, 0, true}, {7, 256, 0, true}, "grid of 7 blocks, but 3 multiprocessors hold 2 each"},
+    {90, {64, 4}, {6, 64, 113 * kKiB, true}, {6, 64, 114 * kKiB, true}, "3 multiprocessors hold 1 each"},
+    {75, {512, 4}, {6, 512, 0, true}, {7, 512, 0, true}, "3 multiprocessors hold 2 each"},
+    {86, {512, 4}, {9, 512, 0, true}, {10, 512, 0, true}, "3 multiprocessors hold 3 each"},
+    {86, {32, 32}, {48, 32, 0, true}, {49, 32, 0, true}, "3 multiprocessors hold 16 each"},
 };
 
 void check_announcement(Failures& failures) {
@@ -129,8 +89,8 @@ void check_limits(Failures& failures) {
         const auto run = [&](const Shape& shape) {
             return launch(do_nothing, "do_nothing", shape, Nothing{}, each.bounds);
         };
-        expect(each.what, run(each.fits), Status::ok, "", failures);
-        expect(each.what, run(each.fits_not), Status::launch_failed, each.text, failures);
+        expect(std::string("less than ") + each.text, run(each.fits), Status::ok, "", failures);
+        expect("a launch that does not fit", run(each.fits_not), Status::launch_failed, each.text, failures);
     }
     check_devices(failures);
     emulation::configure({});

@@ -17,18 +17,17 @@ int main(int argc, char** argv) {
     }
     Failures failures;
     check_programs(failures);
-    check_faults(failures);
-    check_memory_faults(failures);
+    check_rules(failures);
     check_limits(failures);
     check_mma(failures);
     check_numbers(failures);
     check_plans(failures);
     check_hostile_problems(failures);
-    for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
+    const int status = failures.report();
 
     const capsroute::emulation::Counters counters = capsroute::emulation::counters();
     printf("emulation_tests: %lld launches of %lld threads, %lld faults, %zu failures\n", (long long)counters.launches,
            (long long)counters.threads, (long long)counters.faults, failures.texts.size());
     if (times) print_times();
-    return failures.texts.empty() ? 0 : 1;
+    return status;
 }

@@ -1,7 +1,6 @@
 // The matrix instruction: which element of the matrices each register of each lane holds, what it drops, how it adds.
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <random>
 
@@ -14,34 +13,6 @@ using namespace cuda;
 
 constexpr int kRows = 16, kColumns = 8, kInner = 8;
 
-// The figures of the PTX ISA manual for m16n8k8 with .tf32, written out: LANE:REGISTER of each element, row by row.
-const char* const kLayoutA[kRows] = {
-    "0:0 1:0 2:0 3:0 0:2 1:2 2:2 3:2",         "4:0 5:0 6:0 7:0 4:2 5:2 6:2 7:2",
-    "8:0 9:0 10:0 11:0 8:2 9:2 10:2 11:2",     "12:0 13:0 14:0 15:0 12:2 13:2 14:2 15:2",
-    "16:0 17:0 18:0 19:0 16:2 17:2 18:2 19:2", "20:0 21:0 22:0 23:0 20:2 21:2 22:2 23:2",
-    "24:0 25:0 26:0 27:0 24:2 25:2 26:2 27:2", "28:0 29:0 30:0 31:0 28:2 29:2 30:2 31:2",
-    "0:1 1:1 2:1 3:1 0:3 1:3 2:3 3:3",         "4:1 5:1 6:1 7:1 4:3 5:3 6:3 7:3",
-    "8:1 9:1 10:1 11:1 8:3 9:3 10:3 11:3",     "12:1 13:1 14:1 15:1 12:3 13:3 14:3 15:3",
-    "16:1 17:1 18:1 19:1 16:3 17:3 18:3 19:3", "20:1 21:1 22:1 23:1 20:3 21:3 22:3 23:3",
-    "24:1 25:1 26:1 27:1 24:3 25:3 26:3 27:3", "28:1 29:1 30:1 31:1 28:3 29:3 30:3 31:3",
-};
-const char* const kLayoutB[kInner] = {
-    "0:0 4:0 8:0 12:0 16:0 20:0 24:0 28:0",  "1:0 5:0 9:0 13:0 17:0 21:0 25:0 29:0",
-    "2:0 6:0 10:0 14:0 18:0 22:0 26:0 30:0", "3:0 7:0 11:0 15:0 19:0 23:0 27:0 31:0",
-    "0:1 4:1 8:1 12:1 16:1 20:1 24:1 28:1",  "1:1 5:1 9:1 13:1 17:1 21:1 25:1 29:1",
-    "2:1 6:1 10:1 14:1 18:1 22:1 26:1 30:1", "3:1 7:1 11:1 15:1 19:1 23:1 27:1 31:1",
-};
-const char* const kLayoutC[kRows] = {
-    "0:0 0:1 1:0 1:1 2:0 2:1 3:0 3:1",         "4:0 4:1 5:0 5:1 6:0 6:1 7:0 7:1",
-    "8:0 8:1 9:0 9:1 10:0 10:1 11:0 11:1",     "12:0 12:1 13:0 13:1 14:0 14:1 15:0 15:1",
-    "16:0 16:1 17:0 17:1 18:0 18:1 19:0 19:1", "20:0 20:1 21:0 21:1 22:0 22:1 23:0 23:1",
-    "24:0 24:1 25:0 25:1 26:0 26:1 27:0 27:1", "28:0 28:1 29:0 29:1 30:0 30:1 31:0 31:1",
-    "0:2 0:3 1:2 1:3 2:2 2:3 3:2 3:3",         "4:2 4:3 5:2 5:3 6:2 6:3 7:2 7:3",
-    "8:2 8:3 9:2 9:3 10:2 10:3 11:2 11:3",     "12:2 12:3 13:2 13:3 14:2 14:3 15:2 15:3",
-    "16:2 16:3 17:2 17:3 18:2 18:3 19:2 19:3", "20:2 20:3 21:2 21:3 22:2 22:3 23:2 23:3",
-    "24:2 24:3 25:2 25:3 26:2 26:3 27:2 27:3", "28:2 28:3 29:2 29:3 30:2 30:3 31:2 31:3",
-};
-
 struct Registers {
     float a[32][4], b[32][2], c[32][4];
 };
@@ -49,22 +20,6 @@ struct Registers {
 struct Operands {
     Registers* registers;  // as they go in, and come out
 };
-
-struct Element {
-    int lane, at;
-};
-
-Element element(const char* const* layout, int row, int column) {
-    const char* text = layout[row];
-    char* end = nullptr;
-    Element result{};
-    for (int n = 0; n <= column; ++n) {
-        result.lane = int(strtol(text, &end, 10));
-        result.at = int(strtol(end + 1, &end, 10));
-        text = end;
-    }
-    return result;
-}
 
 // Matrices and their way through the instruction.
 struct Matrices {
@@ -76,18 +31,34 @@ CAPSROUTE_KERNEL(32, 1) multiply(CAPSROUTE_PARAMETER Operands p) {
     mma_m16n8k8_tf32(p.registers->c[lane], p.registers->a[lane], p.registers->b[lane]);
 }
 
+// Calls move(register, element) for all registers of all lanes, as the PTX ISA manual lays out m16n8k8 with .tf32: the
+// rows of a go down the registers 0 and 1, those of c down the pairs (0, 1) and (2, 3).
+template <class Move>
+void each_of_c(Registers& registers, Matrices& m, Move move) {
+    for (int lane = 0; lane < 32; ++lane) {
+        const int group = lane >> 2, in_group = lane & 3;
+        move(registers.c[lane][0], m.c[group][2 * in_group]);
+        move(registers.c[lane][1], m.c[group][2 * in_group + 1]);
+        move(registers.c[lane][2], m.c[group + 8][2 * in_group]);
+        move(registers.c[lane][3], m.c[group + 8][2 * in_group + 1]);
+    }
+}
+
 Matrices multiplied(Matrices m, Failures& failures) {
     Registers registers{};
-    const auto each = [](const char* const* layout, int rows, auto&& work) {
-        for (int row = 0; row < rows; ++row)
-            for (int column = 0; column < 8; ++column) work(row, column, element(layout, row, column));
-    };
-    each(kLayoutA, kRows, [&](int row, int k, Element at) { registers.a[at.lane][at.at] = m.a[row][k]; });
-    each(kLayoutB, kInner, [&](int k, int column, Element at) { registers.b[at.lane][at.at] = m.b[k][column]; });
-    each(kLayoutC, kRows, [&](int row, int column, Element at) { registers.c[at.lane][at.at] = m.c[row][column]; });
+    for (int lane = 0; lane < 32; ++lane) {
+        const int group = lane >> 2, in_group = lane & 3;
+        registers.a[lane][0] = m.a[group][in_group];
+        registers.a[lane][1] = m.a[group + 8][in_group];
+        registers.a[lane][2] = m.a[group][in_group + 4];
+        registers.a[lane][3] = m.a[group + 8][in_group + 4];
+        registers.b[lane][0] = m.b[in_group][group];
+        registers.b[lane][1] = m.b[in_group + 4][group];
+    }
+    each_of_c(registers, m, [](float& held, float element) { held = element; });
     expect("multiply", launch(multiply, "multiply", {1, 32, 0}, Operands{&registers}, {32, 1}), Status::ok, "",
            failures);
-    each(kLayoutC, kRows, [&](int row, int column, Element at) { m.c[row][column] = registers.c[at.lane][at.at]; });
+    each_of_c(registers, m, [](float held, float& element) { element = held; });
     return m;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "tests/emulation/programs.h"
+#include "tests/formats.h"
 
 namespace capsroute::tests {
 namespace {
@@ -16,16 +17,14 @@ void add(Failures& failures, const char* what, double argument, double got, doub
 }
 
 void check_float16(Failures& failures) {
+    const Format& format = kFormats[3];
     for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
-        const int exponent = int(bits >> 10 & 31), fraction = int(bits & 1023);
-        const double sign = bits >> 15 ? -1 : 1;
-        double expected = sign * (exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24));
-        if (exponent == 31) expected = fraction ? NAN : sign * INFINITY;
+        const double expected = decode_half(uint16_t(bits), format);
         const float got = float16_to_float(uint16_t(bits));
         if (isnan(expected) ? !isnan(got) : bits_of(got) != bits_of(float(expected)))
             add(failures, "float16_to_float", bits, got, expected);
         const uint16_t back = float_to_float16(float(expected));
-        if (isnan(expected) ? (back & 0x7c00) != 0x7c00 || (back & 0x3ff) == 0 : back != bits)
+        if (isnan(expected) ? !isnan(decode_half(back, format)) : back != bits)
             add(failures, "float_to_float16", expected, back, bits);
     }
     // On the border between two neighbours the even one is taken, and beyond it the nearer one. 65536 stands for

@@ -2,7 +2,6 @@
 #include "tests/emulation/programs.h"
 
 #include <math.h>
-#include <string.h>
 
 #include <algorithm>
 #include <thread>
@@ -10,13 +9,11 @@
 
 namespace capsroute::tests {
 
+using namespace cuda;
+
 const char* name_of(Order order) {
-    switch (order) {
-        case Order::forward: return "forward";
-        case Order::reverse: return "reverse";
-        case Order::shuffled: return "shuffled";
-    }
-    return "?";
+    constexpr const char* kNames[] = {"forward", "reverse", "shuffled"};
+    return kNames[int(order)];
 }
 
 void expect(const std::string& what, const Outcome& outcome, Status status, const std::string& text,
@@ -28,17 +25,21 @@ void expect(const std::string& what, const Outcome& outcome, Status status, cons
 
 namespace {
 
-using namespace cuda;
+CAPSROUTE_KERNEL(1024, 1) run_body(CAPSROUTE_PARAMETER Program p) {
+    p.body(p, shared_memory(p.shared_floats));
+}
 
-struct Reduction {
-    const float* in;  // [blocks, threads]
-    float* partial;   // [blocks]
-    float* out;       // [rounds]
-    int shared_floats;
-    int rounds;
-};
+}  // namespace
 
-// The sum of in over the block, for all its threads.
+Outcome run(const char* name, const Shape& shape, Body body, const float* in, float* out, bool wrong) {
+    return launch(run_body, name, shape, Program{body, in, out, wrong, shape.shared_bytes / 4}, {shape.threads, 1});
+}
+
+namespace {
+
+constexpr int kThreads = 256, kBlocks = 6, kRounds = 4, kReductionBytes = 9 * 4;
+
+// The sum over the block, for all its threads.
 float sum_of_block(const Shared& memory, float value) {
     for (int mask = 16; mask; mask /= 2) value += shuffle_xor(value, mask);
     const int warp = thread_index() / 32, warps = thread_count() / 32;
@@ -50,22 +51,24 @@ float sum_of_block(const Shared& memory, float value) {
     return sum;
 }
 
-CAPSROUTE_KERNEL(256, 1) reduce_block(CAPSROUTE_PARAMETER Reduction p) {
-    const Shared memory = shared_memory(p.shared_floats);
-    const float sum = sum_of_block(memory, p.in[block_index() * thread_count() + thread_index()]);
-    if (thread_index() == 0) p.partial[block_index()] = sum;
+float sum_of_inputs(const Program& p, const Shared& memory) {
+    return sum_of_block(memory, p.in[block_index() * thread_count() + thread_index()]);
+}
+
+void reduce_block(const Program& p, const Shared& memory) {
+    const float sum = sum_of_inputs(p, memory);
+    if (thread_index() == 0) p.out[block_index()] = sum;
 }
 
 // Each round adds up what the round before left in all blocks.
-CAPSROUTE_KERNEL(256, 1) reduce_grid(CAPSROUTE_PARAMETER Reduction p) {
-    const Shared memory = shared_memory(p.shared_floats);
+void reduce_grid(const Program& p, const Shared& memory) {
     float value = p.in[block_index() * thread_count() + thread_index()];
-    for (int round = 0; round < p.rounds; ++round) {
+    for (int round = 0; round < kRounds; ++round) {
         const float own = sum_of_block(memory, value);
-        if (thread_index() == 0) p.partial[block_index()] = own;
+        if (thread_index() == 0) p.out[kRounds + block_index()] = own;
         grid_sync();
         float sum = 0;
-        for (int block = 0; block < block_count(); ++block) sum += p.partial[block];
+        for (int block = 0; block < block_count(); ++block) sum += p.out[kRounds + block];
         grid_sync();
         if (block_index() == 0 && thread_index() == 0) p.out[round] = sum;
         value = sum / float(thread_count()) + float(block_index());
@@ -74,17 +77,15 @@ CAPSROUTE_KERNEL(256, 1) reduce_grid(CAPSROUTE_PARAMETER Reduction p) {
 
 // The blocks of a cluster add up what stands in each other's memory; ranks follow each other in the grid.
 template <int kCluster>
-CAPSROUTE_KERNEL(256, 1)
-reduce_cluster(CAPSROUTE_PARAMETER Reduction p) {
-    const Shared memory = shared_memory(p.shared_floats);
-    const float own = sum_of_block(memory.part(0, 8), p.in[block_index() * thread_count() + thread_index()]);
+void reduce_cluster(const Program& p, const Shared& memory) {
+    const float own = sum_of_inputs(p, memory.part(0, 8));
     const Shared mine = memory.part(8, 1);
     if (thread_index() == 0) mine.store(0, own);
     cluster_sync();
     float sum = 0;
     for (int rank = 0; rank < kCluster; ++rank) sum += mine.in_block(rank).load(0);
     cluster_sync();
-    if (thread_index() == 0) p.partial[block_index()] = sum;
+    if (thread_index() == 0) p.out[block_index()] = sum;
 }
 
 std::vector<float> inputs(int count) {
@@ -93,16 +94,12 @@ std::vector<float> inputs(int count) {
     return result;
 }
 
-std::vector<double> sums_of_blocks(const std::vector<float>& in, int blocks) {
-    std::vector<double> result(blocks);
-    for (size_t n = 0; n < in.size(); ++n) result[n * blocks / in.size()] += in[n];
-    return result;
-}
-
-std::vector<double> cluster_sums(const std::vector<double>& blocks, int cluster) {
-    std::vector<double> result(blocks.size());
-    for (size_t n = 0; n < blocks.size(); ++n)
-        for (size_t m = n / cluster * cluster; m < (n / cluster + 1) * cluster; ++m) result[n] += blocks[m];
+// For each block the sum over its cluster.
+std::vector<double> sums_of(const std::vector<float>& in, int cluster) {
+    std::vector<double> result(in.size() / kThreads);
+    for (size_t block = 0; block < result.size(); ++block)
+        for (size_t n = block / cluster * cluster; n < (block / cluster + 1) * cluster; ++n)
+            for (int thread = 0; thread < kThreads; ++thread) result[block] += in[n * kThreads + thread];
     return result;
 }
 
@@ -115,82 +112,51 @@ void expect_values(const std::string& what, const std::vector<float>& got, const
 }
 
 void check_reductions(const std::string& order, Failures& failures) {
-    constexpr int kThreads = 256, kBlocks = 6, kRounds = 4;
     const std::vector<float> in = inputs(kBlocks * kThreads);
-    const std::vector<double> sums = sums_of_blocks(in, kBlocks);
-    std::vector<float> partial(kBlocks), out(kRounds);
-    const Reduction p{in.data(), partial.data(), out.data(), 9, kRounds};
-    const int bytes = 9 * 4;
-
-    const auto run = [&](const char* name, void (*kernel)(Reduction), Shape shape, std::vector<double> expected) {
+    const auto check = [&](const char* name, Body body, const Shape& shape, const std::vector<double>& expected) {
         const std::string what = std::string(name) + ", " + order;
-        partial.assign(kBlocks, NAN);
-        expect(what, launch(kernel, name, shape, p), Status::ok, "", failures);
-        expect_values(what, partial, expected, failures);
+        std::vector<float> out(kRounds + kBlocks, NAN);
+        expect(what, run(name, shape, body, in.data(), out.data()), Status::ok, "", failures);
+        expect_values(what, out, expected, failures);
     };
-    run("reduce_block", reduce_block, {kBlocks, kThreads, bytes}, sums);
-    run("reduce_cluster<2>", reduce_cluster<2>, {kBlocks, kThreads, bytes, false, 2}, cluster_sums(sums, 2));
-    run("reduce_cluster<3>", reduce_cluster<3>, {kBlocks, kThreads, bytes, false, 3}, cluster_sums(sums, 3));
-    run("reduce_cluster<1>", reduce_cluster<1>, {kBlocks, kThreads, bytes}, sums);
+    check("reduce_block", reduce_block, {kBlocks, kThreads, kReductionBytes}, sums_of(in, 1));
+    check("reduce_cluster<1>", reduce_cluster<1>, {kBlocks, kThreads, kReductionBytes}, sums_of(in, 1));
+    check("reduce_cluster<2>", reduce_cluster<2>, {kBlocks, kThreads, kReductionBytes, false, 2}, sums_of(in, 2));
+    check("reduce_cluster<3>", reduce_cluster<3>, {kBlocks, kThreads, kReductionBytes, false, 3}, sums_of(in, 3));
 
     constexpr int kLive = 3;  // one for each multiprocessor
-    double sum = 0;
+    double sum = sums_of(in, kLive)[0];
     std::vector<double> rounds;
-    for (int block = 0; block < kLive; ++block) sum += sums[block];
     for (int round = 0; round < kRounds; ++round) {
         rounds.push_back(sum);
         sum = kLive * sum + kThreads * (kLive - 1) * kLive / 2;
     }
-    expect("reduce_grid, " + order, launch(reduce_grid, "reduce_grid", {kLive, kThreads, bytes, true}, p), Status::ok,
-           "", failures);
-    expect_values("reduce_grid, " + order, out, rounds, failures);
+    check("reduce_grid", reduce_grid, {kLive, kThreads, kReductionBytes, true}, rounds);
 }
 
-struct Shuffled {
-    float* floats;
-    double* doubles;
-    int* ints;
-    uint32_t* bits;
-    int* any;
-};
-
-CAPSROUTE_KERNEL(64, 1) shuffle_all(CAPSROUTE_PARAMETER Shuffled p) {
-    const int thread = thread_index(), lane = thread % 32, warp = thread / 32;
-    p.floats[thread] = shuffle(float(thread), lane + 5);  // beyond the last lane it goes on with the first
-    p.doubles[thread] = shuffle_xor(1.0 / (1 + thread), 21);
-    p.ints[thread] = shuffle(-thread, 7);
-    p.bits[thread] = shuffle_xor(0x80000000u + uint32_t(thread), 1);
-    p.any[thread] = any_in_warp(warp == 1 && lane == 19);
+// 1 where a thread got what it should.
+void shuffle_all(const Program& p, const Shared&) {
+    const int thread = thread_index(), lane = thread % 32, first = thread - lane;
+    const float turned = shuffle(float(thread), lane + 5);  // beyond the last lane it goes on with the first
+    const double crossed = shuffle_xor(1.0 / (1 + thread), 21);
+    const int seventh = shuffle(-thread, 7);
+    const uint32_t bits = shuffle_xor(0x80000000u + uint32_t(thread), 1);
+    const bool any = any_in_warp(thread == 32 + 19), none = any_in_warp(false);
     warp_sync();
+    p.out[thread] = turned == float(first + (lane + 5) % 32) && crossed == 1.0 / (1 + (thread ^ 21)) &&
+                    seventh == -(first + 7) && bits == 0x80000000u + uint32_t(thread ^ 1) && any == (first == 32) &&
+                    !none;
 }
 
 void check_shuffles(const std::string& order, Failures& failures) {
-    constexpr int kThreads = 64;
-    float floats[kThreads];
-    double doubles[kThreads];
-    int ints[kThreads], any[kThreads];
-    uint32_t bits[kThreads];
-    expect("shuffle_all, " + order,
-           launch(shuffle_all, "shuffle_all", {1, kThreads, 0}, Shuffled{floats, doubles, ints, bits, any}, {64, 1}),
-           Status::ok, "", failures);
-    for (int thread = 0; thread < kThreads; ++thread) {
-        const int lane = thread % 32, first = thread - lane;
-        const bool right = floats[thread] == float(first + (lane + 5) % 32) &&
-                           doubles[thread] == 1.0 / (1 + first + (lane ^ 21)) && ints[thread] == -(first + 7) &&
-                           bits[thread] == 0x80000000u + uint32_t(thread ^ 1) && any[thread] == (first == 32);
-        if (!right) failures.add("shuffle_all, " + order + ": wrong in thread " + std::to_string(thread));
-    }
+    std::vector<float> out(64);
+    expect("shuffle_all, " + order, run("shuffle_all", {1, 64, 0}, shuffle_all, nullptr, out.data()), Status::ok, "",
+           failures);
+    expect_values("shuffle_all, " + order, out, std::vector<double>(64, 1), failures);
 }
 
-struct Copied {
-    const float* in;  // [128]
-    float* out;       // [256]
-    int shared_floats;
-};
-
-// Twice as many floats as there are: the rest are zeros. Each thread reads what another one copied.
-CAPSROUTE_KERNEL(64, 1) copy(CAPSROUTE_PARAMETER Copied p) {
-    const Shared memory = shared_memory(p.shared_floats);
+// Of 128 floats twice as many: the rest are zeros. Each thread reads what another one copied.
+void copy(const Program& p, const Shared& memory) {
     const int at = thread_index() * 4, other = 252 - at;
     memory.copy4(at, at < 128 ? p.in + at : p.in, at < 128);
     wait_for_copies();
@@ -207,8 +173,7 @@ CAPSROUTE_KERNEL(64, 1) copy(CAPSROUTE_PARAMETER Copied p) {
 void check_copies(const std::string& order, Failures& failures) {
     alignas(16) float in[128], out[256];
     for (int n = 0; n < 128; ++n) in[n] = float(n + 1);
-    expect("copy, " + order, launch(copy, "copy", {1, 64, 1024}, Copied{in, out, 256}, {64, 1}), Status::ok, "",
-           failures);
+    expect("copy, " + order, run("copy", {1, 64, 1024}, copy, in, out), Status::ok, "", failures);
     for (int n = 0; n < 256; ++n) {
         const int from = n / 4 * 4 + 3 - n % 4;
         if (out[n] != (from < 128 ? in[from] : 0.0f))
@@ -216,65 +181,52 @@ void check_copies(const std::string& order, Failures& failures) {
     }
 }
 
-struct Late {
-    float* in;   // [4]
-    float* out;  // [4]
-};
-
-CAPSROUTE_KERNEL(32, 1) change_source(CAPSROUTE_PARAMETER Late p) {
-    const Shared memory = shared_memory(4);
-    if (thread_index() == 0) memory.copy4(0, p.in, true);
-    warp_sync();
-    if (thread_index() == 1) p.in[2] = 20.0f;
-    warp_sync();
-    wait_for_copies();
-    warp_sync();
-    if (thread_index() < 4) p.out[thread_index()] = memory.load(thread_index());
-}
-
 // A copy takes effect as late as it may, so that who changes its source too early sees that.
 void check_late_copy(Failures& failures) {
     alignas(16) float in[4] = {0, 1, 2, 3};
-    float out[4];
-    expect("change_source", launch(change_source, "change_source", {1, 32, 16}, Late{in, out}, {32, 1}), Status::ok, "",
-           failures);
-    if (out[1] != 1.0f || out[2] != 20.0f) failures.add("a copy reads its source before it is waited for");
+    const Body change_source = [](const Program& p, const Shared& memory) {
+        if (thread_index() == 0) memory.copy4(0, p.in, true);
+        warp_sync();
+        if (thread_index() == 1) p.out[2] = 20.0f;
+        warp_sync();
+        wait_for_copies();
+        warp_sync();
+        if (thread_index() == 2) p.out[3] = memory.load(1) + memory.load(2);
+    };
+    expect("change_source", run("change_source", {1, 32, 16}, change_source, in, in), Status::ok, "", failures);
+    if (in[3] != 21.0f) failures.add("a copy reads its source before it is waited for");
 }
 
-// Who ran when: (block, thread) as block * 64 + thread.
-struct Diary {
-    int* next;
-    int* entries;
-};
-
-CAPSROUTE_KERNEL(64, 1) write_diary(CAPSROUTE_PARAMETER Diary p) {
-    p.entries[(*p.next)++] = block_index() * 64 + thread_index();
-    block_sync();
-    p.entries[(*p.next)++] = block_index() * 64 + thread_index();
+// Who ran when: (block, thread) as block * 64 + thread, behind how many there are.
+void write_diary(const Program& p, const Shared&) {
+    for (int visit = 0; visit < 2; ++visit) {
+        p.out[int(++p.out[0])] = float(block_index() * 64 + thread_index());
+        if (visit == 0) block_sync();
+    }
 }
 
-std::vector<int> diary(const Settings& settings, Failures& failures) {
+std::vector<float> diary(const Settings& settings, Failures& failures) {
     emulation::configure(settings);
-    int next = 0;
-    std::vector<int> entries(2 * 3 * 64);
-    expect("write_diary", launch(write_diary, "write_diary", {3, 64, 0}, Diary{&next, entries.data()}, {64, 1}),
-           Status::ok, "", failures);
+    std::vector<float> entries(1 + 2 * 3 * 64);
+    expect("write_diary", run("write_diary", {3, 64, 0}, write_diary, nullptr, entries.data()), Status::ok, "",
+           failures);
+    entries.erase(entries.begin());
     return entries;
 }
 
 void check_orders(Failures& failures) {
-    const std::vector<int> forward = diary({.order = Order::forward}, failures);
-    std::vector<int> expected;
+    const std::vector<float> forward = diary({.order = Order::forward}, failures);
+    std::vector<float> expected;
     for (int block = 0; block < 3; ++block)
-        for (int n = 0; n < 128; ++n) expected.push_back(block * 64 + n % 64);
+        for (int n = 0; n < 128; ++n) expected.push_back(float(block * 64 + n % 64));
     if (forward != expected) failures.add("the forward order is not that of the numbers");
     std::reverse(expected.begin(), expected.end());
     if (diary({.order = Order::reverse}, failures) != expected) failures.add("the reverse order is not that");
 
-    const std::vector<int> shuffled = diary({.order = Order::shuffled, .seed = 1}, failures);
+    const std::vector<float> shuffled = diary({.order = Order::shuffled, .seed = 1}, failures);
     if (shuffled != diary({.order = Order::shuffled, .seed = 1}, failures)) failures.add("a seed has two orders");
     if (shuffled == diary({.order = Order::shuffled, .seed = 2}, failures)) failures.add("two seeds have one order");
-    std::vector<int> sorted = shuffled;
+    std::vector<float> sorted = shuffled;
     std::sort(sorted.begin(), sorted.end());
     std::sort(expected.begin(), expected.end());
     if (sorted != expected || shuffled == forward) failures.add("the shuffled order is not a shuffled one");
@@ -282,20 +234,20 @@ void check_orders(Failures& failures) {
 
 // Several threads of the host launch at the same time.
 void check_threads_of_host(Failures& failures) {
-    constexpr int kHosts = 4, kThreads = 256, kBlocks = 2;
-    const std::vector<float> in = inputs(kBlocks * kThreads);
-    std::vector<std::vector<float>> partial(kHosts, std::vector<float>(kBlocks));
+    constexpr int kHosts = 4, kBlocksOfHost = 2;
+    const std::vector<float> in = inputs(kBlocksOfHost * kThreads);
+    std::vector<std::vector<float>> out(kHosts, std::vector<float>(kBlocksOfHost));
     std::vector<Outcome> outcomes(kHosts);
     std::vector<std::thread> hosts;
     for (int host = 0; host < kHosts; ++host)
         hosts.emplace_back([&, host] {
-            const Reduction p{in.data(), partial[host].data(), nullptr, 9, 0};
-            outcomes[host] = launch(reduce_block, "reduce_block", {kBlocks, kThreads, 36}, p);
+            const Shape shape{kBlocksOfHost, kThreads, kReductionBytes};
+            outcomes[host] = run("reduce_block", shape, reduce_block, in.data(), out[host].data());
         });
     for (std::thread& host : hosts) host.join();
     for (int host = 0; host < kHosts; ++host) {
         expect("a launch among others", outcomes[host], Status::ok, "", failures);
-        expect_values("a launch among others", partial[host], sums_of_blocks(in, kBlocks), failures);
+        expect_values("a launch among others", out[host], sums_of(in, 1), failures);
     }
 }
 

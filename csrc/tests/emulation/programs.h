@@ -6,7 +6,7 @@
 #include "cuda/device.cuh"
 #include "cuda/host.h"
 #include "emulation/config.h"
-#include "tests/checks.h"
+#include "tests/failures.h"
 
 namespace capsroute::tests {
 
@@ -43,14 +43,26 @@ Outcome launch(void (*function)(Parameters), const char* name, const cuda::Shape
     return {status, status == Status::ok ? "" : cuda::error_detail()};
 }
 
+// A kernel of the tests, with what it reads and writes.
+struct Program {
+    void (*body)(const Program& p, const cuda::Shared& memory);
+    const float* in;
+    float* out;
+    bool wrong;  // whether it breaks its rule
+    int shared_floats;
+};
+using Body = decltype(Program::body);
+
+// Runs it as a kernel of that name. All shared memory of the launch is given to its body.
+Outcome run(const char* name, const cuda::Shape& shape, Body body, const float* in, float* out, bool wrong = false);
+
 // A failure unless the outcome is a refusal or fault whose detail contains the text.
 void expect(const std::string& what, const Outcome& outcome, Status status, const std::string& text,
             Failures& failures);
 
 // The groups of tests.
 void check_programs(Failures& failures);
-void check_faults(Failures& failures);
-void check_memory_faults(Failures& failures);
+void check_rules(Failures& failures);
 void check_limits(Failures& failures);
 void check_mma(Failures& failures);
 void check_numbers(Failures& failures);

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/cpu_core.h"
+#include "tests/hostile.h"
+#include "tests/prepared.h"
 
 using namespace capsroute;
 using namespace capsroute::tests;
@@ -51,9 +52,7 @@ RoutingProblem raw_problem(Random& random) {
         *value = random.one_in(4) ? real(random) : 1;
     }
     for (double& inverse : p.inverse_temperature) inverse = random.one_in(16) ? real(random) : 1;
-    for (const void** buffer : {&p.x, &p.weight, &p.votes, &p.bias, &p.logits, &p.input_weight}) {
-        *buffer = pointer(random);
-    }
+    for (const Argument& each : kArguments) p.*each.given = pointer(random);
     p.input_mask = static_cast<uint8_t*>(pointer(random));
     p.output_mask = static_cast<uint8_t*>(pointer(random));
     return p;
@@ -71,7 +70,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t count) {
         case 1: interview(kCpuCore, hostile_problem(random), random, "hostile problem", failures); break;
         default: run_right_problem(kCpuCore, random, "small problem", failures);
     }
-    for (const std::string& text : failures.texts) fprintf(stderr, "FAILED: %s\n", text.c_str());
-    if (!failures.texts.empty()) abort();
+    if (failures.report() != 0) abort();
     return 0;
 }

@@ -77,8 +77,7 @@ class Tree:
 
     def drive(self, kind: str, driver: str) -> Run:
         """Runs a driver that was built."""
-        few = [] if driver == "emulation_tests" else ["--few"]
-        return self._run([str(self._folder / "build" / kind / driver), *few], kind)
+        return self._run([str(self._folder / "build" / kind / driver)], kind)
 
     @contextmanager
     def planted(self, fault: Fault) -> Iterator[None]:

@@ -37,7 +37,8 @@ def lines(drawn: Sequence[Mutation], runs: Mapping[str, Any], judged: Mapping[st
     results = {name: {row["id"]: row for row in suite["rows"]} for name, suite in suites.items()}
     written = _counts(suites, {each.id: each.area for each in drawn})
     if {"old", "new"} <= results.keys():
-        both = [id for id, row in results["old"].items() if row["result"] != "no mutant" and id in results["new"]]
+        tried = [{id for id, row in rows.items() if row["result"] != "no mutant"} for rows in results.values()]
+        both = set.intersection(*tried)
         old, new = (sum(results[name][id]["result"] == "caught" for id in both) for name in ("old", "new"))
         written += ["", f"Of {len(both)} tried with both, old caught {old} and new {new}: new/old is {new / old:.3f}."]
     missed = [

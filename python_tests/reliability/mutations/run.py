@@ -121,12 +121,16 @@ class Copy:
         return done
 
 
+def _not_tried(by: str, why: str, seconds: float = 0.0) -> dict[str, Any]:
+    return {"result": "no mutant", "by": by, "test": why, "seconds": seconds}
+
+
 def _outcome(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean: dict[str, float]) -> dict[str, Any]:
     """Build and test with a mutation that stands in the copy."""
     if mutation.area != "python":
         built = copy.build()
         if built.status != 0:
-            return {"result": "no mutant", "by": "the compiler", "test": built.complaint(), "seconds": built.seconds}
+            return _not_tried("the compiler", built.complaint(), built.seconds)
     seconds = 0.0
     for command in commands:
         done = copy.run(command, limit=60 + 3 * clean[" ".join(command)])
@@ -136,13 +140,11 @@ def _outcome(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean:
     return {"result": "missed", "by": None, "test": None, "seconds": seconds}
 
 
-def try_one(
-    copy: Copy, mutation: Mutation, commands: Sequence[Command], clean: dict[str, float]
-) -> dict[str, Any] | None:
-    """The row of a mutation, after which the copy is as before; None where it cannot be applied."""
+def try_one(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean: dict[str, float]) -> dict[str, Any]:
+    """The row of a mutation, after which the copy is as before."""
     path = mutation.path(copy.folder)
     if path is None:
-        return None
+        return {"id": mutation.id, **_not_tried("the tree", "its lines do not stand there once")}
     text = path.read_text(encoding="utf-8")
     path.write_text(mutation.applied(text), encoding="utf-8")
     try:
@@ -184,8 +186,6 @@ def run(
             if mutation.id in rows:
                 continue
             row = try_one(copy, mutation, suite[area], clean)
-            if row is None:
-                return f"{mutation.id} cannot be applied: {mutation.file} has not its lines once"
             rows[mutation.id] = {**row, "seconds": round(row["seconds"], 1)}
             state["rows"] = list(rows.values())
             save(state)

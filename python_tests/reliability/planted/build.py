@@ -40,7 +40,7 @@ class Run(NamedTuple):
         return None
 
 
-def _copy_if_other(source: str, copy: str) -> str:
+def copy_if_other(source: str, copy: str) -> str:
     """Copies a file unless it is there already: the age of its copy says what must be built again."""
     if not (Path(copy).exists() and Path(copy).read_bytes() == Path(source).read_bytes()):
         shutil.copyfile(source, copy)
@@ -58,9 +58,9 @@ class Tree:
             source, copy = ROOT / name, folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, copy, copy_function=_copy_if_other, dirs_exist_ok=True)
+                shutil.copytree(source, copy, copy_function=copy_if_other, dirs_exist_ok=True)
             else:
-                _copy_if_other(str(source), str(copy))
+                copy_if_other(str(source), str(copy))
 
     def build(self, kind: str, driver: str) -> Run:
         """Builds one driver of csrc/tests with a sanitizer, or plain."""

@@ -16,6 +16,7 @@ from python_tests.routing.compare import MORE_ORDERS, ORDERS, Order, in_several_
 from python_tests.routing.tolerances import assert_faithful
 
 from .call import HALVES, Call
+from .kernels import takes_3xtf32
 
 NO_KERNEL = "cannot run this problem on this device"
 # The gradient of s, where details ask for it, is this share of that of the output: exact in every type.
@@ -74,7 +75,7 @@ def _plain_results(
         "many orders": lambda: in_orders(MORE_ORDERS),
         "problems alike": lambda: [alike(call, tensors, grad, truth, compute, seed) for seed in range(16)],
     }
-    if call.kernel.takes_3xtf32(call.dtype):
+    if takes_3xtf32(call.kernel, call.dtype):
         found["3xTF32"] = lambda: [
             plain(call, *wrong_products(tensors, grad, seed), torch.float64) for seed in range(5)
         ]
@@ -96,7 +97,7 @@ def evaluate(function: Callable[..., Any], call: Call, tensors: Tensors, grad: T
     """Output, details and gradients, the latter by the names of the arguments."""
     leaves = {name: tensor.detach() for name, tensor in tensors.items()}
     wanted = [leaves[name].requires_grad_() for name in call.differentiable]
-    result = function(**leaves, **call.options(), details=call.details or None)
+    result = function(**leaves, **call.case.options(), details=call.details or None)
     result = result if isinstance(result, RoutingResult) else RoutingResult(result)
     assert all((getattr(result, name) is not None) == (name in call.details) for name in result._fields[1:])
     found = {f"detail {name}": getattr(result, name) for name in call.details}

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .tree import ROOT, Distributions, clean_environment
+from .tree import Distributions, clean_environment, copy_of_the_tree
 
 
 @pytest.fixture(scope="session")
 def source_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what a build needs, without anything that was built before, in a path that is not plain ASCII."""
-    tree = tmp_path_factory.mktemp("source") / "a path with späces" / "capsroute"
-    tree.mkdir(parents=True)
-    unwanted = shutil.ignore_patterns("__pycache__", "*.so", "results")
-    for folder in ("capsroute", "cmake", "csrc", "docs", "python_tests", "scripts"):
-        shutil.copytree(ROOT / folder, tree / folder, ignore=unwanted)
-    for path in ROOT.iterdir():
-        if path.is_file() and path.name != ".git":
-            shutil.copy(path, tree)
-    return tree
+    return copy_of_the_tree(tmp_path_factory.mktemp("source") / "a path with späces" / "capsroute")
 
 
 @pytest.fixture(scope="session")

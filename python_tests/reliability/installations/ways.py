@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from . import wheels
-from .installed import Variables, check_import, check_tests, openmp
+from .installed import check_import, check_tests, openmp
 from .workshop import Environment, Failure, Workshop, run, without_compiler
 
 WAYS: dict[str, Callable[[Workshop, str], list[str]]] = {}
@@ -104,10 +104,10 @@ def readonly_home(shop: Workshop, tests: str) -> list[str]:
     )
     closed = ("/usr/bin/env", "unshare", "--mount", "sh", "-c", script, "sh")
     # `env` and `unshare` are looked for before the PATH of the installed package counts.
-    outer = Variables(own | {"PATH": f"{os.defpath}:/usr/sbin:/sbin"}, closed)
+    outer = own | {"PATH": f"{os.defpath}:/usr/sbin:/sbin"}
     pip = [*closed, place.python, "-m", "pip", "install", "--quiet", shop.wheel]
-    run(pip, cwd=shop.folder, environment=outer.of)
-    return [check_import(shop, place, how=outer)]
+    run(pip, cwd=shop.folder, environment=outer)
+    return [check_import(shop, place, before=closed, environment=outer)]
 
 
 @way

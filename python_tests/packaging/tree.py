@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -41,9 +40,3 @@ def load_script(name: str) -> ModuleType:
     sys.modules[name] = module  # where dataclasses look for the module that they stand in
     spec.loader.exec_module(module)
     return module
-
-
-@dataclass(frozen=True)
-class Distributions:
-    sdist: Path
-    wheel: Path

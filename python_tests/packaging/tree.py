@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -40,3 +41,10 @@ def load_script(name: str) -> ModuleType:
     sys.modules[name] = module  # where dataclasses look for the module that they stand in
     spec.loader.exec_module(module)
     return module
+
+
+def commit() -> str:
+    """The commit of the checkout, marked where it was changed since; or that there is none."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"

@@ -73,20 +73,17 @@ def measure(poison: Poison, softmax: str, dtype: torch.dtype, bad: float, kernel
         tensors[poison.mask][:, 1 if poison.mask == "input_mask" else 2] = False
     spoiled, bad_grad = {name: tensor.clone() for name, tensor in tensors.items()}, grad.clone()
     poison.spoil(spoiled, bad_grad, bad)
-    known = expected(spoiled, options, bad_grad)
     others = torch.arange(_SIZES[0]) != VICTIM
-    outcomes = []
-    for kernel in kernels:
-        with forced(kernel):
-            clean, result = fused(tensors, options, grad), fused(spoiled, options, bad_grad)
-        leaked = 0
-        for name, tensor in result.items():
-            if poison.own and name in PER_SAMPLE:
-                leaked += int((tensor[others] != clean[name][others]).sum())
-            elif poison.hidden:
-                leaked += int((tensor != clean[name]).sum())
-        outcomes.append({**_judged(known, result), "leaked": leaked})
-    return outcomes
+
+    def leaked(result: Tensors) -> int:
+        if not (poison.own or poison.hidden):
+            return 0
+        clean = fused(tensors, options, grad)
+        if poison.own:
+            return sum(int((result[name][others] != clean[name][others]).sum()) for name in PER_SAMPLE)
+        return sum(int((result[name] != clean[name]).sum()) for name in result)
+
+    return _outcomes(spoiled, options, bad_grad, kernels, leaked)
 
 
 def overflow(softmax: str, dtype: torch.dtype, kernels: Sequence[str]) -> list[Outcome]:
@@ -96,13 +93,19 @@ def overflow(softmax: str, dtype: torch.dtype, kernels: Sequence[str]) -> list[O
     tensors["x"][VICTIM] *= 1e200 if dtype == torch.float64 else 1e4 if dtype == torch.float16 else 1e25
     if dtype == torch.float16:  # whose numbers are too small for that, but not their products
         tensors["weight"] *= 1e4
-    tensors = to(tensors, dtype)
-    grad = case.output_gradient(dtype)
-    known = expected(tensors, case.options(), grad)
+    return _outcomes(to(tensors, dtype), case.options(), case.output_gradient(dtype), kernels, lambda result: 0)
+
+
+def _outcomes(
+    tensors: Tensors, options: dict[str, Any], grad: Tensor, kernels: Sequence[str], leaked: Callable[[Tensors], int]
+) -> list[Outcome]:
+    """Of one call on each kernel."""
+    known = expected(tensors, options, grad)
     outcomes = []
     for kernel in kernels:
         with forced(kernel):
-            outcomes.append({**_judged(known, fused(tensors, case.options(), grad)), "leaked": 0})
+            result = fused(tensors, options, grad)
+            outcomes.append({**_judged(known, result), "leaked": leaked(result)})
     return outcomes
 
 

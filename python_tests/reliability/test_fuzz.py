@@ -14,7 +14,7 @@ from python_tests.reliability.fuzz.kernels import CpuKernel
 from python_tests.routing.cases import Case
 
 
-@pytest.mark.parametrize("calls", [60, pytest.param(2000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("calls", [100, pytest.param(2000, marks=pytest.mark.nightly)])
 def test_drawn_calls(calls: int) -> None:
     """The same ones each time."""
     tally = rounds.run(calls, None)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
+import capsroute
 from python_tests.kernels import cuda_backends
 
 from .process import said
@@ -81,13 +85,25 @@ def test_a_fork_while_another_thread_is_in_a_call():
     assert said(program) == ["0"] * 4 * len(backends)
 
 
+class Routed(Dataset[Tensor]):
+    """Samples that are routed where they are made: output capsules ``[10, 16]`` of made-up inputs."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Tensor:
+        generator = torch.Generator().manual_seed(index)
+        x, weight = torch.randn(1, 300, 8, generator=generator), torch.randn(300, 10, 16, 8, generator=generator)
+        return capsroute.dynamic_routing(x, weight)[0]
+
+
 @pytest.mark.nightly
 def test_workers_of_a_data_loader():
     """By each way to start them, after the parent's team has worked."""
     program = """
         if __name__ == "__main__":
             from torch.utils.data import DataLoader
-            from python_tests.reliability.faults.routed import Routed
+            from python_tests.reliability.faults.test_fork import Routed
             torch.set_num_threads(2)
             data = Routed()
             expected = torch.stack([data[k] for k in range(len(data))])

@@ -11,9 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from python_tests.packaging.tree import ROOT
+from python_tests.packaging.tree import ROOT, commit
 
-from ..checkout import commit
 from . import record, ways
 from .installed import TESTS
 from .workshop import THIS_PYTHON, Failure, Workshop, program

@@ -27,7 +27,7 @@ def _one_thread(_torch_settings: None) -> None:
 
 
 @STRESS
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.nightly)], ids=str)
 def test_the_rule_holds_under_stress(stress: Stress, dtype: torch.dtype) -> None:
     names = [f"{_WIDEST}-made", f"{_WIDEST}-wave", f"{_PLAINEST}-made"]
     if dtype == torch.float32 and stress.case("inputs").iterations <= 3:
@@ -37,6 +37,7 @@ def test_the_rule_holds_under_stress(stress: Stress, dtype: torch.dtype) -> None
             assert not line.problem or numbers.known(line), f"{softmax}, {line.kernel}: {line.problem}"
 
 
+@pytest.mark.nightly
 def test_the_rule_holds_for_a_million_inputs() -> None:
     """With a softmax over inputs it did not where a chunk had more than some thousands of them."""
     (stress,) = (s for s in STRESSES if s.name == "I = 1,000,000")
@@ -62,7 +63,7 @@ def test_differences_see_a_wrong_gradient() -> None:
 
 
 @pytest.mark.parametrize("spoiled", poison.POISONS, ids=lambda p: p.name)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.nightly)], ids=str)
 @pytest.mark.parametrize("name", [f"{_WIDEST}-made", f"{_WIDEST}-wave", *_EMULATED])
 def test_nothing_leaks_and_no_number_is_wrong_unseen(spoiled: poison.Poison, dtype: torch.dtype, name: str) -> None:
     for softmax in ("outputs", "inputs"):

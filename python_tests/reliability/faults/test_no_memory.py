@@ -75,6 +75,7 @@ def test_threads_that_cannot_be_started_are_done_without(limit: str):
     assert said(program)[-1] == "True"
 
 
+@pytest.mark.nightly
 def test_the_command_says_one_sentence_with_status_2():
     program = """
         import pathlib, tempfile

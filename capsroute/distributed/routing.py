@@ -107,7 +107,7 @@ class _Sharded(Function):
 
 
 def route(call: ShardedCall, tensors: Optional, differentiable: bool) -> Tensor:
-    """Run a checked call on its tensors, sources and then OPTIONAL; every rank says alike whether a backward may follow.
+    """Run a checked call on its tensors, sources and then OPTIONAL; all ranks say alike whether a backward may follow.
 
     Returns:
         Output capsules ``[B, J, D]`` in the dtype of the sources, the same on every rank.

@@ -34,18 +34,18 @@ class _NotAsked(float):
 
 def test_known_values() -> None:
     """Of SciPy's own tests, and by hand: 5 differences of one sign have 2 of 32 ways, two sets of five 2 of 252."""
-    first, second = [2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 1.5, 3.5, 4.0, 3.0]
-    for compare, test, ways in (
-        (paired, stats.ttest_rel(first, second), 32),
-        (independent, stats.ttest_ind(np.add(first, 9), second, equal_var=False), 252),
+    near, far, second = [2.0, 3.0, 4.0, 5.0, 6.0], [11.0, 12.0, 13.0, 14.0, 15.0], [1.0, 1.5, 3.5, 4.0, 3.0]
+    for found, test, difference, ways in (
+        (paired(near, second, margin=5.0), stats.ttest_rel(near, second), 1.4, 32),
+        (independent(far, second, margin=15.0), stats.ttest_ind(far, second, equal_var=False), 10.4, 252),
     ):
-        found = compare(np.add(first, 9 * (ways == 252)), second, margin=15.0)
         interval = test.confidence_interval(0.9)
         assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-        assert found.difference == pytest.approx(1.4 + 9 * (ways == 252))
+        assert found.difference == pytest.approx(difference)
         assert found.difference_p == pytest.approx(2 / ways)
         assert found.equivalent
-        assert not compare(first, second, margin=1.4).equivalent
+    assert not paired(near, second, margin=1.4).equivalent
+    assert not independent(far, second, margin=10.4).equivalent
 
 
 def test_the_visible_difference_is_found_in_four_of_five_cases() -> None:

@@ -6,7 +6,7 @@ VENV ?= .venv
 # What pip installs as torch, before anything else, so that nothing pulls another one; pip's options may stand here too.
 TORCH ?= torch==2.13.0
 DEMO_OUT ?= runs/demo
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n auto
 # The ratios that `make bench-check` compares with; `capsroute bench --write-baseline FILE` writes them.
 BASELINE ?= docs/results/cpu/baseline.json
 BENCH_FLAGS ?= --benchmark-group-by=group --benchmark-sort=min --benchmark-columns=median,iqr,rounds,iterations

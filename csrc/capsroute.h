@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shared/option_table.h"
+
 namespace capsroute {
 
 enum class DType : int32_t { float32 = 0, float64 = 1, bfloat16 = 2, float16 = 3 };
@@ -31,14 +33,6 @@ enum class Status : int32_t {
 // One sentence, in static storage.
 const char* status_text(Status status);
 
-// Which CUDA kernels to take. "fused" runs all passes over tensor-core tiles, "plain" is the oracle that takes any
-// size.
-enum class CudaKernel : int32_t { automatic = 0, plain, fused };
-
-// How the fused kernels get from one pass to the next: all blocks of a grid meet, the blocks of a cluster meet, or each
-// phase is a launch of its own.
-enum class CudaFusion : int32_t { automatic = 0, grid, cluster, launches };
-
 // How the fused kernels divide a problem, where a test or a measurement does not want the model's choice; what is not
 // above 0 leaves it. A problem that cannot be divided so is not for them.
 struct CudaDivision {
@@ -51,53 +45,21 @@ struct CudaDivision {
 // kept in the caches of all cores for a wave of samples. Results agree within rounding.
 enum class CpuVotes : int32_t { automatic = 0, made, tile, wave };
 
-// What the kernels differentiate through: all iterations; the last one only, whose logits come from constants; or all,
-// but with votes that are constants everywhere except in the sum of the last iteration.
-enum class Gradient : int32_t { all = 0, last, detached_votes };
-
-// How a vector s of length r, n = r^2, is scaled (csrc/shared/squash.h has the formulae).
-enum class Squash : int32_t {
-    standard = 0,  // n / (1 + n) / sqrt(n + eps)
-    norm_eps,      // n / (1 + n) / (r + eps)
-    clamped,       // n / (1 + n) / max(r, eps)
-    shifted,       // sqrt(q) / (constant + q), q = n + eps
-    exponential,   // (1 - exp(-r)) / (r + eps)
-    power,         // (n / (1 + n))^constant / max(r, eps)
-    none,          // 1
-};
-
-constexpr int kTemperatures = 32;
 // More than a machine has processors. Beyond what the system gives, OpenMP ends the process.
 constexpr int kMostThreads = 4096;
 
-// What is routed, the same for forward and backward. Votes come either from x and weight or from votes.
-struct RoutingProblem {
+// What is routed, the same for forward and backward, with the options of capsroute/routing/options.py. Votes come
+// either from x and weight or from votes. With coupling_given `logits` are the coupling coefficients, and T = 1.
+struct RoutingProblem : RoutingOptions {
     int64_t batch;          // B >= 0; all other sizes are at least 1
     int64_t inputs;         // I
     int64_t outputs;        // J
     int64_t input_size;     // d; unused with votes
     int64_t output_size;    // D
     int64_t weight_inputs;  // I_w, a divisor of I: input i uses weight i mod I_w; unused with votes
-    int64_t iterations;     // T
 
     DType dtype;
-    bool softmax_over_inputs;
-    bool leaky;
-    Gradient gradient;  // backward only
-    Squash squash;
-    double eps;
-    double squash_constant;   // above 0 where the squash has one
-    bool keep_s;              // the output is s of the last iteration, not its squash
-    bool replace_logits;      // from the second iteration on the logits are the last agreement alone
-    bool coupling_given;      // `logits` are the coupling coefficients; T = 1
-    double agreement_factor;  // of each agreement that goes into the logits
-    // The logits of iteration t are multiplied by number t, or by the last number there is.
-    double inverse_temperature[kTemperatures];
-    int32_t temperatures;    // how many of them, at least 1
-    int32_t threads;         // 1 to kMostThreads; CPU only
-    bool allow_tf32;         // CUDA only: float32 votes may be made from operands rounded to TF32
-    CudaKernel cuda_kernel;  // CUDA only, as the next
-    CudaFusion cuda_fusion;
+    int32_t threads;  // 1 to kMostThreads; CPU only
 
     const void* x;               // [B, I, d]
     const void* weight;          // [I_w, J, D, d]

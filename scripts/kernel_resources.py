@@ -116,13 +116,11 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 def faults(usages: list[Usage], module_bytes: int) -> list[str]:
     """A sentence for each limit that is passed."""
-    found = []
     stacks: dict[str, list[str]] = {}
     for usage in usages:
         if usage.fast and usage.stack:
             stacks.setdefault(usage.kernel, []).append(f"{usage.stack} bytes on sm_{usage.arch}")
-    for kernel, places in stacks.items():
-        found.append(f"{kernel} is a fast kernel and has a stack: {', '.join(places)}.")
+    found = [f"{kernel} is a fast kernel and has a stack: {', '.join(at)}." for kernel, at in stacks.items()]
     fast = {usage.kernel for usage in usages if usage.fast}
     if not fast:
         found.append(f"The module holds no kernel named {', '.join(FAST_KERNELS)}.")
@@ -144,14 +142,13 @@ def table(usages: list[Usage]) -> str:
     """Kernels by architectures, as a table of Markdown."""
     archs = sorted({usage.arch for usage in usages})
     by_place = {(usage.kernel, usage.arch): usage for usage in usages}
-    lines = [
-        f"| kernel | {' | '.join(f'sm_{arch}' for arch in archs)} |",
-        f"| --- |{' ---: |' * len(archs)}",
+    rows = [
+        [f"`{kernel}`", *(cell(by_place.get((kernel, arch))) for arch in archs)]
+        for kernel in sorted({usage.kernel for usage in usages}, key=natural)
     ]
-    for kernel in sorted({usage.kernel for usage in usages}, key=natural):
-        cells = (cell(by_place.get((kernel, arch))) for arch in archs)
-        lines.append(f"| `{kernel}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    head = ["kernel", *(f"sm_{arch}" for arch in archs)]
+    rule = ["---", *["---:"] * len(archs)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
 def report(usages: list[Usage], module_bytes: int, facts: Iterable[str]) -> str:

@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,45 +32,44 @@ def numbers(version: str) -> tuple[int, ...]:
 class Tree:
     """A checkout, and what is asked of it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, version: str) -> None:
+        self.root, self.version = root, version
 
     def git(self, *arguments: str) -> str:
         """What git prints, or nothing where it fails."""
         command = ["git", "-C", str(self.root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
-    def version_is_written(self, version: str) -> Answer:
+    def version_is_written(self) -> Answer:
         """The one home of the version has it."""
         text = (self.root / "capsroute/_version.py").read_text(encoding="utf-8")
-        return None if f'__version__ = "{version}"' in text else "capsroute/_version.py has another version"
+        return None if f'__version__ = "{self.version}"' in text else "capsroute/_version.py has another version"
 
-    def version_is_newer(self, version: str) -> Answer:
+    def version_is_newer(self) -> Answer:
         """No tag has it, or a later one."""
         tags = [tag[1:] for tag in self.git("tag", "--list", "v*").split() if VERSION.fullmatch(tag[1:])]
-        late = [tag for tag in tags if numbers(tag) >= numbers(version)]
+        late = [tag for tag in tags if numbers(tag) >= numbers(self.version)]
         return f"there is a tag v{max(late, key=numbers)} already" if late else None
 
-    def changelog_is_dated(self, version: str) -> Answer:
+    def changelog_is_dated(self) -> Answer:
         """The newest section of the changelog is that of the version, and has a date."""
         text = (self.root / "CHANGELOG.md").read_text(encoding="utf-8")
-        sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
-        if not sections or not sections[0].startswith(f"[{version}]"):
-            return f"the first section of CHANGELOG.md is not that of {version}"
-        dated = re.fullmatch(rf"\[{re.escape(version)}\] - \d{{4}}-\d{{2}}-\d{{2}}", sections[0])
-        return None if dated else f"the section of CHANGELOG.md has no date: '{sections[0]}'"
+        section = next(iter(re.findall(r"^## (.+)$", text, re.MULTILINE)), "")
+        if not section.startswith(f"[{self.version}]"):
+            return f"the first section of CHANGELOG.md is not that of {self.version}"
+        dated = re.fullmatch(rf"\[{re.escape(self.version)}\] - \d{{4}}-\d{{2}}-\d{{2}}", section)
+        return None if dated else f"the section of CHANGELOG.md has no date: '{section}'"
 
-    def branch_is_right(self, version: str) -> Answer:
+    def branch_is_right(self) -> Answer:
         """Releases are made from one branch."""
         branch = self.git("rev-parse", "--abbrev-ref", "HEAD")
         return None if branch == BRANCH else f"the branch is '{branch}', not '{BRANCH}'"
 
-    def tree_is_clean(self, version: str) -> Answer:
+    def tree_is_clean(self) -> Answer:
         """What is tagged is what is tested."""
         changed = self.git("status", "--porcelain").splitlines()
-        return (
-            f"{len(changed)} files are changed or not committed, such as {changed[0].split()[-1]}" if changed else None
-        )
+        such = f"such as {changed[0].split()[-1]}" if changed else ""
+        return f"{len(changed)} files are changed or not committed, {such}" if changed else None
 
     def made(self, *words: str) -> Answer:
         """A command of the project passes; it prints what it prints."""
@@ -84,23 +84,21 @@ class Tree:
             return wrong or self.made(sys.executable, "-m", "twine", "check", "--strict", *built)
 
 
-def points(tree: Tree, version: str, skipped: Sequence[str]) -> Iterator[tuple[str, Callable[[], Answer] | None]]:
-    """Title and check of each point; a check that was skipped is None."""
-    yield f"capsroute/_version.py says {version}", lambda: tree.version_is_written(version)
-    yield "the version is newer than all tags", lambda: tree.version_is_newer(version)
-    yield "the changelog has a dated section", lambda: tree.changelog_is_dated(version)
-    yield f"the branch is {BRANCH}", lambda: tree.branch_is_right(version)
-    yield "nothing is changed or left over", lambda: tree.tree_is_clean(version)
-    for name in RUN[:3]:
-        yield f"make {name}", None if name in skipped else lambda name=name: tree.made("make", name)  # type: ignore[misc]
-    yield "sdist and wheel", None if "build" in skipped else tree.distributions_are_right
-
-
-def check(tree: Tree, version: str, skipped: Sequence[str]) -> bool:
+def check(tree: Tree, skipped: Sequence[str]) -> bool:
     """Print the list with what holds; whether all of it does."""
+    points: dict[str, Callable[[], Answer]] = {
+        f"capsroute/_version.py says {tree.version}": tree.version_is_written,
+        "the version is newer than all tags": tree.version_is_newer,
+        "the changelog has a dated section": tree.changelog_is_dated,
+        f"the branch is {BRANCH}": tree.branch_is_right,
+        "nothing is changed or left over": tree.tree_is_clean,
+        **{f"make {name}": partial(tree.made, "make", name) for name in RUN[:3]},
+        "sdist and wheel": tree.distributions_are_right,
+    }
+    passed_over = ["sdist and wheel" if name == "build" else f"make {name}" for name in skipped]
     complete = True
-    for title, holds in points(tree, version, skipped):
-        wrong = "skipped, so not known" if holds is None else holds()
+    for title, holds in points.items():
+        wrong = "skipped, so not known" if title in passed_over else holds()
         complete = complete and wrong is None
         print(f"[{' ' if wrong else 'x'}] {title}{f': {wrong}' if wrong else ''}", flush=True)
     return complete
@@ -118,8 +116,8 @@ def main(argv: list[str] | None = None, root: Path = ROOT) -> int:
         parser.error(f"a version is three numbers such as 0.2.0, not '{arguments.version}'")
     if unknown := [name for name in skipped if name not in RUN]:
         parser.error(f"--skip takes {','.join(RUN)}, not '{unknown[0]}'")
-    tree, tag = Tree(root), f"v{arguments.version}"
-    if not check(tree, arguments.version, skipped):
+    tree, tag = Tree(root, arguments.version), f"v{arguments.version}"
+    if not check(tree, skipped):
         print("Not ready.", file=sys.stderr)
         return 1
     if not arguments.tag:

@@ -29,8 +29,7 @@ class ShardedCall(NamedTuple):
 
     def steps(self, tensors: Optional) -> Steps:
         """Its steps."""
-        bias, logits, *_, output_mask = tensors[-len(ops.OPTIONAL) :]
-        return Steps(self.members, self.options, bias, output_mask, logits is None)
+        return Steps(self.members, self.options, tensors[-len(ops.OPTIONAL) :])
 
 
 class _Saved(NamedTuple):
@@ -108,12 +107,7 @@ class _Sharded(Function):
 
 
 def route(call: ShardedCall, tensors: Optional, differentiable: bool) -> Tensor:
-    """Run a checked call.
-
-    Args:
-        call: The rest of it.
-        tensors: Sources and then OPTIONAL.
-        differentiable: Whether a backward may follow; the same on every rank.
+    """Run a checked call on its tensors, sources and then OPTIONAL; all ranks say alike whether a backward may follow.
 
     Returns:
         Output capsules ``[B, J, D]`` in the dtype of the sources, the same on every rank.

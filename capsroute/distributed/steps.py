@@ -5,6 +5,8 @@ Tensors are of the accumulation type. docs/maths.md has the formulae.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,25 +18,11 @@ from .groups import Members
 
 
 class Steps:
-    """The steps of one call.
+    """The steps of one call with these optional tensors of :data:`capsroute.routing.ops.OPTIONAL`."""
 
-    Args:
-        members: The ranks.
-        options: Of the routing.
-        bias: ``[J, D]`` of any dtype, or None.
-        output_mask: ``[B, J]``, or None.
-        no_logits: Whether the first logits are 0.
-    """
-
-    def __init__(
-        self,
-        members: Members,
-        options: RoutingOptions,
-        bias: Tensor | None,
-        output_mask: Tensor | None,
-        no_logits: bool,
-    ) -> None:
-        self._members, self._options, self._no_logits = members, options, no_logits
+    def __init__(self, members: Members, options: RoutingOptions, optional: Sequence[Tensor | None]) -> None:
+        bias, logits, *_, output_mask = optional
+        self._members, self._options, self._no_logits = members, options, logits is None
         self._absent = None if output_mask is None else ~output_mask[..., None]
         self._bias = None if bias is None else bias.detach().to(passes.accumulation_type(bias.dtype))
         self._updates = passes.query_updates(options)

@@ -38,44 +38,24 @@ inline void raise_on_failure(Status status) {
     throw std::runtime_error(text);
 }
 
-// sizes: B, I, J, d, D, I_w. options: iterations, softmax axis (1 = inputs), leaky, gradient, backend (not for the
-// core), whether TF32 is allowed (1 = yes), kernel, fusion, squash, logit update (1 = replace), whether the logits are
-// the coupling, whether the output is squashed. values: eps, constant of the squash, agreement factor, temperatures. As
-// packed by capsroute/routing/options.py.
+// sizes: B, I, J, d, D, I_w. Options and values are packed by capsroute/routing/options.py.
 inline PlacedProblem make_problem(const std::array<int64_t, 6>& sizes, int dtype, const std::vector<int64_t>& options,
                                   const std::vector<double>& values, int threads, int device, Address stream, Address x,
                                   Address weight, Address votes, const std::array<int64_t, 4>& vote_strides,
                                   Address bias, Address logits, bool logits_per_sample, Address input_weight,
                                   Address input_mask, Address output_mask) {
-    constexpr size_t kValues = 3;  // before the temperatures
-    if (options.size() < 12 || values.size() <= kValues || values.size() > kValues + kTemperatures) {
+    RoutingProblem problem{};
+    if (!unpack(options.data(), int64_t(options.size()), values.data(), int64_t(values.size()), problem)) {
         throw std::invalid_argument("options or values have the wrong length");
     }
-    RoutingProblem problem{};
     problem.batch = sizes[0];
     problem.inputs = sizes[1];
     problem.outputs = sizes[2];
     problem.input_size = sizes[3];
     problem.output_size = sizes[4];
     problem.weight_inputs = sizes[5];
-    problem.iterations = options[0];
     problem.dtype = DType(dtype);
-    problem.softmax_over_inputs = options[1] != 0;
-    problem.leaky = options[2] != 0;
-    problem.gradient = Gradient(options[3]);
-    problem.squash = Squash(options[8]);
-    problem.eps = values[0];
-    problem.squash_constant = values[1];
-    problem.keep_s = options[11] == 0;
-    problem.replace_logits = options[9] != 0;
-    problem.coupling_given = options[10] != 0;
-    problem.agreement_factor = values[2];
-    problem.temperatures = int32_t(values.size() - kValues);
-    for (int t = 0; t < problem.temperatures; ++t) problem.inverse_temperature[t] = 1 / values[kValues + t];
     problem.threads = threads;
-    problem.allow_tf32 = options[5] == 1;
-    problem.cuda_kernel = CudaKernel(options[6]);
-    problem.cuda_fusion = CudaFusion(options[7]);
     problem.x = pointer(x);
     problem.weight = pointer(weight);
     problem.votes = pointer(votes);

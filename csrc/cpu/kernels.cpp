@@ -1,9 +1,9 @@
 // The kernels of one instruction set. This file is compiled once per set, with CAPSROUTE_ISA its name; it may include
 // only headers whose code has internal linkage, or the linker could hand one set's instructions to another.
+#include "inputs_in_lanes/backward.h"
 #include "samples_in_lanes/agreement.h"
 #include "samples_in_lanes/backward.h"
 #include "samples_in_lanes/forward.h"
-#include "inputs_in_lanes/backward.h"
 #include "samples_in_lanes/passes.h"
 #include "state.h"
 

@@ -51,8 +51,8 @@ struct RoutingOptions {
 };
 
 // Reads packed lists of these lengths; false where they have others.
-inline bool unpack(const int64_t* integers, int64_t integer_count, const double* numbers, int64_t number_count,
-                   RoutingOptions& options) {
+static inline bool unpack(const int64_t* integers, int64_t integer_count, const double* numbers, int64_t number_count,
+                          RoutingOptions& options) {
     if (integer_count != 13) return false;
     const int64_t temperatures = integers[12];
     if (temperatures < 1 || temperatures > kTemperatures) return false;
@@ -77,7 +77,7 @@ inline bool unpack(const int64_t* integers, int64_t integer_count, const double*
 }
 
 // Is each option by itself one that can be?
-inline bool in_range(const RoutingOptions& o) {
+static inline bool in_range(const RoutingOptions& o) {
     constexpr double kLargestNumber = 1.7976931348623157e308;  // that is finite
     if (o.temperatures < 1 || o.temperatures > kTemperatures) return false;
     for (int t = 0; t < o.temperatures; ++t) {

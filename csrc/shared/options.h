@@ -51,7 +51,7 @@ CAPSROUTE_ANYWHERE bool logits_carry_votes(const RoutingProblem& p, int64_t t) {
 
 // Is the output of this iteration squashed?
 CAPSROUTE_ANYWHERE bool squashes(const RoutingProblem& p, int64_t t) {
-    return !(p.keep_s && t == p.iterations);
+    return p.squash_output || t != p.iterations;
 }
 
 }  // namespace capsroute

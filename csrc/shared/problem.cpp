@@ -11,8 +11,7 @@ namespace {
 // Bytes of a buffer: more than any machine has, and so few that no product of sizes that are planned with overflows.
 constexpr int64_t kLargest = int64_t{1} << 52;
 constexpr int64_t kWorkspaceAlignment = 64;
-constexpr int64_t kPadding = 127;                          // to whole tiles, at most
-constexpr double kLargestNumber = 1.7976931348623157e308;  // that is finite
+constexpr int64_t kPadding = 127;  // to whole tiles, at most
 
 // Sizes multiply without passing kLargest.
 bool multiply(int64_t& product, std::initializer_list<int64_t> sizes) {
@@ -91,10 +90,6 @@ Status check_gradients(const RoutingProblem& problem, const RoutingBackward& buf
                             buffers.grad_logits, buffers.grad_input_weight});
 }
 
-bool has_temperatures(const RoutingProblem& problem) {
-    return 1 <= problem.temperatures && problem.temperatures <= kTemperatures;
-}
-
 bool has_iteration(const RoutingProblem& problem, int64_t iteration, int64_t first) {
     return first <= iteration && iteration <= problem.iterations;
 }
@@ -120,18 +115,10 @@ Status check(const RoutingProblem& p) {
     if (!p.votes && (p.input_size < 1 || p.weight_inputs < 1 || p.inputs % p.weight_inputs != 0)) {
         return Status::bad_size;
     }
-    if (p.iterations < 1 || p.threads < 1 || !(p.eps >= 0)) return Status::bad_option;
+    if (!in_range(p) || p.threads < 1) return Status::bad_option;
     if (int32_t(p.dtype) < 0 || p.dtype > DType::float16) return Status::bad_option;
-    if (int32_t(p.cuda_kernel) < 0 || p.cuda_kernel > CudaKernel::fused) return Status::bad_option;
-    if (int32_t(p.cuda_fusion) < 0 || p.cuda_fusion > CudaFusion::launches) return Status::bad_option;
-    if (int32_t(p.gradient) < 0 || p.gradient > Gradient::detached_votes) return Status::bad_option;
-    if (int32_t(p.squash) < 0 || p.squash > Squash::none) return Status::bad_option;
     if ((p.squash == Squash::shifted || p.squash == Squash::power) && !(p.squash_constant > 0)) {
         return Status::bad_option;
-    }
-    if (!has_temperatures(p)) return Status::bad_option;
-    for (int t = 0; t < p.temperatures; ++t) {
-        if (!(p.inverse_temperature[t] > 0 && p.inverse_temperature[t] <= kLargestNumber)) return Status::bad_option;
     }
     if (p.leaky && p.softmax_over_inputs) return Status::bad_option;
     if (p.coupling_given && (p.iterations != 1 || p.softmax_over_inputs || p.leaky)) return Status::bad_option;
@@ -209,7 +196,7 @@ Status check(const RoutingProblem& problem, const RoutingLastPass& buffers) {
 
 QueryUpdate routing_query_update(const RoutingProblem& problem, int64_t iteration) {
     constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-    if (!has_temperatures(problem) || !has_iteration(problem, iteration, 1)) return {kNone, kNone};
+    if (!in_range(problem) || !has_iteration(problem, iteration, 1)) return {kNone, kNone};
     const int64_t t = std::min<int64_t>(iteration, kTemperatures);  // later iterations have the same temperature
     return {t == 1 ? 0 : query_keep(problem, t), query_add(problem, t)};
 }

@@ -56,7 +56,7 @@ RoutingProblem right_problem(Random& random) {
     p.squash = Squash(random.below(7));
     p.eps = 1e-6;
     p.squash_constant = 0.5;
-    p.keep_s = random.one_in(4);
+    p.squash_output = !random.one_in(4);
     p.replace_logits = random.one_in(4);
     p.agreement_factor = 0.5;
     p.temperatures = int32_t(1 + random.below(kTemperatures));

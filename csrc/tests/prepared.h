@@ -94,7 +94,7 @@ class Prepared {
         problem.squash = e.squash;
         problem.eps = e.eps;
         problem.squash_constant = e.squash_constant;
-        problem.keep_s = e.keep_s;
+        problem.squash_output = !e.keep_s;
         problem.replace_logits = e.replace_logits;
         problem.coupling_given = e.coupling_given;
         problem.logits_per_sample = e.logits_per_sample;

@@ -41,9 +41,9 @@ class Refusals {
             P p = good;
             p.batch = batch;
             p.weight_inputs = 1;
-            for (int64_t P::* size :
-                 {&P::batch, &P::inputs, &P::outputs, &P::input_size, &P::output_size, &P::iterations})
+            for (int64_t P::* size : {&P::batch, &P::inputs, &P::outputs, &P::input_size, &P::output_size})
                 each("the largest size there can be", Status::too_large, p, size, {INT64_MAX});
+            each("as many iterations as there can be", Status::too_large, p, &P::iterations, {INT64_MAX});
         }
         P p = good;
         p.batch = 0;
@@ -194,8 +194,8 @@ class Refusals {
             expect_status(what + ": a workspace", answer < 0 ? Status(-answer) : Status::ok, wanted);
         if (core_.described(problem) != (wanted == Status::ok)) failures_.add(what + ": what is said of it");
     }
-    template <class T>
-    void each(const std::string& what, Status wanted, P problem, T P::* field,
+    template <class Owner, class T>
+    void each(const std::string& what, Status wanted, P problem, T Owner::* field,
               std::initializer_list<std::type_identity_t<T>> values) {
         for (const T& value : values) {
             problem.*field = value;

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from capsroute import distributed
+from capsroute import distributed, testing
 from capsroute.nn import CapsuleLayer
 
 from .tasks import Group
@@ -101,45 +102,59 @@ def copied(rank: int, group: Group) -> tuple[bool, bool, bool]:
     )
 
 
-def written_to(rank: int, group: Group, batch: int) -> bool:
-    """Whether a slice is contiguous and memory of its own."""
-    x = torch.ones(batch, 8, 3)
-    part = distributed.split_inputs(x, group)
-    part.zero_()
-    return part.is_contiguous() and bool(x.all())
+def written_to(rank: int, group: Group) -> bool:
+    """Whether slices of batches of one and two samples are contiguous and memory of their own."""
+    wholes = [torch.ones(batch, 8, 3) for batch in (1, 2)]
+    parts = [distributed.split_inputs(x, group).zero_() for x in wholes]
+    return all(part.is_contiguous() for part in parts) and all(bool(x.all()) for x in wholes)
+
+
+def _layer(group: Group, inputs: int = 8, **options: Any) -> distributed.ShardedCapsuleLayer:
+    return distributed.ShardedCapsuleLayer(inputs, 4, 3, 5, group=group, **options)
+
+
+def _routed(group: Group, x: Tensor | None = None) -> Tensor:
+    return distributed.dynamic_routing(torch.ones(1, 3, 4) if x is None else x, torch.ones(3, 5, 6, 4), group=group)
+
+
+def _own_logits(rank: int, group: Group, given_on: set[int]) -> None:
+    layer = _layer(group, 9, learnable_logits=True)
+    layer(torch.ones(1, 3, 4), logits=torch.ones(3, 3) if rank in given_on else None)
+
+
+def _not_in_the_group(rank: int, group: Group) -> None:
+    others = torch.distributed.new_group([0])
+    if rank > 0:
+        _routed(others)
+
+
+def _by_the_reference(rank: int, group: Group) -> None:
+    with testing.backend("reference"):
+        _routed(group)
+
+
+def _second_derivative(rank: int, group: Group) -> None:
+    x = torch.ones(1, 3, 4, requires_grad=True)
+    (gradient,) = torch.autograd.grad(_routed(group, x).sum(), x, create_graph=True)
+    gradient.sum().backward()  # type: ignore[no-untyped-call]
+
+
+_BAD: dict[str, Callable[[int, Group], object]] = {
+    "more ranks than inputs": lambda rank, group: _layer(group, 2),
+    "an unknown option": lambda rank, group: _layer(group, itertions=2),
+    "logits of its own": lambda rank, group: _own_logits(rank, group, {0, 1, 2}),
+    "logits of its own on one rank": lambda rank, group: _own_logits(rank, group, {1}),
+    "one axis": lambda rank, group: distributed.split_inputs(torch.ones(8), group),
+    "not in the group": _not_in_the_group,
+    "the reference": _by_the_reference,
+    "a second derivative": _second_derivative,
+}
 
 
 def error_of(rank: int, group: Group, what: str) -> str:
     """The text of an error."""
     try:
-        if what == "more ranks than inputs":
-            distributed.ShardedCapsuleLayer(2, 4, 3, 5, group=group)
-        elif what == "an unknown option":
-            distributed.ShardedCapsuleLayer(8, 4, 3, 5, group=group, itertions=2)  # type: ignore[call-arg]
-        elif what == "logits of its own":
-            layer = distributed.ShardedCapsuleLayer(8, 4, 3, 5, group=group, learnable_logits=True)
-            layer(torch.ones(1, len(layer.held), 4), logits=torch.ones(len(layer.held), 3))
-        elif what == "logits of its own on one rank":
-            layer = distributed.ShardedCapsuleLayer(9, 4, 3, 5, group=group, learnable_logits=True)
-            layer(torch.ones(1, 3, 4), logits=torch.ones(3, 3) if rank == 1 else None)
-        elif what == "one axis":
-            distributed.split_inputs(torch.ones(8), group)
-        elif what == "not in the group":
-            others = torch.distributed.new_group([0])
-            if rank > 0:
-                distributed.dynamic_routing(torch.ones(1, 3, 4), torch.ones(3, 5, 6, 4), group=others)
-        elif what == "the reference":
-            from capsroute import testing
-
-            with testing.backend("reference"):
-                distributed.dynamic_routing(torch.ones(1, 3, 4), torch.ones(3, 5, 6, 4), group=group)
-        elif what == "a second derivative":
-            x = torch.ones(1, 3, 4, requires_grad=True)
-            output = distributed.dynamic_routing(x, torch.ones(3, 5, 6, 4), group=group)
-            (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
-            gradient.sum().backward()  # type: ignore[no-untyped-call]
-        else:
-            raise AssertionError(what)
+        _BAD[what](rank, group)
     except (TypeError, ValueError, RuntimeError) as error:
         return str(error)
     return ""

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ..packaging.documents import blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "distributed.md"
 
 
+@pytest.mark.nightly
 def test_the_example_runs(tmp_path: Path) -> None:
     (program,) = (block.source for block in blocks("docs/distributed.md"))
     assert "torchrun --nproc-per-node 2 sharded.py" in PAGE.read_text()

@@ -87,10 +87,9 @@ def test_a_deep_copy_is_for_the_same_ranks(ranks: Ranks) -> None:
         assert ranks.run(layer_tasks.copied, ranks=number) == [(True, True, True)] * number
 
 
-@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_slice_is_a_copy(batch: int, number: int, ranks: Ranks) -> None:
-    assert all(ranks.run(layer_tasks.written_to, batch, ranks=number))
+def test_a_slice_is_a_copy(number: int, ranks: Ranks) -> None:
+    assert all(ranks.run(layer_tasks.written_to, ranks=number))
 
 
 @pytest.mark.parametrize(

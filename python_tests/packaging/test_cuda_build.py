@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from sysconfig import get_platform
 
@@ -17,7 +18,10 @@ import pytest
 from .test_build_options import failed_build
 from .tree import clean_environment
 
-needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is missing")
+
+def needs_nvcc(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that takes nvcc, whose start alone takes seconds."""
+    return pytest.mark.nightly(pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is missing")(test))
 
 
 def program(folder: Path, name: str, text: str) -> Path:
@@ -61,16 +65,17 @@ def test_nvcc_that_is_too_old_is_refused(source_tree: Path, tmp_path: Path) -> N
     )
 
 
-def test_nvcc_that_is_too_old_is_left_out_of_an_automatic_build(source_tree: Path, tmp_path: Path) -> None:
-    nvcc = fake_nvcc(tmp_path / "bin", "12.3", 75, 80, 86, 89, 90)
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("version", "fault"),
+    [("12.3", "is of CUDA 12.3: install 12.4 or newer"), ("13.0", "cannot compile here (CAPSROUTE_CUDA=1 shows why)")],
+)
+def test_nvcc_that_will_not_do_is_left_out_of_an_automatic_build(
+    source_tree: Path, tmp_path: Path, version: str, fault: str
+) -> None:
+    nvcc = fake_nvcc(tmp_path / "bin", version, 75, 80, 86, 89, 90)
     said = configured(source_tree, tmp_path / "build", CAPSROUTE_CUDA="auto", CUDACXX=nvcc)
-    assert f"CUDA architectures none, {nvcc} is of CUDA 12.3: install 12.4 or newer" in said
-
-
-def test_nvcc_that_does_not_compile_is_left_out_of_an_automatic_build(source_tree: Path, tmp_path: Path) -> None:
-    nvcc = fake_nvcc(tmp_path / "bin", "13.0", 75, 90)
-    said = configured(source_tree, tmp_path / "build", CAPSROUTE_CUDA="auto", CUDACXX=nvcc)
-    assert f"CUDA architectures none, {nvcc} cannot compile here (CAPSROUTE_CUDA=1 shows why)" in said
+    assert f"CUDA architectures none, {nvcc} {fault}" in said
 
 
 def test_architecture_that_nvcc_does_not_know_is_refused(source_tree: Path, tmp_path: Path) -> None:

@@ -14,50 +14,54 @@ import pytest
 
 from capsroute._version import __version__
 
-from .tree import ROOT, Distributions, clean_environment
+from .tree import ROOT, clean_environment
 
 SOURCE_SUFFIXES = {".cpp", ".h", ".cu", ".cuh", ".cmake", ".css", ".html", ".ipynb", ".md", ".py", ".pyi", ".rst"}
 SOURCE_FOLDERS = ("capsroute", "cmake", "csrc", "docs", "python_tests", "scripts")
 LOOSE_FILES = {
-    "CHANGELOG.md",
-    "CMakeLists.txt",
-    "CONTRIBUTING.md",
-    "LICENSE",
-    "Makefile",
-    "README.md",
-    "SECURITY.md",
-    "capsroute/py.typed",
-    "cmake/emulation/CMakeLists.txt",
-    "pyproject.toml",
-    "scripts/build-core",
-    "scripts/cross-checks",
-    "scripts/cuda-check",
-    "scripts/system-packages",
-    "setup.py",
+    *("CHANGELOG.md", "CMakeLists.txt", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
+    *("pyproject.toml", "setup.py", "capsroute/py.typed", "cmake/emulation/CMakeLists.txt"),
+    *(f"scripts/{name}" for name in ("build-core", "cross-checks", "cuda-check", "system-packages")),
 }
+ROUTE = """
+import torch, capsroute, importlib.metadata, json
+x, weight = torch.randn(5, 6, 3), torch.randn(6, 4, 2, 3)
+with capsroute.testing.backend("cpu"):
+    fused = capsroute.dynamic_routing(x, weight)
+torch.testing.assert_close(fused, capsroute.reference.dynamic_routing(x, weight))
+versions = capsroute.__version__, capsroute.build_info()["version"], importlib.metadata.version("capsroute")
+print(json.dumps([capsroute.__file__, *versions]))
+"""
 
 
-@pytest.fixture(scope="module")
-def installed(distributions: Distributions, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds the installed wheel and nothing else."""
-    folder = tmp_path_factory.mktemp("installed")
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(folder)]
-    subprocess.run([*command, str(distributions.wheel)], check=True, capture_output=True)
-    return folder
-
-
-def run_installed(installed: Path, *arguments: str) -> str:
-    """Output of Python with the installed wheel in front of everything else, run away from the source tree."""
-    environment = clean_environment(PYTHONPATH=str(installed))
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def run(*command: str, cwd: Path, **changes: str) -> str:
+    """The output of Python, which must end well, with the variables of a build."""
+    command = (sys.executable, *command)
+    environment = clean_environment(**changes)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
 
 
-def test_sdist_holds_every_source(source_tree: Path, distributions: Distributions) -> None:
-    with tarfile.open(distributions.sdist) as archive:
-        held = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+@pytest.fixture(scope="module")
+def unpacked(source_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an sdist holds."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run("-c", f"from setuptools.build_meta import build_sdist; build_sdist({str(folder)!r})", cwd=source_tree)
+    with tarfile.open(folder / f"capsroute-{__version__}.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / f"capsroute-{__version__}"
+
+
+def assert_is_the_package(names: set[str], tree: Path, *compiled: str) -> None:
+    """Files that are installed: all modules, what types need, and nothing else."""
+    modules = {str(path.relative_to(tree)) for path in (tree / "capsroute").rglob("*.py")}
+    assert names - modules == {"capsroute/py.typed", "capsroute/_native.pyi", "capsroute/_emulated.pyi", *compiled}
+    assert modules - names == set()
+
+
+def test_sdist_holds_every_source(source_tree: Path, unpacked: Path) -> None:
+    held = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*")}
     expected = LOOSE_FILES | {
         str(path.relative_to(source_tree))
         for folder in SOURCE_FOLDERS
@@ -65,58 +69,41 @@ def test_sdist_holds_every_source(source_tree: Path, distributions: Distribution
         if path.suffix in SOURCE_SUFFIXES
     }
     assert expected - held == set()
-    assert {"csrc/cuda/device.cuh", "csrc/cuda/host.cu", "csrc/emulation/device.h"} <= held
     assert not [name for name in held if name.endswith((".so", ".o", ".pyc"))]
 
 
-def test_wheel_holds_the_package_and_nothing_else(source_tree: Path, distributions: Distributions) -> None:
-    names = zipfile.ZipFile(distributions.wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"capsroute", f"capsroute-{__version__}.dist-info"}
-    assert len([name for name in names if name.startswith("capsroute/_native.") and name.endswith(".so")]) == 1
-    assert {"capsroute/py.typed", "capsroute/_native.pyi"} <= set(names)
-    modules = {str(path.relative_to(source_tree)) for path in (source_tree / "capsroute").rglob("*.py")}
-    assert modules - set(names) == set()
-    suffixes = {Path(name).suffix for name in names if name.startswith("capsroute/")}
-    assert suffixes == {".py", ".pyi", ".so", ".typed"}
+def test_a_build_from_the_sdist_installs_the_package_and_nothing_else(unpacked: Path, tmp_path: Path) -> None:
+    run("setup.py", "-q", "build_py", "--build-lib", str(tmp_path), cwd=unpacked)
+    assert_is_the_package({str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}, unpacked)
 
 
-def test_wheel_is_of_this_platform_and_says_what_it_needs(distributions: Distributions) -> None:
-    assert not distributions.wheel.name.endswith("-any.whl")
-    with zipfile.ZipFile(distributions.wheel) as wheel:
-        metadata = Parser().parsestr(wheel.read(f"capsroute-{__version__}.dist-info/METADATA").decode())
-        entry_points = wheel.read(f"capsroute-{__version__}.dist-info/entry_points.txt").decode()
+def test_metadata_say_what_is_needed(unpacked: Path) -> None:
+    metadata = Parser().parsestr((unpacked / "PKG-INFO").read_text())
     required = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
     assert sorted(text.split(">")[0] for text in required) == ["numpy", "torch"]
     assert metadata["License-Expression"] == "MIT"
     assert {"train", "bench", "test", "dev"} <= set(metadata.get_all("Provides-Extra", []))
-    assert "capsroute = capsroute.cli:main" in entry_points
-
-
-def test_version_is_the_same_everywhere(distributions: Distributions, installed: Path) -> None:
-    assert distributions.sdist.name == f"capsroute-{__version__}.tar.gz"
-    assert distributions.wheel.name.startswith(f"capsroute-{__version__}-")
-    code = (
-        "import json, importlib.metadata, capsroute;"
-        "print(json.dumps([capsroute.__file__, capsroute.__version__, capsroute.build_info()['version'],"
-        " importlib.metadata.version('capsroute')]))"
-    )
-    file, *versions = json.loads(run_installed(installed, "-c", code))
-    assert Path(file).is_relative_to(installed)
-    assert versions == [__version__] * 3
+    assert "capsroute = capsroute.cli:main" in (unpacked / "capsroute.egg-info/entry_points.txt").read_text()
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_installed_wheel_routes_with_its_kernels(installed: Path) -> None:
-    code = (
-        "import torch, capsroute\n"
-        "x, weight = torch.randn(5, 6, 3), torch.randn(6, 4, 2, 3)\n"
-        "with capsroute.testing.backend('cpu'):\n"
-        "    fused = capsroute.dynamic_routing(x, weight)\n"
-        "plain = capsroute.reference.dynamic_routing(x, weight)\n"
-        "print((fused - plain).abs().max().item() < 1e-5, fused.shape == plain.shape)\n"
-    )
-    assert run_installed(installed, "-c", "import capsroute.testing\n" + code).split() == ["True", "True"]
+@pytest.mark.nightly
+def test_a_wheel_from_the_sdist_works_where_it_is_installed(source_tree: Path, tmp_path: Path) -> None:
+    """Both are built in isolated environments, which hold no torch."""
+    run("-m", "build", "--outdir", str(tmp_path), str(source_tree), cwd=tmp_path)
+    assert (tmp_path / f"capsroute-{__version__}.tar.gz").exists()
+    (wheel,) = tmp_path.glob(f"capsroute-{__version__}-*.whl")
+    assert not wheel.name.endswith("-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    information = f"capsroute-{__version__}.dist-info"
+    (module,) = (name for name in names if name.endswith(".so"))
+    assert module.startswith("capsroute/_native.")
+    assert_is_the_package({name for name in names if not name.startswith(information)}, source_tree, module)
 
-
-def test_command_of_the_installed_wheel(installed: Path) -> None:
-    assert __version__ in run_installed(installed, "-m", "capsroute", "info")
+    installed = tmp_path / "installed"
+    pip = ("-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(installed))
+    run(*pip, str(wheel), cwd=tmp_path)
+    file, *versions = json.loads(run("-c", ROUTE, cwd=installed, PYTHONPATH=str(installed)))
+    assert Path(file).is_relative_to(installed)
+    assert versions == [__version__] * 3
+    assert __version__ in run("-m", "capsroute", "info", cwd=installed, PYTHONPATH=str(installed))

@@ -32,6 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output / "html"
 
 
+@pytest.mark.nightly
 def test_every_public_name_is_on_the_site(site: Path) -> None:
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
     described = {name for kind, objects in inventory.data.items() if kind.startswith("py:") for name in objects}
@@ -47,6 +48,7 @@ def test_every_public_name_is_on_the_site(site: Path) -> None:
     assert missing == []
 
 
+@pytest.mark.nightly
 def test_the_first_page_leads_to_every_other(site: Path) -> None:
     """The navigation of the first page names them; Sphinx itself warns of a page in no table of contents."""
     first = (site / "docs" / "index.html").read_text()
@@ -55,6 +57,7 @@ def test_the_first_page_leads_to_every_other(site: Path) -> None:
     assert 'url=docs/index.html"' in (site / "index.html").read_text()
 
 
+@pytest.mark.nightly
 def test_formulae_are_drawn_by_the_browser_itself(site: Path) -> None:
     page = (site / "docs" / "maths.html").read_text()
     assert page.count("<math") > 100

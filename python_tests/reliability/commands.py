@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,15 @@ def positive(text: str) -> int:
     return number
 
 
+def parsed(made: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; a file that cannot be written is refused before the work rather than after it."""
+    given = made.parse_args(arguments)
+    check_json(given, made)
+    return given
+
+
 def check_json(arguments: argparse.Namespace, made: Parser) -> None:
-    """Refuse a file that cannot be written, before the work rather than after it."""
+    """Refuse a file that cannot be written."""
     try:
         if arguments.json is not None:
             check_writable(arguments.json)

@@ -43,52 +43,30 @@ class Comparison:
 def paired(first: Sequence[float], second: Sequence[float], margin: float) -> Comparison:
     """Compare runs that share a seed two by two; the permutations change the signs of the differences."""
     found = np.subtract(first, second)
-    spread = found.std(ddof=1)
-    if spread == 0:  # no t-test can be made of that, and none is needed
-        return _certain(float(found.mean()), margin)
-    above = stats.ttest_1samp(found, -margin, alternative="greater").pvalue
-    below = stats.ttest_1samp(found, margin, alternative="less").pvalue
-    interval = stats.ttest_1samp(found, 0).confidence_interval(1 - 2 * LEVEL)
     signs = stats.permutation_test((found,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    error = spread / len(found) ** 0.5
-    return Comparison(
-        float(found.mean()),
-        float(interval.low),
-        float(interval.high),
-        margin,
-        float(max(above, below)),
-        float(signs.pvalue),
-        error * _detectable(len(found) - 1),
-    )
+    return _comparison(found.mean(), found.std(ddof=1) / len(found) ** 0.5, len(found) - 1, signs.pvalue, margin)
 
 
 def independent(first: Sequence[float], second: Sequence[float], margin: float) -> Comparison:
     """Compare runs that share nothing, by Welch's test; the permutations deal the runs out to the two sets anew."""
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    error = (a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)) ** 0.5
-    difference = float(a.mean() - b.mean())
-    if error == 0:
-        return _certain(difference, margin)
-    above = stats.ttest_ind(a + margin, b, equal_var=False, alternative="greater").pvalue
-    below = stats.ttest_ind(a - margin, b, equal_var=False, alternative="less").pvalue
-    both = stats.ttest_ind(a, b, equal_var=False)
-    interval = both.confidence_interval(1 - 2 * LEVEL)
     dealt = stats.permutation_test((a, b), lambda x, y: x.mean() - y.mean(), n_resamples=np.inf)
-    return Comparison(
-        difference,
-        float(interval.low),
-        float(interval.high),
-        margin,
-        float(max(above, below)),
-        float(dealt.pvalue),
-        error * _detectable(float(both.df)),
-    )
+    squares = np.array([of.var(ddof=1) / len(of) for of in (a, b)])
+    spread = (squares**2 / (len(a) - 1, len(b) - 1)).sum()
+    freedom = squares.sum() ** 2 / spread if spread else np.inf
+    return _comparison(a.mean() - b.mean(), squares.sum() ** 0.5, freedom, dealt.pvalue, margin)
 
 
-def _certain(difference: float, margin: float) -> Comparison:
-    """Where every run says the same."""
-    equivalence = 0.0 if abs(difference) < margin else 1.0
-    return Comparison(difference, difference, difference, margin, equivalence, float(difference == 0), 0.0)
+def _comparison(difference: float, error: float, freedom: float, difference_p: float, margin: float) -> Comparison:
+    """By the t-distribution: a difference with this standard error, of so many degrees of freedom."""
+    if error == 0:  # every run says the same: no test can be made of that, and none is needed
+        low, high, equivalence_p, visible = difference, difference, float(abs(difference) >= margin), 0.0
+    else:
+        beyond = stats.t.sf((margin + np.array([difference, -difference])) / error, freedom)
+        within = error * stats.t.ppf(1 - LEVEL, freedom)
+        low, high, equivalence_p = difference - within, difference + within, beyond.max()
+        visible = error * _detectable(freedom)
+    return Comparison(*map(float, (difference, low, high, margin, equivalence_p, difference_p, visible)))
 
 
 def _detectable(freedom: float, power: float = 0.8) -> float:

@@ -20,19 +20,10 @@ PLAIN = "cuda_emulated-plain"
 
 @dataclass(frozen=True)
 class Line:
-    """One stress with one softmax, dtype and kernel.
+    """One stress with one softmax, dtype and kernel, as :func:`kernels` names it.
 
-    Attributes:
-        stress: Name of the stress.
-        softmax: ``"outputs"``, ``"leaky"`` or ``"inputs"``.
-        dtype: Of the arguments.
-        kernel: As :func:`kernels` names it.
-        output: Largest error of the output against float64, relative to the largest number of that; None where float64
-            has nothing that the dtype could hold.
-        gradients: The same of the worst gradient.
-        plain_output: As ``output``, of plain PyTorch in the dtype; infinite where it is not finite.
-        plain_gradients: As ``gradients``.
-        problem: Why the rule of DESIGN section 4 does not hold; empty where it does.
+    Errors are the largest, of the output and of the worst gradient, relative to the largest true number; infinite where
+    a result is not finite, None where float64 has nothing that the dtype could hold.
     """
 
     stress: str
@@ -41,9 +32,9 @@ class Line:
     kernel: str
     output: float | None
     gradients: float | None
-    plain_output: float | None
+    plain_output: float | None  # of plain PyTorch in the dtype
     plain_gradients: float | None
-    problem: str
+    problem: str  # why the rule of the tolerances does not hold; empty where it does
 
 
 def kernels(stress: Stress, dtype: torch.dtype) -> list[str]:

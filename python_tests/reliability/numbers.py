@@ -6,23 +6,20 @@ docs/reliability/numbers.md has what is tried, and its tables are written from t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import capsroute
 
 from ..kernels import usable_cpu_isas
-from ..routing.cases import Tensors
 from ..routing.compare import fused
 from . import commands, errors, poison, results
 from .differences import differences
-from .stress import DTYPES, SOFTMAXES, STRESSES, Stress
+from .stress import DTYPES, SOFTMAXES, STRESSES
 
 # What does not hold, and why it is left so: (stress, dtype, beginning of the kernel's name).
 KNOWN = {
@@ -37,6 +34,8 @@ KNOWN = {
     },
 }
 _BAD = (math.nan, math.inf, -math.inf)
+_BY_NAME = {stress.name: stress for stress in STRESSES}
+Row = dict[str, Any]
 
 
 def known(line: errors.Line) -> str:
@@ -47,145 +46,113 @@ def known(line: errors.Line) -> str:
     return ""
 
 
-def measure(stresses: Sequence[Stress] = STRESSES, dtypes: Sequence[torch.dtype] = DTYPES) -> Iterator[dict[str, Any]]:
-    """The rows of the tables of errors: each stress and dtype, over all softmaxes and kernels."""
-    for stress in stresses:
-        for dtype in stress.dtypes:
-            if dtype not in dtypes:
-                continue
-            lines = [
-                line
-                for softmax in stress.softmaxes
-                for line in errors.measure(stress, softmax, dtype, errors.kernels(stress, dtype))
-            ]
-            yield summary(lines)
+def error_rows(name: str, dtype: torch.dtype) -> list[Row]:
+    """The row of a stress in the table of errors of a dtype: the worst of all softmaxes and kernels."""
+    stress = _BY_NAME[name]
+    names = errors.kernels(stress, dtype)
+    lines = [line for softmax in stress.softmaxes for line in errors.measure(stress, softmax, dtype, names)]
+    told = [line for line in lines if line.problem and known(line)]
+    untold = [line for line in lines if line not in told]
+
+    def worst(column: str) -> float | None:
+        return max((value for line in untold if (value := getattr(line, column)) is not None), default=None)
+
+    columns = ("output", "gradients", "plain_output", "plain_gradients")
+    row = {"stress": name, "dtype": lines[0].dtype, "runs": len(lines), **{column: worst(column) for column in columns}}
+    row["known"] = sorted({f"{line.kernel}: {known(line)}" for line in told})
+    row["problems"] = [f"{line.softmax}, {line.kernel}: {line.problem}" for line in untold if line.problem]
+    return [row]
 
 
-def summary(lines: Sequence[errors.Line]) -> dict[str, Any]:
-    """A row: the worst of all lines, and the lines that break the rule."""
+def difference_rows(name: str) -> list[Row]:
+    """The rows of a stress in the table of differences, in float64 by the widest instruction set."""
+    stress, rows = _BY_NAME[name], []
+    route: Any = capsroute.dynamic_routing
+    # The gradient of a part of the function alone has no differences.
+    if stress.large or torch.float64 not in stress.dtypes or stress.options.get("gradient", "all") != "all":
+        return []
+    for softmax in stress.softmaxes:
+        tensors, options, grad = stress.arguments(softmax, torch.float64)
+        with errors.forced(f"{usable_cpu_isas()[-1]}-made"):
+            gradients = fused(tensors, options, grad)
+            found = differences(lambda t, options=options: route(**t, **options), tensors, gradients, grad)
+        arguments = {n: asdict(d) | {"error": d.error, "agrees": d.agrees} for n, d in found.items()}
+        rows.append({"stress": name, "softmax": softmax, "arguments": arguments})
+    return rows
 
-    def told(line: errors.Line) -> bool:
-        return bool(line.problem and known(line))
 
-    def worst(name: str) -> float | None:
-        found = [value for line in lines if (value := getattr(line, name)) is not None and not told(line)]
-        return max(found, default=None)
-
-    broken = [line for line in lines if line.problem]
-    return {
-        "stress": lines[0].stress,
-        "dtype": lines[0].dtype,
-        "runs": len(lines),
-        **{name: worst(name) for name in ("output", "gradients", "plain_output", "plain_gradients")},
-        "known": sorted({f"{line.kernel}: {known(line)}" for line in broken if told(line)}),
-        "problems": [f"{line.softmax}, {line.kernel}: {line.problem}" for line in broken if not told(line)],
+def poison_rows(dtype: torch.dtype) -> list[Row]:
+    """The rows of a dtype in the table of NaN, infinity and overflow."""
+    names = errors.kernels(STRESSES[0], dtype)
+    outcomes = {
+        spoiled.name: [
+            each
+            for softmax in SOFTMAXES
+            for bad in _BAD
+            for each in poison.measure(spoiled, softmax, dtype, bad, names)
+        ]
+        for spoiled in poison.POISONS
     }
+    outcomes["squares of one sample overflow"] = [
+        each for softmax in SOFTMAXES for each in poison.overflow(softmax, dtype, names)
+    ]
+    return [
+        {
+            "poison": name,
+            "dtype": str(dtype)[6:],
+            "runs": len(found),
+            **{key: sum(each[key] for each in found) for key in ("elements", "leaked", "silent", "spoiled")},
+        }
+        for name, found in outcomes.items()
+    ]
 
 
-def _route(options: dict[str, Any], tensors: Tensors) -> Tensor:
-    function: Any = capsroute.dynamic_routing
-    output: Tensor = function(**tensors, **options)
-    return output
+_TABLES: dict[str, Callable[..., list[Row]]] = {
+    "errors": error_rows,
+    "differences": difference_rows,
+    "poison": poison_rows,
+}
 
 
-def measure_differences(stresses: Sequence[Stress] = STRESSES) -> Iterator[dict[str, Any]]:
-    """The rows of the table of differences, in float64 by the widest instruction set."""
-    for stress in stresses:
-        if stress.large or torch.float64 not in stress.dtypes:
-            continue
-        for softmax in stress.softmaxes:
-            tensors, options, grad = stress.arguments(softmax, torch.float64)
-            with errors.forced(f"{usable_cpu_isas()[-1]}-made"):
-                gradients = fused(tensors, options, grad)
-                gradients.pop("output")
-                if options["gradient"] != "all":
-                    continue  # the gradient of a part of the function alone
-                found = differences(
-                    partial(_route, options),
-                    tensors,
-                    gradients,
-                    grad,
-                )
-            yield {
-                "stress": stress.name,
-                "softmax": softmax,
-                "arguments": {n: asdict(d) | {"error": d.error, "agrees": d.agrees} for n, d in found.items()},
-            }
-
-
-def measure_poison(dtypes: Sequence[torch.dtype] = DTYPES) -> Iterator[dict[str, Any]]:
-    """The rows of the table of NaN, infinity and overflow."""
-    for dtype in dtypes:
-        names = errors.kernels(STRESSES[0], dtype)
-        for spoiled in poison.POISONS:
-            outcomes = [
-                outcome
-                for softmax in SOFTMAXES
-                for bad in _BAD
-                for outcome in poison.measure(spoiled, softmax, dtype, bad, names)
-            ]
-            yield _poison_row(spoiled.name, dtype, outcomes)
-        outcomes = [outcome for softmax in SOFTMAXES for outcome in poison.overflow(softmax, dtype, names)]
-        yield _poison_row("squares of one sample overflow", dtype, outcomes)
-
-
-def _poison_row(name: str, dtype: torch.dtype, outcomes: Sequence[poison.Outcome]) -> dict[str, Any]:
-    counts = {key: sum(getattr(outcome, key) for outcome in outcomes) for key in asdict(outcomes[0])}
-    return {"poison": name, "dtype": str(dtype)[6:], "runs": len(outcomes), **counts}
-
-
-def _measured(job: tuple[str, str, torch.dtype | None]) -> list[dict[str, Any]]:
-    """One piece of the work: its kind, the stress, and the dtype where it has one."""
-    kind, name, dtype = job
+def _measured(table: str, *of: Any) -> list[Row]:
     torch.set_num_threads(1)
-    stresses = [stress for stress in STRESSES if stress.name == name]
-    if kind == "errors":
-        return list(measure(stresses, [dtype] if dtype else DTYPES))
-    return list(
-        measure_differences(stresses) if kind == "differences" else measure_poison([dtype] if dtype else DTYPES)
-    )
+    return _TABLES[table](*of)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0 where everything holds that is not known not to."""
-    made = commands.parser("numbers", __doc__)
-    made.add_argument(
+    parser = commands.parser("numbers", __doc__)
+    parser.add_argument(
         "--only", default="", metavar="TEXT", help="only stresses with this in their name, put in place of FILE's"
     )
-    made.add_argument("--processes", type=int, default=1, metavar="N", help="pieces of the work at a time")
-    arguments = made.parse_args()
-    stresses = [stress for stress in STRESSES if arguments.only in stress.name]
+    parser.add_argument(
+        "--processes", type=commands.positive, default=1, metavar="N", help="pieces of the work at a time"
+    )
+    given = commands.parsed(parser, arguments)
+    stresses = [stress for stress in STRESSES if given.only in stress.name]
     if not stresses:
-        made.error(f"no stress has {arguments.only!r} in its name")
-    if arguments.processes < 1:
-        made.error(f"--processes must be at least 1, got {arguments.processes}")
-    commands.check_json(arguments, made)
-    jobs: list[tuple[str, str, torch.dtype | None]] = [
-        ("errors", s.name, dtype) for s in stresses for dtype in s.dtypes
-    ]
-    jobs += [("differences", stress.name, None) for stress in stresses]
-    if not arguments.only:
-        jobs += [("poison", "", dtype) for dtype in DTYPES]
-    found: dict[str, list[dict[str, Any]]] = {"errors": [], "differences": [], "poison": []}
-    with ProcessPoolExecutor(arguments.processes) as pool:
-        for (kind, *_), rows in zip(jobs, pool.map(_measured, jobs), strict=True):
-            for row in rows:
-                found[kind].append(row)
-                print(f"{'BROKEN' if _broken(row) else 'holds'}: {_title(row)}", flush=True)
+        parser.error(f"no stress has {given.only!r} in its name")
+    jobs: list[tuple[Any, ...]] = [("errors", stress.name, dtype) for stress in stresses for dtype in stress.dtypes]
+    jobs += [("differences", stress.name) for stress in stresses]
+    if not given.only:
+        jobs += [("poison", dtype) for dtype in DTYPES]
+    found: dict[str, list[Row]] = {table: [] for table in _TABLES}
+    with ProcessPoolExecutor(given.processes) as pool:
+        for job, done in [(job, pool.submit(_measured, *job)) for job in jobs]:
+            for row in done.result():
+                found[job[0]].append(row)
+                title = ", ".join(str(row[key]) for key in ("stress", "poison", "dtype", "softmax") if key in row)
+                print(f"{'BROKEN' if _broken(row) else 'holds'}: {title}", flush=True)
                 for problem in row.get("problems", ()):
                     print(f"  {problem}")
-    if arguments.only:
-        results.update(arguments.json, found, ("stress", "dtype", "softmax", "poison"))
+    if given.only:
+        results.update(given.json, found, ("stress", "dtype", "softmax", "poison"))
     else:
-        results.write(arguments.json, found)
+        results.write(given.json, found)
     return 1 if any(_broken(row) for rows in found.values() for row in rows) else 0
 
 
-def _title(row: dict[str, Any]) -> str:
-    return ", ".join(str(row[key]) for key in ("stress", "poison", "dtype", "softmax") if key in row)
-
-
-def _broken(row: dict[str, Any]) -> bool:
+def _broken(row: Row) -> bool:
     """Whether a row of any of the tables is not as it must be."""
     if "arguments" in row:
         return not all(found["agrees"] for found in row["arguments"].values())

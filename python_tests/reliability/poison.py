@@ -9,32 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..routing.cases import Case, Tensors
+from ..routing.cases import Case, Tensors, to
 from ..routing.compare import Expected, expected, fused
 from .errors import forced
 
 _SIZES = (19, 9, 5, 7, 6)
 VICTIM = 7  # the sample, or the input or output capsule, that is spoiled
 PER_SAMPLE = ("output", "x", "logits")
+# What came of a call, counted over the elements of output and gradients: all of them; "leaked", which must not have
+# changed by a bit, and did; "silent", which are finite and wrong: float64 has another number, or none; "spoiled", which
+# are not finite where plain PyTorch has a number.
+Outcome = dict[str, int]
 
 
 @dataclass(frozen=True)
 class Poison:
-    """One way to spoil a call.
-
-    Attributes:
-        name: What is spoiled.
-        spoil: Changes the arguments and the gradient of the output.
-        masks: ``"input_mask"`` or ``"output_mask"`` where what is spoiled is absent, else empty.
-        own: Whether it must stay in sample :data:`VICTIM`.
-        hidden: Whether nothing of it may be seen at all.
-    """
+    """One way to spoil a call."""
 
     name: str
-    spoil: Callable[[Tensors, Tensor, float], None]
-    mask: str = ""
-    own: bool = False
-    hidden: bool = False
+    spoil: Callable[[Tensors, Tensor, float], None]  # changes the arguments and the gradient of the output
+    mask: str = ""  # by which what is spoiled is absent
+    own: bool = False  # it must stay in sample VICTIM
+    hidden: bool = False  # nothing of it may be seen at all
 
 
 def _x(tensors: Tensors, grad: Tensor, bad: float) -> None:
@@ -68,51 +64,26 @@ POISONS = (
 )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of it, counted over the elements of output and gradients.
-
-    Attributes:
-        elements: All of them.
-        leaked: Elements that must not have changed by a bit, and did.
-        silent: Finite elements that are wrong: float64 has another number, or none.
-        spoiled: Elements that are not finite, where plain PyTorch has a number.
-    """
-
-    elements: int
-    leaked: int
-    silent: int
-    spoiled: int
-
-
-def _arguments(poison: Poison, softmax: str, dtype: torch.dtype) -> tuple[Tensors, dict[str, Any], Tensor]:
-    masks: dict[str, Any] = {poison.mask: True} if poison.mask else {}
-    case = Case(_SIZES, softmax=softmax, logits="sample", bias=True, **masks)
-    tensors = case.tensors(dtype)
-    if "weight" in poison.name and poison.mask:
-        tensors[poison.mask][:, 1 if poison.mask == "input_mask" else 2] = False
-    return tensors, case.options(), case.output_gradient(dtype)
-
-
 def measure(poison: Poison, softmax: str, dtype: torch.dtype, bad: float, kernels: Sequence[str]) -> list[Outcome]:
     """Run one call as it is, and spoiled, on these kernels."""
-    tensors, options, grad = _arguments(poison, softmax, dtype)
+    masks: dict[str, Any] = {poison.mask: True} if poison.mask else {}
+    case = Case(_SIZES, softmax=softmax, logits="sample", bias=True, **masks)
+    tensors, options, grad = case.tensors(dtype), case.options(), case.output_gradient(dtype)
+    if "weight" in poison.name and poison.mask:
+        tensors[poison.mask][:, 1 if poison.mask == "input_mask" else 2] = False
     spoiled, bad_grad = {name: tensor.clone() for name, tensor in tensors.items()}, grad.clone()
     poison.spoil(spoiled, bad_grad, bad)
-    known = expected(spoiled, options, bad_grad)
     others = torch.arange(_SIZES[0]) != VICTIM
-    outcomes = []
-    for kernel in kernels:
-        with forced(kernel):
-            clean, result = fused(tensors, options, grad), fused(spoiled, options, bad_grad)
-        leaked = 0
-        for name, tensor in result.items():
-            if poison.own and name in PER_SAMPLE:
-                leaked += int((tensor[others] != clean[name][others]).sum())
-            elif poison.hidden:
-                leaked += int((tensor != clean[name]).sum())
-        outcomes.append(_judge(known, result, leaked))
-    return outcomes
+
+    def leaked(result: Tensors) -> int:
+        if not (poison.own or poison.hidden):
+            return 0
+        clean = fused(tensors, options, grad)
+        if poison.own:
+            return sum(int((result[name][others] != clean[name][others]).sum()) for name in PER_SAMPLE)
+        return sum(int((result[name] != clean[name]).sum()) for name in result)
+
+    return _outcomes(spoiled, options, bad_grad, kernels, leaked)
 
 
 def overflow(softmax: str, dtype: torch.dtype, kernels: Sequence[str]) -> list[Outcome]:
@@ -122,17 +93,23 @@ def overflow(softmax: str, dtype: torch.dtype, kernels: Sequence[str]) -> list[O
     tensors["x"][VICTIM] *= 1e200 if dtype == torch.float64 else 1e4 if dtype == torch.float16 else 1e25
     if dtype == torch.float16:  # whose numbers are too small for that, but not their products
         tensors["weight"] *= 1e4
-    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
-    grad = case.output_gradient(dtype)
-    known = expected(tensors, case.options(), grad)
+    return _outcomes(to(tensors, dtype), case.options(), case.output_gradient(dtype), kernels, lambda result: 0)
+
+
+def _outcomes(
+    tensors: Tensors, options: dict[str, Any], grad: Tensor, kernels: Sequence[str], leaked: Callable[[Tensors], int]
+) -> list[Outcome]:
+    """Of one call on each kernel."""
+    known = expected(tensors, options, grad)
     outcomes = []
     for kernel in kernels:
         with forced(kernel):
-            outcomes.append(_judge(known, fused(tensors, case.options(), grad), 0))
+            result = fused(tensors, options, grad)
+            outcomes.append({**_judged(known, result), "leaked": leaked(result)})
     return outcomes
 
 
-def _judge(known: Expected, result: Tensors, leaked: int) -> Outcome:
+def _judged(known: Expected, result: Tensors) -> Outcome:
     """Each element beside float64 and plain PyTorch; a finite one counts as right by the rule of the tolerances."""
     elements = silent = spoiled = 0
     for name, tensor in result.items():
@@ -148,4 +125,4 @@ def _judge(known: Expected, result: Tensors, leaked: int) -> Outcome:
         elements += tensor.numel()
         silent += int((finite & (~torch.isfinite(truth) | (comparable & wrong))).sum())
         spoiled += int((~finite & plain_finite & (usual[0].abs() <= info.max)).sum())
-    return Outcome(elements, leaked, silent, spoiled)
+    return {"elements": elements, "silent": silent, "spoiled": spoiled}

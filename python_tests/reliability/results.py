@@ -9,9 +9,7 @@ from typing import Any
 
 from capsroute.bench import environment
 from capsroute.bench.files import replace
-from python_tests.packaging.tree import ROOT
-
-from .checkout import commit
+from python_tests.packaging.tree import ROOT, commit
 
 FOLDER = ROOT / "docs/results/reliability"
 

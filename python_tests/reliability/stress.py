@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ SOFTMAXES = ("outputs", "leaky", "inputs")
 _LARGE = {FLOAT64: 1e150, FLOAT32: 1e18, BFLOAT16: 1e18, FLOAT16: 1e4}
 _SIZES = (5, 12, 8, 4, 6)
 
-Change = Callable[[Tensors, torch.dtype], None]
+Change = Callable[[Tensors, torch.dtype], None]  # of float64 arguments, in place, before they are rounded to the dtype
 
 
 def _nothing(tensors: Tensors, dtype: torch.dtype) -> None:
@@ -27,29 +27,17 @@ def _nothing(tensors: Tensors, dtype: torch.dtype) -> None:
 
 @dataclass(frozen=True)
 class Stress:
-    """One line of the tables.
+    """One line of the tables, for these softmaxes and dtypes."""
 
-    Attributes:
-        name: The line's name; it says what differs from ordinary arguments.
-        change: Changes the float64 arguments in place, before they are rounded to the dtype.
-        sizes: (B, I, d, J, D).
-        options: Fields of :class:`Case` besides sizes and softmax.
-        grad_scale: Factor on the gradient of the output, by dtype; 1 where it is silent.
-        softmaxes: Those of :data:`SOFTMAXES` that it is for.
-        dtypes: Those that it is for.
-        amplified: Rounding grows over the iterations, see ``assert_faithful``.
-        large: Too large for the emulation.
-    """
-
-    name: str
+    name: str  # says what differs from ordinary arguments
     change: Change = _nothing
     sizes: tuple[int, int, int, int, int] = _SIZES
-    options: dict[str, Any] = field(default_factory=dict)
-    grad_scale: dict[torch.dtype, float] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # fields of Case besides sizes and softmax
+    grad_scale: dict[torch.dtype, float] = field(default_factory=dict)  # of the output's gradient; 1 where silent
     softmaxes: tuple[str, ...] = SOFTMAXES
     dtypes: tuple[torch.dtype, ...] = DTYPES
-    amplified: bool = False
-    large: bool = False
+    amplified: bool = False  # rounding grows over the iterations, see assert_faithful
+    large: bool = False  # too large for the emulation
 
     def case(self, softmax: str) -> Case:
         """The case behind it."""
@@ -176,11 +164,3 @@ STRESSES = (
     Stress("D = 1", sizes=(5, 12, 8, 4, 1)),
     Stress("B = I = d = J = D = 1", sizes=(1, 1, 1, 1, 1)),
 )
-
-
-def lines() -> Iterator[tuple[Stress, str, torch.dtype]]:
-    """Every stress with every softmax and dtype that it is for."""
-    for stress in STRESSES:
-        for softmax in stress.softmaxes:
-            for dtype in stress.dtypes:
-                yield stress, softmax, dtype

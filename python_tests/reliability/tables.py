@@ -57,18 +57,10 @@ def _differences(rows: Sequence[dict[str, Any]]) -> list[str]:
         found = [d for row in rows if row["stress"] == stress for d in row["arguments"].values()]
         worst = max(found, key=lambda d: d["error"])
         doubt = worst["doubt"] / worst["scale"] if worst["scale"] else 0.0
-        steps = [d["step"] for d in found]
+        steps = [_power(end(d["step"] for d in found)) for end in (min, max)]
         agree = sum(d["agrees"] for d in found)
-        cells.append(
-            (
-                stress,
-                str(len(found)),
-                _power(worst["error"]),
-                _power(doubt),
-                f"{_power(min(steps))} … {_power(max(steps))}",
-                f"all {agree}" if agree == len(found) else f"{agree} of {len(found)}",
-            )
-        )
+        verdict = f"all {agree}" if agree == len(found) else f"{agree} of {len(found)}"
+        cells.append((stress, str(len(found)), _power(worst["error"]), _power(doubt), " … ".join(steps), verdict))
     return markdown_table(head, cells)
 
 
@@ -87,35 +79,27 @@ def training(results: Results) -> list[str]:
     lines = _head(results)
     rows = results["comparisons"]
     for outcome in dict.fromkeys(row["outcome"] for row in rows):
-        lines += [
-            "",
-            f"**{outcome[0].upper()}{outcome[1:]}**",
-            "",
-            *_outcome([r for r in rows if r["outcome"] == outcome]),
-        ]
+        title = f"**{outcome[0].upper()}{outcome[1:]}**"
+        lines += ["", title, "", *_outcome([row for row in rows if row["outcome"] == outcome])]
     return lines
 
 
+_NAMES = {
+    "op": "**the op, same seeds**",
+    "op, other seeds": "**the op, other seeds**",
+    **{name: f"*wrong:* {what}" for name, (what, _) in WRONG.items()},
+}
+
+
 def _outcome(rows: Sequence[dict[str, Any]]) -> list[str]:
-    head = (
-        "beside the definition",
-        "difference",
-        "90 % interval",
-        "margin",
-        "p, equivalent",
-        "p, different",
-        "visible",
-        "equivalent",
-    )
+    last = ("margin", "p, equivalent", "p, different", "visible", "equivalent")
+    head = ("beside the definition", "difference", "90 % interval", *last)
     cells = [
         (
-            f"*wrong:* {WRONG[row['runs']][0]}" if row["runs"] in WRONG else _NAMES[row["runs"]],
+            _NAMES[row["runs"]],
             f"{row['difference']:+.2g}",
             f"{row['low']:+.2g} … {row['high']:+.2g}",
-            f"{row['margin']:.2g}",
-            f"{row['equivalence_p']:.2g}",
-            f"{row['difference_p']:.2g}",
-            f"{row['visible']:.2g}",
+            *(f"{row[name]:.2g}" for name in ("margin", "equivalence_p", "difference_p", "visible")),
             "yes" if row["equivalent"] else "no",
         )
         for row in rows
@@ -124,6 +108,3 @@ def _outcome(rows: Sequence[dict[str, Any]]) -> list[str]:
     spread = f"standard deviation between seeds {first['spread_of_seeds']:.2g}"
     mean = f"Definition: {first['mean_of_definition']:.4g}; {spread}."
     return [mean, "", *markdown_table(head, cells)]
-
-
-_NAMES = {"op": "**the op, same seeds**", "op, other seeds": "**the op, other seeds**"}

@@ -9,20 +9,18 @@ from scipy import stats
 from . import equivalence
 from .equivalence import LEVEL, independent, paired
 
-
-def _shares(compare: object, difference: float, margin: float, rounds: int = 150) -> float:
-    """How often two sets of five with this true difference, and a standard deviation of 1, count as equivalent."""
-    random = np.random.default_rng(0)
-    draws = random.normal(size=(rounds, 2, 5))
-    return float(np.mean([compare(a + difference, b, margin).equivalent for a, b in draws]))  # type: ignore[operator]
+COMPARISONS = pytest.mark.parametrize("compare", [paired, independent])
 
 
-@pytest.mark.parametrize("compare", [paired, independent])
-def test_sets_that_differ_by_the_margin_pass_rarely(monkeypatch: pytest.MonkeyPatch, compare: object) -> None:
+@COMPARISONS
+def test_sets_that_differ_by_the_margin_pass_rarely(monkeypatch: pytest.MonkeyPatch, compare) -> None:
+    """Sets of five with a standard deviation of 1."""
     for module, name in ((stats, "permutation_test"), (equivalence, "_detectable")):  # slow, and not looked at here
         monkeypatch.setattr(module, name, _NotAsked)
-    assert _shares(compare, 4.0, 4.0) <= LEVEL + 3 * (LEVEL / 150) ** 0.5
-    assert _shares(compare, 0.0, 4.0) > 0.9
+    draws = np.random.default_rng(0).normal(size=(150, 2, 5))
+    apart, same = (np.mean([compare(a + shift, b, 4.0).equivalent for a, b in draws]) for shift in (4.0, 0.0))
+    assert apart <= LEVEL + 3 * (LEVEL / len(draws)) ** 0.5
+    assert same > 0.9
 
 
 class _NotAsked(float):
@@ -35,22 +33,19 @@ class _NotAsked(float):
 
 
 def test_known_values() -> None:
-    """Of SciPy's own tests, and by hand: 5 differences of one sign have 2 of 32 ways."""
-    first, second = [2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 1.5, 3.5, 4.0, 3.0]
-    found = paired(first, second, margin=5.0)
-    assert found.difference == pytest.approx(1.4)
-    assert found.difference_p == pytest.approx(2 / 32)
-    interval = stats.ttest_rel(first, second).confidence_interval(0.9)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-    assert found.equivalent
-    assert not paired(first, second, margin=1.4).equivalent
-
-
-def test_separate_sets_have_two_of_252_ways() -> None:
-    found = independent([1, 2, 3, 4, 5], [11, 12, 13, 14, 15], margin=1.0)
-    assert found.difference_p == pytest.approx(2 / 252)
-    assert not found.equivalent
-    assert found.difference == -10
+    """Of SciPy's own tests, and by hand: 5 differences of one sign have 2 of 32 ways, two sets of five 2 of 252."""
+    near, far, second = [2.0, 3.0, 4.0, 5.0, 6.0], [11.0, 12.0, 13.0, 14.0, 15.0], [1.0, 1.5, 3.5, 4.0, 3.0]
+    for found, test, difference, ways in (
+        (paired(near, second, margin=5.0), stats.ttest_rel(near, second), 1.4, 32),
+        (independent(far, second, margin=15.0), stats.ttest_ind(far, second, equal_var=False), 10.4, 252),
+    ):
+        interval = test.confidence_interval(0.9)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+        assert found.difference == pytest.approx(difference)
+        assert found.difference_p == pytest.approx(2 / ways)
+        assert found.equivalent
+    assert not paired(near, second, margin=1.4).equivalent
+    assert not independent(far, second, margin=10.4).equivalent
 
 
 def test_the_visible_difference_is_found_in_four_of_five_cases() -> None:
@@ -63,10 +58,9 @@ def test_the_visible_difference_is_found_in_four_of_five_cases() -> None:
     assert found == pytest.approx(0.8, abs=0.02)
 
 
-@pytest.mark.parametrize("compare", [paired, independent])
-def test_runs_that_are_all_the_same(compare: object) -> None:
-    same = compare([1.0] * 5, [1.0] * 5, 0.1)  # type: ignore[operator]
+@COMPARISONS
+def test_runs_that_are_all_the_same(compare) -> None:
+    same = compare([1.0] * 5, [1.0] * 5, 0.1)
     assert same.equivalent
     assert same.difference_p == 1
-    apart = compare([2.0] * 5, [1.0] * 5, 0.1)  # type: ignore[operator]
-    assert not apart.equivalent
+    assert not compare([2.0] * 5, [1.0] * 5, 0.1).equivalent

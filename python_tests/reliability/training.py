@@ -6,19 +6,16 @@ JSON of this command.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-
-from capsroute.bench.files import replace
-from capsroute.training.datasets import load_dataset
 
 from . import commands, results
 from .equivalence import independent, paired
@@ -50,39 +47,21 @@ def plan() -> dict[str, Sequence[int]]:
     }
 
 
-def _route(name: str) -> str:
-    return {"pilot": "definition", "op, other seeds": "op"}.get(name, name)
-
-
 def _train(name: str, seed: int, epochs: int) -> Curve:
     torch.set_num_threads(1)
-    route = WRONG[name][1] if name in WRONG else ROUTES[_route(name)]
-    return train(route, seed, epochs, load_dataset("digits"))
+    route = WRONG[name][1] if name in WRONG else ROUTES["op" if name.startswith("op") else "definition"]
+    return train(route, seed, epochs)
 
 
-def train_all(
-    sets: dict[str, Sequence[int]], epochs: int, workers: int, unfinished: Path | None = None
-) -> dict[str, list[Curve]]:
-    """The curves of all runs, each on one thread.
-
-    Args:
-        sets: Seeds by the name of a set.
-        epochs: Of each run.
-        workers: Runs at a time.
-        unfinished: Where each run is kept as soon as it has ended; runs that are there are not done again.
-    """
-    known = json.loads(unfinished.read_text(encoding="utf-8")) if unfinished and unfinished.exists() else []
-    done = {(name, epochs, curve["seed"]): Curve(**curve) for name, of, curve in known if of == epochs}
-    jobs = [(name, seed) for name, seeds in sets.items() for seed in seeds if (name, epochs, seed) not in done]
+def train_all(sets: dict[str, Sequence[int]], epochs: int, workers: int) -> dict[str, list[Curve]]:
+    """The curves of all runs, each on one thread, so many at a time; seeds by the name of a set."""
+    found: dict[str, list[Curve]] = {name: [] for name in sets}
+    names, seeds = zip(*((name, seed) for name, seeds in sets.items() for seed in seeds), strict=True)
     with ProcessPoolExecutor(workers) as pool:
-        waiting = {pool.submit(_train, name, seed, epochs): name for name, seed in jobs}
-        for ended in as_completed(waiting):
-            name, curve = waiting[ended], ended.result()
-            done[name, epochs, curve.seed] = curve
-            print(f"{name}, seed {curve.seed}: test loss {curve.test_loss[-1]:.5f}", flush=True)
-            if unfinished:
-                replace(unfinished, json.dumps([(n, of, asdict(c)) for (n, of, _), c in done.items()]))
-    return {name: [done[name, epochs, seed] for seed in seeds] for name, seeds in sets.items()}
+        for name, seed, curve in zip(names, seeds, pool.map(_train, names, seeds, repeat(epochs)), strict=True):
+            found[name].append(curve)
+            print(f"{name}, seed {seed}: test loss {curve.test_loss[-1]:.5f}", flush=True)
+    return found
 
 
 def compare(curves: dict[str, list[Curve]]) -> list[dict[str, Any]]:
@@ -90,23 +69,21 @@ def compare(curves: dict[str, list[Curve]]) -> list[dict[str, Any]]:
     rows = []
     for outcome, of in OUTCOMES.items():
         values = {name: [of(curve) for curve in runs] for name, runs in curves.items()}
-        spread = float(np.std(values["pilot"], ddof=1))
-        for name in curves:
-            if name in ("pilot", "definition"):
-                continue
-            if name == "op, other seeds":
-                found = independent(values[name], values["definition"], INDEPENDENT_MARGIN * spread)
-            else:
-                found = paired(values[name], values["definition"], PAIRED_MARGIN * spread)
+        spread = float(np.std(values.pop("pilot"), ddof=1))
+        definition = values.pop("definition")
+        for name, found in values.items():
+            apart = name == "op, other seeds"
+            margin = spread * (INDEPENDENT_MARGIN if apart else PAIRED_MARGIN)
+            comparison = (independent if apart else paired)(found, definition, margin)
             rows.append(
                 {
                     "outcome": outcome,
                     "runs": name,
                     "spread_of_seeds": spread,
-                    "mean": float(np.mean(values[name])),
-                    "mean_of_definition": float(np.mean(values["definition"])),
-                    **asdict(found),
-                    "equivalent": found.equivalent,
+                    "mean": float(np.mean(found)),
+                    "mean_of_definition": float(np.mean(definition)),
+                    **asdict(comparison),
+                    "equivalent": comparison.equivalent,
                 }
             )
     return rows
@@ -135,31 +112,24 @@ def draw(path: Path, curves: dict[str, list[Curve]]) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0 where the op is equivalent in everything."""
-    made = commands.parser("training", __doc__)
-    made.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this PNG")
-    made.add_argument("--epochs", type=int, default=EPOCHS, metavar="N", help=f"of each run ({EPOCHS} if not given)")
-    made.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="runs at a time (one for each core)"
+    parser = commands.parser("training", __doc__)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this PNG")
+    parser.add_argument("--epochs", type=commands.positive, default=EPOCHS, metavar="N", help=f"of a run ({EPOCHS})")
+    parser.add_argument(
+        "--processes", type=commands.positive, default=os.cpu_count() or 1, metavar="N", help="runs at a time"
     )
-    arguments = made.parse_args()
-    for name in ("epochs", "processes"):
-        if getattr(arguments, name) < 1:
-            made.error(f"--{name} must be at least 1, got {getattr(arguments, name)}")
-    commands.check_json(arguments, made)
-    unfinished = arguments.json and arguments.json.with_suffix(".unfinished.json")
-    curves = train_all(plan(), arguments.epochs, arguments.processes, unfinished)
+    given = commands.parsed(parser, arguments)
+    curves = train_all(plan(), given.epochs, given.processes)
     rows = compare(curves)
     for row in rows:
         verdict = "equivalent" if row["equivalent"] else "not shown to be equivalent"
         print(f"{row['outcome']}: {row['runs']}: difference {row['difference']:.2g}, {verdict}")
     stored = {name: [asdict(curve) for curve in runs] for name, runs in curves.items()}
-    results.write(arguments.json, {"epochs": arguments.epochs, "comparisons": rows, "curves": stored})
-    if unfinished:
-        unfinished.unlink()
-    if arguments.plot is not None:
-        draw(arguments.plot, curves)
+    results.write(given.json, {"epochs": given.epochs, "comparisons": rows, "curves": stored})
+    if given.plot is not None:
+        draw(given.plot, curves)
     return 0 if all(row["equivalent"] for row in rows if row["runs"].startswith("op")) else 1
 
 

@@ -1,8 +1,8 @@
 // How a problem is divided and laid out in its workspace when votes are kept for a wave of samples.
 #pragma once
 
-#include "state.h"
 #include "../plan.h"
+#include "state.h"
 
 namespace capsroute::cpu {
 

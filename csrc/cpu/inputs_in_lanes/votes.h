@@ -2,8 +2,8 @@
 // Internal linkage, see simd.h.
 #pragma once
 
-#include "state.h"
 #include "../samples_in_lanes/votes.h"
+#include "state.h"
 
 namespace {
 

@@ -6,8 +6,8 @@
 // for its share of the sum.
 #pragma once
 
-#include "coupling.h"
 #include "../squash.h"
+#include "coupling.h"
 
 namespace {
 

@@ -44,8 +44,8 @@ RoutingProblem raw_problem(Random& random) {
     p.cuda_fusion = CudaFusion(number());
     p.temperatures = number();
     p.threads = number();
-    for (bool* flag : {&p.softmax_over_inputs, &p.leaky, &p.keep_s, &p.replace_logits, &p.coupling_given, &p.allow_tf32,
-                       &p.logits_per_sample}) {
+    for (bool* flag : {&p.softmax_over_inputs, &p.leaky, &p.squash_output, &p.replace_logits, &p.coupling_given,
+                       &p.allow_tf32, &p.logits_per_sample}) {
         *flag = random.one_in(4);
     }
     for (double* value : {&p.eps, &p.squash_constant, &p.agreement_factor}) {

@@ -9,7 +9,7 @@ import textwrap
 
 from python_tests.packaging.tree import ROOT
 
-_PRELUDE = '''
+PRELUDE = '''
 import os, resource, signal, sys, threading, time
 import torch
 import capsroute
@@ -56,18 +56,12 @@ def lift():
 '''
 
 
-def run(program: str, *, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program after a prelude of names that many need; it is ended when it takes too long.
-
-    Args:
-        program: Python.
-        timeout: In seconds.
-        **variables: Of the environment.
-    """
+def run(program: str, *, prelude: str = PRELUDE, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """Runs a program behind names that many need; it is ended when it takes too many seconds."""
     return subprocess.run(
-        [sys.executable, "-c", _PRELUDE + textwrap.dedent(program)],
+        [sys.executable, "-c", prelude + textwrap.dedent(program)],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -75,8 +69,8 @@ def run(program: str, *, timeout: float = 300, **variables: str) -> subprocess.C
     )
 
 
-def said(program: str, **more: str) -> list[str]:
+def said(program: str, *, prelude: str = PRELUDE) -> list[str]:
     """The lines that a program printed, which must end well."""
-    done = run(program, **more)
+    done = run(program, prelude=prelude)
     assert done.returncode == 0, f"status {done.returncode}: {done.stderr[-2000:]}"
     return done.stdout.splitlines()

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
+import capsroute
 from python_tests.kernels import cuda_backends
 
 from .process import said
 
 
 def test_a_child_routes_and_learns_the_same():
-    """The thread that forked routes alone, in each way to the votes. Another thread of the child gets a team."""
+    """The thread that forked routes alone, in each way to the votes. Another thread of the child gets a team.
+
+    Once the parent has run a backward, torch refuses one in the child, its own limit, and the forward goes on.
+    """
     program = """
         torch.set_num_threads(3)
         tensors = problem()
@@ -37,66 +44,66 @@ def test_a_child_routes_and_learns_the_same():
             assert equal(found[0], own)
             assert found[1] > 2, "the other thread got no team"
 
-        print(in_a_child(child))
-    """
-    assert said(program)[-1] == "0"
-
-
-def test_after_a_backward_torch_refuses_one_in_the_child_and_the_forward_goes_on():
-    """Its own limit, which it says in a sentence."""
-    program = """
-        torch.set_num_threads(2)
-        tensors = problem()
-        expected, _ = forward(tensors), gradients(tensors)
-        def child():
+        def child_after_a_backward():
             assert equal([forward(tensors)], [expected])
             try:
                 gradients(tensors)
             except RuntimeError as error:
                 assert "fork" in str(error), error
+
         print(in_a_child(child))
+        expected, _ = forward(tensors), gradients(tensors)
+        print(in_a_child(child_after_a_backward))
     """
-    assert said(program)[-1] == "0"
+    assert said(program)[-2:] == ["0", "0"]
 
 
-@pytest.mark.parametrize("emulated", [False, True])
-def test_a_fork_while_another_thread_is_in_a_call(emulated: bool):
-    if emulated and "cuda_emulated" not in cuda_backends():
-        pytest.skip("needs the emulation (CAPSROUTE_EMULATION=1)")
+def test_a_fork_while_another_thread_is_in_a_call():
+    """With each backend; on the emulation the fork waits for the launch."""
+    backends = [name for name in ("cpu", *cuda_backends()) if name != "cuda"]
     program = f"""
-        import contextlib
-        emulated = {emulated}
-        def forced():
-            return testing.backend("cuda_emulated") if emulated else contextlib.nullcontext()
         torch.set_num_threads(2)
-        tensors, small = (problem(2, 24), problem(1, 4)) if emulated else (problem(64), problem(4))
-        with forced():
-            expected = forward(small)
-        stop, started = threading.Event(), threading.Event()
-        def work():
-            with forced():
-                while not stop.is_set():
-                    started.set()
-                    forward(tensors)
-        thread = threading.Thread(target=work)
-        thread.start(), started.wait()
-        def child():
-            with forced():
-                assert equal([forward(small)], [expected])
-            os._exit(0)
-        for _ in range(8):
-            print(in_a_child(child))
-        stop.set(), thread.join()
+        for backend in {backends}:
+            tensors, small = (problem(64), problem(4)) if backend == "cpu" else (problem(2, 24), problem(1, 4))
+            with testing.backend(backend):
+                expected = forward(small)
+            stop, started = threading.Event(), threading.Event()
+            def work():
+                with testing.backend(backend):
+                    while not stop.is_set():
+                        started.set()
+                        forward(tensors)
+            thread = threading.Thread(target=work)
+            thread.start(), started.wait()
+            def child():
+                with testing.backend(backend):
+                    assert equal([forward(small)], [expected])
+            for _ in range(4):
+                print(in_a_child(child))
+            stop.set(), thread.join()
     """
-    assert said(program)[-8:] == ["0"] * 8
+    assert said(program) == ["0"] * 4 * len(backends)
 
 
+class Routed(Dataset[Tensor]):
+    """Samples that are routed where they are made: output capsules ``[10, 16]`` of made-up inputs."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Tensor:
+        generator = torch.Generator().manual_seed(index)
+        x, weight = torch.randn(1, 300, 8, generator=generator), torch.randn(300, 10, 16, 8, generator=generator)
+        return capsroute.dynamic_routing(x, weight)[0]
+
+
+@pytest.mark.nightly
 def test_workers_of_a_data_loader():
     """By each way to start them, after the parent's team has worked."""
     program = """
         if __name__ == "__main__":
             from torch.utils.data import DataLoader
-            from python_tests.reliability.faults.routed import Routed
+            from python_tests.reliability.faults.test_fork import Routed
             torch.set_num_threads(2)
             data = Routed()
             expected = torch.stack([data[k] for k in range(len(data))])

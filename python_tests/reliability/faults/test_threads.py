@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ import capsroute
 from capsroute import testing
 from python_tests.kernels import cuda_backends
 
-from .process import run
+from .process import PRELUDE, said
 
 _SIZES = [(1, 40, 8, 10, 16), (33, 30, 4, 5, 8), (7, 64, 16, 3, 5), (64, 12, 8, 10, 4)]
 
@@ -74,10 +76,12 @@ def test_another_thread_goes_on_during_a_call(backend: str):
 
 
 def test_a_subinterpreter_is_refused_by_a_sentence():
-    subinterpreters = pytest.importorskip("_xxsubinterpreters" if _OLD else "_interpreters")
+    old = sys.version_info < (3, 13)
+    name = "_xxsubinterpreters" if old else "_interpreters"
+    pytest.importorskip(name)
     program = f"""
-        import {subinterpreters.__name__} as subinterpreters
-        other = subinterpreters.create({"" if _OLD else "'legacy'"})
+        import {name} as subinterpreters
+        other = subinterpreters.create({"" if old else "'legacy'"})
         try:
             told = str(subinterpreters.run_string(other, "import capsroute"))
         except subinterpreters.RunFailedError as error:
@@ -85,13 +89,16 @@ def test_a_subinterpreter_is_refused_by_a_sentence():
         print("cannot be imported in a subinterpreter of Python" in told, flush=True)
         os._exit(0)
     """
-    done = run(program, timeout=120)
-    assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
+    assert said(program)[-1] == "True"
 
 
 def test_import_in_a_thread_and_again():
-    program = """
-        import importlib
+    imported = """
+        import importlib, threading
+        thread = threading.Thread(target=importlib.import_module, args=("capsroute",))
+        thread.start(), thread.join()
+    """
+    again = """
         for name in [name for name in sys.modules if name.partition(".")[0] == "capsroute"]:
             importlib.import_module(name)
         importlib.reload(capsroute)
@@ -99,9 +106,4 @@ def test_import_in_a_thread_and_again():
         assert torch.equal(capsroute.dynamic_routing(*tensors), forward(tensors))
         print("again")
     """
-    assert run(program).stdout.split() == ["again"]
-    threaded = "import threading; t = threading.Thread(target=__import__, args=('capsroute',)); t.start(); t.join()"
-    assert run(threaded).returncode == 0
-
-
-_OLD = not hasattr(__import__("sys"), "_is_gil_enabled")  # before Python 3.13
+    assert said(again, prelude=textwrap.dedent(imported) + PRELUDE) == ["again"]

@@ -49,8 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=commands.positive, default=20_000, help="calls that are right (20,000)")
     parser.add_argument("--seed", type=commands.positive, default=1, help="of all draws (1)")
     parser.add_argument("--processes", type=commands.positive, default=os.cpu_count() or 1, help="(one per processor)")
-    given = parser.parse_args(arguments)
-    commands.check_json(given, parser)
+    given = commands.parsed(parser, arguments)
     start = time.monotonic()
     tally = run(given.examples, given.seed, given.processes)
     content = {

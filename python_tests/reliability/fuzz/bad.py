@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,18 +37,13 @@ _PARTNERS = {
 }
 
 
-class Wrong:
-    """A drawn call that must be refused.
+class Wrong(NamedTuple):
+    """A drawn call that must be refused: all its arguments, and those of which the message must name one."""
 
-    Args:
-        entry: The public function.
-        backend: Forced for it.
-        arguments: All of it.
-        names: Arguments of which the message must name one.
-    """
-
-    def __init__(self, entry: str, backend: str, arguments: Arguments, names: tuple[str, ...]) -> None:
-        self.entry, self.backend, self.arguments, self.names = entry, backend, arguments, names
+    entry: str
+    backend: str
+    arguments: Arguments
+    names: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Wrong({self.entry} on {self.backend}, {_shown(self.arguments)}; one of {self.names})"
@@ -62,14 +57,9 @@ def _shown(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check(wrong: Wrong) -> None:
-    """Make the call, and ask what it would take.
-
-    Raises:
-        AssertionError: There is no error, another one, or one that does not name the argument.
-    """
-    given = dict(wrong.arguments)
-    asked = {name: value for name, value in given.items() if name != "details"}
-    for function, arguments in ((getattr(capsroute, wrong.entry), given), (capsroute.explain, asked)):
+    """Make the call, and ask what it would take: both must raise an error that names the argument."""
+    asked = {name: value for name, value in wrong.arguments.items() if name != "details"}
+    for function, arguments in ((getattr(capsroute, wrong.entry), wrong.arguments), (capsroute.explain, asked)):
         if function is capsroute.explain and wrong.names == ("details",):
             continue
         try:
@@ -79,8 +69,7 @@ def check(wrong: Wrong) -> None:
             raised: Exception | None = error
         else:
             raised = None
-        assert raised is not None, f"{wrong.names}: accepted by {function.__name__}"
-        assert type(raised) in (TypeError, ValueError), f"{type(raised).__name__}: {raised}"
+        assert type(raised) in (TypeError, ValueError), f"{wrong.names}: {function.__name__} raised {raised!r}"
         assert str(raised).startswith(wrong.names), f"{wrong.names} not named: {raised}"
 
 

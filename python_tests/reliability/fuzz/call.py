@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,36 +24,21 @@ HALVES = (torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a public function and of its backward.
+    """A call of a public function and of its backward."""
 
-    Args:
-        entry: ``"dynamic_routing"`` or ``"route_votes"``.
-        kernel: What is to compute it.
-        case: Sizes, which tensors are given, and the options.
-        dtype: Of all floating tensors; under autocast, what they are cast to.
-        values: ``"normal"``, ``"zeros"`` (of the capsules), ``"sparse"`` (half of them are zero) or ``"integers"``.
-        axes: Output axes, whose product is J; none for one axis.
-        layouts: Where in memory, by the name of the argument or ``"grad"``; contiguous for the others.
-        poisoned: NaN stands in what is absent.
-        autocast: The tensors come in float32, or in a half type if named here, and autocast casts them.
-        differentiable: Arguments whose gradient is asked for; none for a call without a backward.
-        details: As the argument.
-        seed: Of all numbers.
-    """
-
-    entry: str
-    kernel: Kernel
-    case: Case
-    dtype: torch.dtype
-    values: str
-    axes: tuple[int, ...]
-    layouts: tuple[tuple[str, str], ...]
-    poisoned: bool
-    autocast: bool
+    entry: str  # "dynamic_routing" or "route_votes"
+    kernel: Kernel  # what is to compute it
+    case: Case  # sizes, which tensors are given, and the options
+    dtype: torch.dtype  # of all floating tensors; under autocast, what they are cast to
+    values: str  # one of VALUES, which tells of the capsules; "sparse": half of them are zero
+    axes: tuple[int, ...]  # output axes, whose product is J; none for one axis
+    layouts: tuple[tuple[str, str], ...]  # of arguments or "grad", by name; others are contiguous
+    poisoned: bool  # NaN stands in what is absent
+    autocast: bool  # the tensors come in float32, or in a half type if named in ``halves``, and autocast casts them
     halves: tuple[str, ...]
-    differentiable: tuple[str, ...]
+    differentiable: tuple[str, ...]  # whose gradient is asked for; none for a call without a backward
     details: tuple[str, ...]
-    seed: int
+    seed: int  # of all numbers
 
     def arguments(self) -> tuple[Tensors, Tensor]:
         """Tensor arguments with one output axis in ``dtype``, and the gradient of the output ``[B, J, D]``."""
@@ -96,10 +79,6 @@ class Call:
                 result[name] = permuted(result[name], self.seed)
         return result
 
-    def options(self) -> dict[str, Any]:
-        """The keyword arguments that are not tensors, but for ``details``."""
-        return self.case.options()
-
 
 def _change_values(x: Tensor, values: str, seed: int) -> None:
     if values == "zeros":
@@ -124,6 +103,5 @@ def divisors(number: int) -> list[int]:
 
 def factors(number: int) -> list[tuple[int, ...]]:
     """Two or three sizes of axes with this product."""
-    return [(a, number // a) for a in divisors(number)] + [
-        (a, b, number // a // b) for a in divisors(number) for b in divisors(number // a) if math.prod((a, b)) > 1
-    ]
+    three = [(a, b, number // a // b) for a in divisors(number) for b in divisors(number // a) if a * b > 1]
+    return [*((a, number // a) for a in divisors(number)), *three]

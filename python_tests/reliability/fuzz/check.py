@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import capsroute
 from capsroute import reference
 from capsroute.routing.result import RoutingResult
 from python_tests.routing.cases import Tensors, to
-from python_tests.routing.compare import MORE_ORDERS, ORDERS, Order, in_several_orders
+from python_tests.routing.rounding import draws
 from python_tests.routing.tolerances import assert_faithful
 
 from .call import HALVES, Call
@@ -26,10 +27,7 @@ def check(call: Call) -> str:
     """Run a call on its kernel, forward and backward, and compare with the plain reference.
 
     Returns:
-        ``"refused"`` by a kernel that was forced and says that it cannot run this problem. Else what plain PyTorch's
-        own error was taken from: ``"three orders"`` of summation; ``"many orders"``, since a few may all have a small
-        error by chance; ``"problems alike"``, since tiny sums have one order; or ``"3xTF32"``, products that are wrong
-        by as much as docs/kernels.md says.
+        ``"refused"`` by a kernel that was forced and says that it cannot run this problem, else ``"right"``.
 
     Raises:
         AssertionError: A result is further from the truth than the rule allows, or is of another type or shape.
@@ -46,39 +44,11 @@ def check(call: Call) -> str:
         assert result.is_contiguous(), f"{name} is not contiguous"
     tensors = {**tensors, "output": actual["output"]}
     truth = plain(call, tensors, grad, torch.float64)
-    compute = torch.float64 if call.dtype == torch.float64 else torch.float32
     # Gradients of logits are differences of terms p = w û·a, which cancel exactly over a softmax of one capsule.
     terms = _length(_votes(tensors)) * _length(grad)
-    same: list[Tensors] = []
-    for outcome, more in _plain_results(call, tensors, grad, truth, compute).items():
-        same += [to(results, compute) for results in more()]
-        try:
-            _assert_all_faithful(actual, truth, same, terms)
-        except AssertionError as error:
-            failure = error
-        else:
-            return outcome
-    raise failure
-
-
-def _plain_results(
-    call: Call, tensors: Tensors, grad: Tensor, truth: Tensors, compute: torch.dtype
-) -> dict[str, Callable[[], list[Tensors]]]:
-    """Results of plain PyTorch that tell its own error, by the outcomes of :func:`check`."""
-
-    def in_orders(orders: Sequence[Order]) -> list[Tensors]:
-        return in_several_orders(lambda t, g: plain(call, t, g, compute), tensors, grad, orders)
-
-    found = {
-        "three orders": lambda: in_orders(ORDERS),
-        "many orders": lambda: in_orders(MORE_ORDERS),
-        "problems alike": lambda: [alike(call, tensors, grad, truth, compute, seed) for seed in range(16)],
-    }
-    if call.kernel.takes_3xtf32(call.dtype):
-        found["3xTF32"] = lambda: [
-            plain(call, *wrong_products(tensors, grad, seed), torch.float64) for seed in range(5)
-        ]
-    return found
+    drawn = functools.cache(lambda: draws(lambda: plain(call, tensors, grad, torch.float64), call.dtype))
+    _assert_all_faithful(actual, truth, drawn, terms)
+    return "right"
 
 
 def _actual(call: Call, tensors: Tensors, grad: Tensor) -> Tensors:
@@ -96,7 +66,7 @@ def evaluate(function: Callable[..., Any], call: Call, tensors: Tensors, grad: T
     """Output, details and gradients, the latter by the names of the arguments."""
     leaves = {name: tensor.detach() for name, tensor in tensors.items()}
     wanted = [leaves[name].requires_grad_() for name in call.differentiable]
-    result = function(**leaves, **call.options(), details=call.details or None)
+    result = function(**leaves, **call.case.options(), details=call.details or None)
     result = result if isinstance(result, RoutingResult) else RoutingResult(result)
     assert all((getattr(result, name) is not None) == (name in call.details) for name in result._fields[1:])
     found = {f"detail {name}": getattr(result, name) for name in call.details}
@@ -167,44 +137,18 @@ def _votes(tensors: Tensors) -> Tensor:
     return tensors["votes"] if "votes" in tensors else reference.prediction_vectors(tensors["x"], tensors["weight"])
 
 
-def alike(call: Call, tensors: Tensors, grad: Tensor, truth: Tensors, compute: torch.dtype, seed: int) -> Tensors:
-    """The truth with the error that plain PyTorch makes where each argument is another by about a thousandth.
-
-    In float64, where it is its own truth, what it makes of arguments that are others in their last place.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def near(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor
-        return tensor.to(compute) * (1 + by * torch.randn(tensor.shape, generator=generator, dtype=compute))
-
-    by = torch.finfo(compute).eps if compute == torch.float64 else 1e-3
-    close, close_grad = {name: near(tensor) for name, tensor in tensors.items()}, near(grad)
-    if compute == torch.float64:
-        return plain(call, close, close_grad, compute)
-    rough, exact = (plain(call, close, close_grad, dtype) for dtype in (compute, torch.float64))
-    errors = {name: torch.nan_to_num(rough[name].double() - exact[name]) for name in truth}
-    return {name: (truth[name] + errors[name]).to(compute) for name in truth}
-
-
-def wrong_products(tensors: Tensors, grad: Tensor, seed: int) -> tuple[Tensors, Tensor]:
-    """The arguments in float64, factors of products wrong by 2^-21: as much as a product of three in TF32 may be."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def wrong(tensor: Tensor) -> Tensor:
-        signs = torch.randint(0, 2, tensor.shape, generator=generator) * 2 - 1
-        return tensor.double() * (1 + 2.0**-21 * signs)
-
-    return {name: wrong(t) if name in ("x", "weight") else t for name, t in tensors.items()}, wrong(grad)
-
-
-def _assert_all_faithful(actual: Tensors, truth: Tensors, same: Sequence[Tensors], terms: float) -> None:
+def _assert_all_faithful(actual: Tensors, truth: Tensors, drawn: Callable[[], list[Tensors]], terms: float) -> None:
     assert actual.keys() == truth.keys()
-    for name in truth:
-        plain_results, own = [results[name] for results in same], terms if name == "logits" else 0.0
-        rounded = truth[name].to(actual[name].dtype)
+    for name, true in truth.items():
+        rounded = true.to(actual[name].dtype)
         beyond = rounded.isinf()  # what the type cannot hold must be infinite, and is no number to compare
         assert torch.equal(actual[name][beyond], rounded[beyond]), f"{name}: a number beyond its type is not infinite"
-        held, true, *others = (t.masked_fill(beyond, 0) for t in (actual[name], truth[name], *plain_results))
-        assert_faithful(held, true, others, name=name, terms=own, amplified=True)
+
+        def held(tensor: Tensor, beyond: Tensor = beyond) -> Tensor:
+            return tensor.masked_fill(beyond, 0)
+
+        def others(name: str = name, held: Callable[[Tensor], Tensor] = held) -> list[Tensor]:
+            return [held(results[name]) for results in drawn()]
+
+        own = terms if name == "logits" else 0.0
+        assert_faithful(held(actual[name]), held(true), others, name=name, terms=own, amplified=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -30,10 +30,6 @@ class CpuKernel:
 
     def __str__(self) -> str:
         return f"cpu {self.isa}-{self.votes}"
-
-    def takes_3xtf32(self, dtype: torch.dtype) -> bool:
-        """Whether products of float32 may be three of TF32."""
-        return False
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -62,23 +58,14 @@ class EmulatedKernel:
     def __str__(self) -> str:
         return f"{self.backend} {self.kernel}-{self.fusion}"
 
-    def takes_3xtf32(self, dtype: torch.dtype) -> bool:
-        """Whether products of float32 may be three of TF32."""
-        return dtype == torch.float32 and self.kernel != "plain" and self.architecture >= 80
-
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(testing.backend(self.backend))
-            stack.enter_context(testing.cuda_kernel(self.kernel, self.fusion))
-            stack.enter_context(
-                testing.emulated_device(
-                    architecture=self.architecture,
-                    multiprocessors=self.multiprocessors,
-                    order=self.order,
-                    seed=self.seed,
-                )
-            )
+        device = {name: getattr(self, name) for name in ("architecture", "multiprocessors", "order", "seed")}
+        with (
+            testing.backend(self.backend),
+            testing.cuda_kernel(self.kernel, self.fusion),
+            testing.emulated_device(**device),
+        ):
             yield
 
 

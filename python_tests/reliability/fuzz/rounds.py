@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,72 +26,56 @@ DRAWING = "drawing-"  # begins the names of the files that say what each process
 
 @dataclass
 class Tally:
-    """What rounds have tried and found.
+    """What rounds have tried and found."""
 
-    Args:
-        counts: Calls by what they were, for each of the headings in the file of the results.
-        failures: Texts of what went wrong, each with the smallest call that shows it.
-    """
-
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
-
-    def add(self, heading: str, what: object) -> None:
-        """Count one call."""
-        self.counts.setdefault(heading, Counter())[str(what)] += 1
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))  # of calls, by heading
+    failures: list[str] = field(default_factory=list)  # each with the smallest call that shows it
 
     def merge(self, other: Tally) -> None:
         """Add what another has counted."""
         for heading, counter in other.counts.items():
-            self.counts.setdefault(heading, Counter()).update(counter)
+            self.counts[heading].update(counter)
         self.failures += other.failures
 
     def total(self, heading: str) -> int:
         """Calls under a heading."""
-        return sum(self.counts.get(heading, Counter()).values())
+        return sum(self.counts[heading].values())
 
 
 def count(tally: Tally, call: Call, outcome: str) -> None:
     """Add one right call under every heading."""
-    case = call.case
-    tally.add("outcome", outcome)
-    tally.add("backend", call.kernel.backend)
-    tally.add("kernel", call.kernel)
-    if isinstance(call.kernel, EmulatedKernel):
-        tally.add("emulated device", f"sm_{call.kernel.architecture}")
-    tally.add("dtype", str(call.dtype).removeprefix("torch."))
-    tally.add("function", call.entry)
-    tally.add("passes", "forward and backward" if call.differentiable else "forward alone")
-    tally.add("softmax", "coupling given" if case.given else case.softmax)
-    tally.add("gradient", case.gradient)
-    tally.add("squash", case.squash)
-    tally.add("iterations", case.iterations)
-    tally.add("logits", case.logits)
-    tally.add("weights", "one" if case.weights == 1 else "own" if case.weights == case.sizes[1] else "shared")
-    tally.add("values", call.values)
-    for name in ("bias", "input_weight", "input_mask", "output_mask"):
-        tally.add(name, getattr(case, name))
-    for heading, there in (
-        ("empty batch", case.sizes[0] == 0),
-        ("several output axes", bool(call.axes)),
-        ("autocast", call.autocast),
-        ("details", bool(call.details)),
-        ("unusual strides", bool(call.layouts)),
-        ("NaN in absent inputs", call.poisoned and case.input_mask),
-        ("replaced logits", case.logit_update == "replace"),
-        ("temperatures", case.temperature != "one"),
-        ("agreement factor", case.agreement_factor != 1),
-    ):
-        tally.add(heading, there)
+    case, kernel = call.case, call.kernel
+    headings = {
+        "outcome": outcome,
+        "backend": kernel.backend,
+        "kernel": kernel,
+        **({"emulated device": f"sm_{kernel.architecture}"} if isinstance(kernel, EmulatedKernel) else {}),
+        "dtype": str(call.dtype).removeprefix("torch."),
+        "function": call.entry,
+        "passes": "forward and backward" if call.differentiable else "forward alone",
+        "softmax": "coupling given" if case.given else case.softmax,
+        **{name: getattr(case, name) for name in ("gradient", "squash", "iterations", "logits")},
+        "weights": "one" if case.weights == 1 else "own" if case.weights == case.sizes[1] else "shared",
+        "values": call.values,
+        **{name: getattr(case, name) for name in ("bias", "input_weight", "input_mask", "output_mask")},
+        "empty batch": case.sizes[0] == 0,
+        "several output axes": bool(call.axes),
+        "autocast": call.autocast,
+        "details": bool(call.details),
+        "unusual strides": bool(call.layouts),
+        "NaN in absent inputs": call.poisoned and case.input_mask,
+        "replaced logits": case.logit_update == "replace",
+        "temperatures": case.temperature != "one",
+        "agreement factor": case.agreement_factor != 1,
+    }
+    for heading, what in headings.items():
+        tally.counts[heading][str(what)] += 1
 
 
 def run(examples: int, seed: int | None, remember: Callable[[object], None] = lambda call: None) -> Tally:
-    """One round.
+    """One round of so many right calls, and wrong ones beside them; without a seed the draws never change.
 
-    Args:
-        examples: Calls that are right; wrong ones come beside them.
-        seed: Of the draws; None for those that never change.
-        remember: Is given each call before it is made, in case that it ends the process.
+    Each call is given to ``remember`` before it is made, in case that it ends the process.
     """
     torch.set_num_threads(1)
     tally = Tally()
@@ -103,7 +87,7 @@ def run(examples: int, seed: int | None, remember: Callable[[object], None] = la
     def wrong_call(wrong: bad.Wrong) -> None:
         remember(wrong)
         bad.check(wrong)
-        tally.add("wrong calls", wrong.backend)
+        tally.counts["wrong calls"][wrong.backend] += 1
 
     _draw(right_call, strategies.calls(), examples, seed, tally)
     _draw(wrong_call, bad.wrong_calls(), max(examples // WRONG_SHARE, 1), seed, tally)
@@ -135,7 +119,6 @@ def _draw(test: Callable[[Any], None], strategy: Any, examples: int, seed: int |
     )(given(strategy)(remembering))
     try:
         (configured if seed is None else seeded(seed)(configured))()
-    except Flaky as error:
-        tally.failures.append(f"not the same twice: {last[0]}\n{traceback.format_exc()}\n{error}")
-    except Exception:
-        tally.failures.append(f"{last[0]}\n{traceback.format_exc()}")
+    except Exception as error:
+        flaky = "not the same twice: " if isinstance(error, Flaky) else ""
+        tally.failures.append(f"{flaky}{last[0]}\n{traceback.format_exc()}")

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from python_tests.packaging.tree import ROOT
+from python_tests.packaging.tree import ROOT, commit
 
-from ..checkout import commit
 from . import record, ways
 from .installed import TESTS
 from .workshop import THIS_PYTHON, Failure, Workshop, program
@@ -40,16 +38,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def build_variables(arguments: argparse.Namespace) -> dict[str, str]:
-    """Variables that all builds of this run have."""
-    found = {}
-    if arguments.cxx:
-        found["CXX"] = program(arguments.cxx)
-    if arguments.cuda:
-        found |= {"CUDACXX": program(arguments.cuda), "CAPSROUTE_CUDA_ARCHS": arguments.cuda_archs}
-    return found
-
-
 def repeated(arguments: argparse.Namespace, name: str) -> str:
     """The command for one way alone, without what only holds on this machine."""
     words = [PROGRAM, "--way", name, "--torch", arguments.torch]
@@ -67,31 +55,35 @@ def main(argv: list[str] | None = None) -> int:
     names = arguments.way or ways.supported()
     if unknown := [name for name in names if name not in ways.WAYS]:
         made.error(f"there is no way named {unknown[0]}; there are {', '.join(ways.WAYS)}")
-    folder = Path(tempfile.mkdtemp(prefix="capsroute-installations-"))
-    try:
-        shop = Workshop(
-            folder,
-            program(arguments.python, "Python"),
-            arguments.torch,
-            base=arguments.base and arguments.base.resolve(),  # commands run in other folders
-            built=arguments.built,
-            build=build_variables(arguments),
-        )
-        facts = shop.facts
-    except Failure as failure:
-        shutil.rmtree(folder)
-        made.error(str(failure))
     passed, state = True, commit()  # before anything is copied from the tree
-    for name in names:
+    with tempfile.TemporaryDirectory(prefix="capsroute-installations-") as folder:
         try:
-            said, fine = ways.WAYS[name](shop, arguments.tests), True
+            build = {"CXX": program(arguments.cxx)} if arguments.cxx else {}
+            if arguments.cuda:
+                build |= {"CUDACXX": program(arguments.cuda), "CAPSROUTE_CUDA_ARCHS": arguments.cuda_archs}
+            base = arguments.base and arguments.base.resolve()  # commands run in other folders
+            python = program(arguments.python, "Python")
+            shop = Workshop(Path(folder), python, arguments.torch, base, arguments.built, build)
+            facts = shop.facts
         except Failure as failure:
-            said, fine, passed = str(failure).splitlines(), False, False
-        print(f"{name}: {'passed' if fine else 'FAILED'}", *said, sep="\n    ", flush=True)
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        what, command = ways.described(name), repeated(arguments, name)
-        record.put(arguments.json, record.Entry(name, what, fine, said, now, state, command, **facts))
-    shutil.rmtree(folder)
+            made.error(str(failure))
+        for name in names:
+            try:
+                said, fine = ways.WAYS[name](shop, arguments.tests), True
+            except Failure as failure:
+                said, fine, passed = str(failure).splitlines(), False, False
+            print(f"{name}: {'passed' if fine else 'FAILED'}", *said, sep="\n    ", flush=True)
+            entry = {
+                "way": name,
+                "what": ways.described(name),
+                "passed": fine,
+                "said": said,
+                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "commit": state,
+                "command": repeated(arguments, name),
+                **facts,
+            }
+            record.put(arguments.json, entry)
     return 0 if passed else 1
 
 

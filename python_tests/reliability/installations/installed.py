@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from .workshop import Environment, Failure, Workshop, run, without_compiler
 
@@ -32,40 +33,36 @@ print(*sorted({line.split()[-1] for line in open("/proc/self/maps") if "libgomp"
 """
 
 
-@dataclass(frozen=True)
-class Variables:
-    """How a test process is started."""
-
-    of: dict[str, str]
-    before: tuple[str, ...] = ()  # words in front of the command
-
-
-def ask(shop: Workshop, place: Environment, code: str, how: Variables | None = None) -> str:
-    """What a program prints that runs in an environment, in the folder of the tests."""
-    how = how or Variables(without_compiler(shop.folder, OMP_NUM_THREADS="1"))
-    return run([*how.before, place.python, "-c", code], cwd=shop.tests, environment=how.of)
-
-
-def check_import(
-    shop: Workshop, place: Environment, *, source: Path | None = None, how: Variables | None = None
+def ask(
+    shop: Workshop,
+    place: Environment,
+    code: str,
+    before: Sequence[str] = (),
+    environment: dict[str, str] | None = None,
 ) -> str:
+    """What a program prints in an environment, in the folder of the tests; maybe with words before the command."""
+    own = environment or without_compiler(shop.folder, OMP_NUM_THREADS="1")
+    return run([*before, place.python, "-c", code], cwd=shop.tests, environment=own)
+
+
+def check_import(shop: Workshop, place: Environment, source: Path | None = None, **how: Any) -> str:
     """That capsroute comes from where it must, routes forward and backward, and shares torch's OpenMP.
 
     Args:
         shop: Has the tests.
         place: The environment.
         source: The folder that must hold the package, where it is not the environment's own.
-        how: The variables of the processes, and what starts them.
+        **how: What else :func:`ask` is to be told.
 
     Returns:
         A sentence on what was imported.
     """
-    file = ask(shop, place, "import capsroute; print(capsroute.__file__)", how).splitlines()[-1]
+    file = ask(shop, place, "import capsroute; print(capsroute.__file__)", **how).splitlines()[-1]
     if not Path(file).is_relative_to(source or place.site):
         raise Failure(f"capsroute was imported from {file}, not from {source or place.site}")
-    ask(shop, place, ROUTE, how)
+    ask(shop, place, ROUTE, **how)
     command = "import capsroute.cli, sys; sys.exit(capsroute.cli.main(['info', '--json']))"
-    info = json.loads(ask(shop, place, command, how).splitlines()[-1])
+    info = json.loads(ask(shop, place, command, **how).splitlines()[-1])
     return f"imported and routed, {info['cpu_isa']}, {info['compiler']}, CUDA {info['cuda_archs'] or 'not built'}"
 
 

@@ -3,60 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+# A way and what it does, whether it passed, what was seen or wrong, when, of which commit, by what command; and the
+# facts of the environment, see Workshop.facts.
+Entry = dict[str, Any]
 KEYS = ("way", "system", "machine", "python", "torch", "compiler", "cuda")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One installation.
-
-    Attributes:
-        way: Its name in :data:`.ways.WAYS`.
-        what: What that way does.
-        passed: Whether all was as it must be.
-        said: What was seen, or what was wrong.
-        date: When.
-        commit: Of which state of the sources.
-        command: What repeats it.
-        python: Version; as are ``torch``, ``libc``, ``machine``, ``system`` and ``compiler``.
-        cuda: Of the nvcc, or "none".
-    """
-
-    way: str
-    what: str
-    passed: bool
-    said: list[str]
-    date: str
-    commit: str
-    command: str
-    python: str
-    torch: str
-    libc: str
-    machine: str
-    system: str
-    compiler: str
-    cuda: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Entries that agree in this are the same installation at different times."""
-        return tuple(str(getattr(self, name)) for name in KEYS)
+def key(entry: Entry) -> tuple[str, ...]:
+    """Entries that agree in this are the same installation at different times."""
+    return tuple(entry[name] for name in KEYS)
 
 
 def read(path: Path) -> list[Entry]:
     """What a file holds; nothing where there is none."""
     if not path.exists():
         return []
-    return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["installations"]]
+    entries: list[Entry] = json.loads(path.read_text(encoding="utf-8"))["installations"]
+    return entries
 
 
 def put(path: Path, entry: Entry) -> None:
     """Write an entry into a file, in place of the former one of the same installation."""
-    entries = {former.key: former for former in read(path)} | {entry.key: entry}
-    ordered = [asdict(entries[key]) for key in sorted(entries)]
+    entries = {key(former): former for former in read(path)} | {key(entry): entry}
+    ordered = [entries[each] for each in sorted(entries)]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps({"installations": ordered}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -7,10 +7,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from . import wheels
-from .installed import Variables, check_import, check_tests, openmp
-from .workshop import Environment, Failure, Workshop, run, without_compiler
+from .installed import check_import, check_tests, openmp
+from .workshop import Failure, Workshop, run, without_compiler
 
 WAYS: dict[str, Callable[[Workshop, str], list[str]]] = {}
 BUILD_TOOLS = ("setuptools>=77", "pybind11>=2.13", "ninja>=1.11", "cmake>=3.24", "wheel")
@@ -45,30 +46,28 @@ def wheel(shop: Workshop, tests: str) -> list[str]:
     return [*said, "uninstalled without a trace"]
 
 
-def _from_source(shop: Workshop, name: str, *arguments: object) -> tuple[Environment, list[str]]:
+def _from_source(shop: Workshop, name: str, *arguments: object, source: Path | None = None) -> list[str]:
     place = shop.environment(name)
     place.pip("install", "--quiet", *arguments, cwd=shop.folder, environment=shop.variables())
-    return place, [check_import(shop, place)]
+    return [check_import(shop, place, source)]
 
 
 @way
 def sdist(shop: Workshop, tests: str) -> list[str]:
     """`pip install` of the sdist, built in isolation, where no torch is."""
-    return _from_source(shop, "sdist", shop.sdist)[1]
+    return _from_source(shop, "sdist", shop.sdist)
 
 
 @way
 def path(shop: Workshop, tests: str) -> list[str]:
     """`pip install` of a source folder whose path has spaces and letters that are not ASCII."""
-    return _from_source(shop, "path with späces", shop.tree)[1]
+    return _from_source(shop, "path with späces", shop.tree)
 
 
 @way
 def editable(shop: Workshop, tests: str) -> list[str]:
     """`pip install --editable`, from such a path too."""
-    place = shop.environment("editable")
-    place.pip("install", "--quiet", "--editable", shop.tree, cwd=shop.folder, environment=shop.variables())
-    return [check_import(shop, place, source=shop.tree)]
+    return _from_source(shop, "editable", "--editable", shop.tree, source=shop.tree)
 
 
 @way
@@ -104,10 +103,10 @@ def readonly_home(shop: Workshop, tests: str) -> list[str]:
     )
     closed = ("/usr/bin/env", "unshare", "--mount", "sh", "-c", script, "sh")
     # `env` and `unshare` are looked for before the PATH of the installed package counts.
-    outer = Variables(own | {"PATH": f"{os.defpath}:/usr/sbin:/sbin"}, closed)
+    outer = own | {"PATH": f"{os.defpath}:/usr/sbin:/sbin"}
     pip = [*closed, place.python, "-m", "pip", "install", "--quiet", shop.wheel]
-    run(pip, cwd=shop.folder, environment=outer.of)
-    return [check_import(shop, place, how=outer)]
+    run(pip, cwd=shop.folder, environment=outer)
+    return [check_import(shop, place, before=closed, environment=outer)]
 
 
 @way

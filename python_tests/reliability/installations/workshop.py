@@ -9,14 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from python_tests.packaging.tree import ROOT, clean_environment
+from python_tests.packaging.tree import ROOT, UNWANTED, clean_environment, copy_of_the_tree
 
-# What a build and its tests read; nothing that was built before, and no results of former runs.
-FOLDERS = ("capsroute", "cmake", "csrc", "docs", "python_tests", "scripts")
-UNWANTED = shutil.ignore_patterns("__pycache__", "*.so", "results")
 IN_BASE = ("numpy", "pytest", "hypothesis", "setuptools", "packaging")  # besides torch
 
 
@@ -25,44 +22,21 @@ class Failure(Exception):
 
 
 def run(command: Sequence[object], *, cwd: Path, environment: dict[str, str] | None = None) -> str:
-    """What a command prints.
-
-    Args:
-        command: The program and its arguments.
-        cwd: Where it runs.
-        environment: All of its variables; by default those of this process without what steers a build.
+    """What a command prints; by default with the variables of this process without what steers a build.
 
     Raises:
         Failure: It could not start, or ended with another status than 0.
     """
     words = [str(word) for word in command]
     own = clean_environment() if environment is None else environment
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env=own,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = subprocess.run(words, cwd=cwd, env=own, check=False, **output)
     except OSError as error:
         raise Failure(f"{words[0]} could not be started: {error}") from error
     if done.returncode != 0:
         raise Failure(f"{' '.join(words[:6])} … ended with status {done.returncode}:\n{done.stdout[-3000:]}")
     return done.stdout
-
-
-def copy_of_the_tree(folder: Path) -> Path:
-    """A copy of the source tree, without anything that was built."""
-    folder.mkdir(parents=True)
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, folder / name, ignore=UNWANTED)
-    for path in ROOT.iterdir():
-        if path.is_file() and path.name != ".git":
-            shutil.copy(path, folder)
-    return folder
 
 
 @dataclass(frozen=True)
@@ -93,43 +67,25 @@ class Environment:
         return {str(path.relative_to(self.folder)) for path in found if "__pycache__" not in path.parts}
 
 
+@dataclass
 class Workshop:
-    """Builds once what several ways of installing need.
+    """Builds once what several ways of installing need."""
 
-    Args:
-        folder: An empty folder for everything.
-        python: The interpreter to install for.
-        torch: What pip installs as torch; unless ``base`` is given.
-        base: An environment of that interpreter that holds torch and pytest, and no capsroute.
-        built: A folder with an sdist and wheels that were built before.
-        build: Variables that steer the builds, such as ``CXX`` or ``CUDACXX``.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        python: str,
-        torch: str,
-        *,
-        base: Path | None = None,
-        built: Path | None = None,
-        build: dict[str, str] | None = None,
-    ) -> None:
-        self.folder = folder
-        self._python = python
-        self._torch = torch
-        self._given = base
-        self._built = built
-        self.build = build or {}
+    folder: Path  # an empty one, for everything
+    python: str  # the interpreter to install for
+    torch: str  # what pip installs as torch, unless a base is given
+    given_base: Path | None = None  # an environment of that interpreter with torch and pytest, and no capsroute
+    built: Path | None = None  # a folder with an sdist and wheels that were built before
+    build: dict[str, str] = field(default_factory=dict)  # variables that steer the builds, such as CXX or CUDACXX
 
     @functools.cached_property
     def base(self) -> Environment:
         """The environment with torch, which no way of installing changes."""
-        if self._given is not None:
-            return Environment(self._given)
+        if self.given_base is not None:
+            return Environment(self.given_base)
         made = Environment(self.folder / "base")
-        run([self._python, "-m", "venv", made.folder], cwd=self.folder)
-        made.pip("install", "--quiet", "--no-compile", self._torch, *IN_BASE, cwd=self.folder)
+        run([self.python, "-m", "venv", made.folder], cwd=self.folder)
+        made.pip("install", "--quiet", "--no-compile", self.torch, *IN_BASE, cwd=self.folder)
         return made
 
     def environment(self, name: str) -> Environment:
@@ -166,8 +122,8 @@ class Workshop:
         return self._distribution("--wheel", source, "*.whl")
 
     def _distribution(self, kind: str, source: Path, pattern: str) -> Path:
-        if self._built is not None:
-            return self._found(self._built, pattern)
+        if self.built is not None:
+            return self._found(self.built, pattern)
         folder = self.folder / kind.strip("-")
         builder = Environment(self.folder / "builder")
         if not builder.folder.exists():

@@ -32,10 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=10_000, metavar="N", help="of each kind of work (10000)")
     parser.add_argument("--work", choices=WORK, help="only this kind")
     parser.add_argument("--plant", choices=PLANTED, help="leak on purpose, which must be found")
-    given = parser.parse_args(arguments)
+    given = commands.parsed(parser, arguments)
     if given.steps < FEWEST:
         parser.error(f"--steps must be at least {FEWEST}, got {given.steps}")
-    commands.check_json(given, parser)
     torch.set_num_threads(1)
     record: dict[str, Any] = {**results.origin(), "limits": LIMITS, "rows": []}
     for name in WORK if given.work is None else [given.work]:

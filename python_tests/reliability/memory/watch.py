@@ -36,7 +36,7 @@ class _Heap(ctypes.Structure):
     ]
 
 
-def _heap_bytes() -> int:
+def heap_bytes() -> int:
     """Bytes that malloc has given out, by glibc's own books."""
     ask = ctypes.CDLL(None).mallinfo2
     ask.restype = _Heap
@@ -53,7 +53,7 @@ def sample() -> dict[str, int]:
     """Everything in :data:`LIMITS`, now."""
     gc.collect()
     return {
-        "heap_bytes": _heap_bytes(),
+        "heap_bytes": heap_bytes(),
         "python_blocks": sys.getallocatedblocks(),
         "python_objects": len(gc.get_objects()),
         "descriptors": len(os.listdir("/proc/self/fd")),

@@ -6,6 +6,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -114,9 +115,9 @@ def emulated() -> Step:
     return step
 
 
-# The emulation takes many times as long as a kernel, so it takes a twentieth of the steps.
+# With how many times fewer steps each takes: the emulation takes many times as long as a kernel.
 WORK: dict[str, tuple[Callable[[], Step], int]] = {
-    **{f"training, votes {votes}": (lambda votes=votes: training(votes), 1) for votes in ("made", "tile", "wave")},
+    **{f"training, votes {votes}": (partial(training, votes), 1) for votes in ("made", "tile", "wave")},
     "changing shapes": (changing_shapes, 1),
     "graphs kept and dropped": (graphs, 1),
     "refused arguments": (refused, 1),
@@ -126,36 +127,27 @@ WORK: dict[str, tuple[Callable[[], Step], int]] = {
 _kept: list[object] = []
 
 
-def _lost_memory(_: int) -> None:
-    ctypes.CDLL(None).malloc(32)
+def _lost_thread() -> None:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 
-def _lost_thread(number: int) -> None:
-    if number % 10 == 0:
-        threading.Thread(target=threading.Event().wait, daemon=True).start()
-
-
-def _lost_descriptor(number: int) -> None:
-    if number % 10 == 0:
-        os.open(os.devnull, os.O_RDONLY)
-
-
-# Leaks to plant, each the smallest of its kind, with what must show it.
-PLANTED: dict[str, tuple[Step, str]] = {
-    "tensor": (lambda _: _kept.append(torch.empty(1)), "heap_bytes"),
-    "malloc": (_lost_memory, "heap_bytes"),
-    "object": (lambda _: _kept.append([]), "python_objects"),
-    "descriptor": (_lost_descriptor, "descriptors"),
-    "thread": (_lost_thread, "threads"),
+# Leaks to plant, each the smallest of its kind: what makes it, in every how many steps, and what must show it.
+PLANTED: dict[str, tuple[Callable[[], object], int, str]] = {
+    "tensor": (lambda: _kept.append(torch.empty(1)), 1, "heap_bytes"),
+    "malloc": (lambda: ctypes.CDLL(None).malloc(32), 1, "heap_bytes"),
+    "object": (lambda: _kept.append([]), 1, "python_objects"),
+    "descriptor": (lambda: os.open(os.devnull, os.O_RDONLY), 10, "descriptors"),
+    "thread": (_lost_thread, 10, "threads"),
 }
 
 
 def leaking(step: Step, leak: str) -> Step:
     """The same work, with a planted leak."""
-    plant = PLANTED[leak][0]
+    plant, every, _ = PLANTED[leak]
 
     def both(number: int) -> None:
         step(number)
-        plant(number)
+        if number % every == 0:
+            plant()
 
     return both

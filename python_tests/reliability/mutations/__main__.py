@@ -13,8 +13,8 @@ from typing import Any
 
 from capsroute.bench.files import check_writable
 
+from ...packaging.tree import commit
 from .. import commands, pages, results
-from ..checkout import commit
 from . import draw, mutation
 from .run import SUITES, Copy, run
 

@@ -39,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = commands.parser("readers", __doc__)
     parser.add_argument("--files", type=commands.positive, default=2000, help="of each kind (2,000)")
     parser.add_argument("--seed", type=commands.positive, default=1, help="of the damage (1)")
-    given = parser.parse_args(arguments)
-    commands.check_json(given, parser)
+    given = commands.parsed(parser, arguments)
     failures: list[str] = []
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from capsroute.experiments.record import Record
 from capsroute.inference import read_network
-from capsroute.training import TrainConfig
 from capsroute.training.datasets.idx import read_idx
 from capsroute.training.errors import TrainingError
 from capsroute.training.reporting.metrics import read_metrics
@@ -30,29 +29,20 @@ from python_tests.training.trained import preset_network, preset_trainer
 from .mutations import damaged, replace_value
 
 Draw = random.Random
-RIGHT = TrainConfig(reconstruction=False, epochs=2, batch_size=16)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file.
+    """One kind of file."""
 
-    Args:
-        name: For the table.
-        damage: Writes a damaged file.
-        read: Reads it; raises ``TrainingError`` where it is not right.
-        check: Asserts that what was read is what the file says.
-    """
-
-    name: str
-    damage: Callable[[Path, Draw], None]
-    read: Callable[[Path], Any]
-    check: Callable[[Path, Any], None]
+    name: str  # for the table
+    damage: Callable[[Path, Draw], object]  # writes a damaged file
+    read: Callable[[Path], Any]  # raises TrainingError where the file is not right
+    check: Callable[[Path, Any], None]  # asserts that what was read is what the file says
 
 
-def _bytes_of(make: Callable[[], bytes]) -> Callable[[Path, Draw], None]:
-    contents = make()
-    return lambda path, draw: path.write_bytes(damaged(contents, draw)) and None
+def _damaged(contents: bytes) -> Callable[[Path, Draw], object]:
+    return lambda path, draw: path.write_bytes(damaged(contents, draw))
 
 
 def _idx(shape: tuple[int, ...]) -> bytes:
@@ -140,10 +130,10 @@ def _with_values(contents: dict[str, Any]) -> Callable[[Path, Draw], None]:
     return damage
 
 
-def _weights(path: Path) -> bytes:
+def _weights(path: Path) -> tuple[bytes, torch.nn.Module]:
     config, network = preset_network(reconstruction=False)
     save_weights(path, network, config, epoch=3, step=4)
-    return path.read_bytes()
+    return path.read_bytes(), network
 
 
 def _with_metadata(contents: bytes) -> Callable[[Path, Draw], None]:
@@ -192,51 +182,35 @@ def _check_metrics(path: Path, found: list[dict[str, Any]]) -> None:
 
 
 def kinds(folder: Path) -> list[Kind]:
-    """All kinds of files.
-
-    Args:
-        folder: For files that are needed on the way.
-    """
+    """All kinds of files; the folder is for files that are needed on the way."""
     raw, contents = _checkpoint()
-    weights = _weights(folder / "right.safetensors")
-    state = contents["trainer"]["model"]
-    _, network = preset_network(reconstruction=False)
+    weights, network = _weights(folder / "right.safetensors")
+    images, labels, state = _idx((3, 4, 5)), _idx((70,)), contents["trainer"]["model"]
     record = Path(__file__).parents[3] / "docs/experiments/results/affine.json"
+
+    def damaged_and_gzipped(path: Path, draw: Draw) -> None:
+        path.write_bytes(gzip.compress(damaged(images, draw), 1, mtime=0))
+
+    def read_images(path: Path) -> Tensor:
+        return read_idx(path, 3)
+
     return [
-        Kind("IDX images", _bytes_of(lambda: _idx((3, 4, 5))), lambda p: read_idx(p, 3), _check_idx(3)),
-        Kind("IDX labels", _bytes_of(lambda: _idx((70,))), lambda p: read_idx(p, 1), _check_idx(1)),
-        Kind(
-            "IDX images, gzipped",
-            _bytes_of(lambda: gzip.compress(_idx((3, 4, 5)), mtime=0)),
-            lambda p: read_idx(p, 3),
-            _check_idx(3),
-        ),
-        Kind(
-            "IDX images, damaged and then gzipped",
-            lambda path, draw: path.write_bytes(gzip.compress(damaged(_idx((3, 4, 5)), draw), 1, mtime=0)) and None,
-            lambda p: read_idx(p, 3),
-            _check_idx(3),
-        ),
-        Kind("checkpoint, its bytes", _bytes_of(lambda: raw), _read_network, _same_weights(state)),
+        Kind("IDX images", _damaged(images), read_images, _check_idx(3)),
+        Kind("IDX labels", _damaged(labels), lambda path: read_idx(path, 1), _check_idx(1)),
+        Kind("IDX images, gzipped", _damaged(gzip.compress(images, mtime=0)), read_images, _check_idx(3)),
+        Kind("IDX images, damaged and then gzipped", damaged_and_gzipped, read_images, _check_idx(3)),
+        Kind("checkpoint, its bytes", _damaged(raw), _read_network, _same_weights(state)),
         Kind("checkpoint, its values", _with_values(contents), _read_network, _works),
         Kind("checkpoint, its values, resumed", _with_values(contents), _resume, _no_check),
-        Kind("safetensors, its bytes", _bytes_of(lambda: weights), _read_network, _same_weights(network.state_dict())),
+        Kind("safetensors, its bytes", _damaged(weights), _read_network, _same_weights(network.state_dict())),
         Kind("safetensors, its metadata and types", _with_metadata(weights), _read_network, _works),
-        Kind("metrics.jsonl", _bytes_of(_metrics), read_metrics, _check_metrics),
-        Kind("results of an experiment", _bytes_of(record.read_bytes), Record.read, _no_check),
+        Kind("metrics.jsonl", _damaged(_metrics()), read_metrics, _check_metrics),
+        Kind("results of an experiment", _damaged(record.read_bytes()), Record.read, _no_check),
     ]
 
 
 def read_one(kind: Kind, path: Path) -> str:
-    """Read a damaged file.
-
-    Returns:
-        ``"refused"`` or ``"read"``.
-
-    Raises:
-        AssertionError: The refusal does not name the file, or what was read is not what it says.
-        Exception: Whatever else reading raised.
-    """
+    """Read a damaged file: ``"refused"`` by a sentence that names it, or ``"read"`` and as it says; else an error."""
     try:
         found = kind.read(path)
     except TrainingError as error:

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 _NUMBERS = (
-    0,
-    1,
-    2,
-    127,
-    128,
-    255,
-    2**15,
-    2**16,
-    2**31 - 1,
-    2**31,
-    2**32 - 1,
-    2**32,
-    2**62,
-    2**63 - 1,
-    2**63,
-    2**64 - 1,
+    *(0, 1, 2, 127, 128, 255, 2**15, 2**16),
+    *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1),
 )
-_VALUES: tuple[Callable[[], Any], ...] = (
-    lambda: None,
-    lambda: True,
-    lambda: 0,
-    lambda: -1,
-    lambda: 2.5,
-    lambda: 2**31,
-    lambda: 2**64,
-    lambda: float("nan"),
-    lambda: float("inf"),
-    lambda: "",
-    lambda: "digits",
-    lambda: "\0\ud800",
-    list,
-    lambda: [[1, 2], [3, 4]],
-    dict,
-    lambda: {"a": {"b": 1}},
+_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2.5, 2**31, 2**64, float("nan"), float("inf")),
+    *("", "digits", "\0\ud800", [], [[1, 2], [3, 4]], {}, {"a": {"b": 1}}),
 )
-TENSORS: tuple[Callable[[], Any], ...] = (
-    lambda: torch.zeros(()),
-    lambda: torch.zeros(3),
-    lambda: torch.zeros(0, 2**31),
-    lambda: torch.zeros(1).expand(2**40),
-    lambda: torch.zeros(2, 2, dtype=torch.complex64),
-    lambda: torch.full((2, 3), torch.nan),
-    lambda: torch.eye(2).to_sparse(),
-    lambda: torch.zeros(4, dtype=torch.float8_e4m3fn),
+TENSORS = (
+    torch.zeros(()),
+    torch.zeros(3),
+    torch.zeros(0, 2**31),
+    torch.zeros(1).expand(2**40),
+    torch.zeros(2, 2, dtype=torch.complex64),
+    torch.full((2, 3), torch.nan),
+    torch.eye(2).to_sparse(),
+    torch.zeros(4, dtype=torch.float8_e4m3fn),
 )
 
 
@@ -109,16 +81,16 @@ _DAMAGES = (_flip, _flip, _overwrite, _overwrite, _cut, _remove, _repeat, _inser
 def replace_value(contents: Any, draw: random.Random, *, tensors: bool = False) -> None:
     """Put something else in the place of one value of nested dicts and lists, or take it away, or add one."""
     holder, key = draw.choice(list(_places(contents)))
-    kinds = (*_VALUES, *(TENSORS if tensors else ()))
+    values = (*_VALUES, *(TENSORS if tensors else ()))
     action = draw.randrange(8)
     if action == 0:
         del holder[key]
     elif action == 1 and isinstance(holder, dict):
-        holder[draw.choice(("other", "", "0", "epoch"))] = draw.choice(kinds)()
+        holder[draw.choice(("other", "", "0", "epoch"))] = copy.deepcopy(draw.choice(values))
     elif action == 2 and isinstance(holder, dict) and tensors:
         holder[draw.choice((0, None, (1, 2)))] = holder.pop(key)
     else:
-        holder[key] = draw.choice(kinds)()
+        holder[key] = copy.deepcopy(draw.choice(values))
 
 
 def _places(contents: Any) -> list[tuple[Any, Any]]:

@@ -31,8 +31,10 @@ class _Rounding(TorchDispatchMode):
         super().__init__()
         self._dtype, self._seed = dtype, seed
         self._generators: dict[torch.device, torch.Generator] = {}
+        limits = torch.finfo(dtype)
+        self._smallest = limits.smallest_normal * limits.eps  # apart are the numbers below the normal ones
         # Float64 has no digits between its own: there a result is moved by a whole unit or two.
-        self._unit = torch.finfo(dtype).eps * (1 if dtype == torch.float64 else 0.25)
+        self._unit = limits.eps * (1 if dtype == torch.float64 else 0.25)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.overloadpacket.__name__ in _ADD_UP:
@@ -57,8 +59,8 @@ class _Rounding(TorchDispatchMode):
         generator = self._generators.get(values.device)
         if generator is None:
             generator = self._generators[values.device] = torch.Generator(values.device).manual_seed(self._seed)
-        draws = torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device)
-        return values * (1 + unit * (2 * draws - 1))
+        draws = 2 * torch.rand(values.shape, generator=generator, dtype=values.dtype, device=values.device) - 1
+        return values * (1 + unit * draws) + self._smallest * draws
 
 
 def _is_wide(value: Any) -> bool:

@@ -1,5 +1,5 @@
-# For newcomers: `make demo` shows the main job at work, `make test` checks everything. Both set up what they need in
-# $(VENV) and are quick the second time.
+# For newcomers: `make demo` shows the main job at work, `make test` checks it. Both set up what they need in $(VENV) and
+# are quick the second time.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,6 +7,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 DEMO_OUT ?= runs/demo
 PYTEST_FLAGS ?= -n auto
+# What `make check` runs of python_tests.
+CHECKED := $(addprefix python_tests/,routing/test_cases.py routing/test_option_table.py packaging/test_house.py)
 # The ratios that `make bench-check` compares with; `capsroute bench --write-baseline FILE` writes them.
 BASELINE ?= docs/results/cpu/baseline.json
 BENCH_FLAGS ?= --benchmark-group-by=group --benchmark-sort=min --benchmark-columns=median,iqr,rounds,iterations
@@ -28,7 +30,7 @@ WITH_VENV := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test docs lint format build core-tests leaks cross sanitize tidy cuda-check bench bench-check figures clean distclean
+.PHONY: help demo check test test-all docs lint format build core-tests leaks cross sanitize tidy cuda-check bench bench-check figures clean distclean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,9 +40,21 @@ demo: $(STAMPS)/demo ## install, train on scikit-learn's digits, then compare th
 	$(VENV)/bin/capsroute train --dataset digits --out $(DEMO_OUT) --overwrite
 	$(VENV)/bin/capsroute bench --shapes mnist --compare eager,compile
 
-test: core-tests ## all tests, the check of the instruction sets, and other processors under QEMU
+check: build ## for the hand, a minute: style, the core, each kernel with one case of each kind, and who imports whom
+	$(VENV)/bin/ruff check -q .
+	$(VENV)/bin/ruff format -q --check .
+	build/core/core_tests
+	$(WITH_VENV) CAPSROUTE_LANE=check $(PY) -m pytest -q -n auto $(CHECKED)
+
+test: core-tests leaks ## the tests of every change: minutes
 	$(WITH_VENV) $(PY) -m pytest $(PYTEST_FLAGS)
-	@$(MAKE) --no-print-directory leaks cross
+
+test-all: build leaks ## everything, for the night and a release: all sizes, long draws, sanitizers, other processors
+	build/core/core_tests --all
+	build/core/emulation_tests
+	build/core/thread_tests --all
+	$(WITH_VENV) CAPSROUTE_LANE=all $(PY) -m pytest $(PYTEST_FLAGS)
+	@$(MAKE) --no-print-directory cross sanitize tidy SANITIZE=--full
 
 docs: build ## the documentation site, in build/site; warnings are errors, links and references are checked
 	$(PY) -m sphinx -q -W --keep-going -j auto -c docs -d build/doctrees . build/site
@@ -63,7 +77,7 @@ core-tests: build ## the tests of the core and of the emulation, without Python
 	build/core/core_tests
 	build/core/emulation_tests
 
-leaks: ## no code of one instruction set in another's objects (after `make build`)
+leaks: build ## no code of one instruction set in another's objects
 	$(PY) scripts/check_isa_leaks.py build/cmake-*
 
 cross: build ## the core's tests on 64-bit Arm and on older x86-64 processors, under QEMU

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from . import lanes
-from .kernels import all_kernels, cuda_backends, in_force, usable_cpu_isas
+from .kernels import all_kernels, asked_for, cuda_backends, in_force, usable_cpu_isas
 
 # What a test that asks for the fixture runs once with each of.
 _PARAMETERS = {
     "cpu_isa": usable_cpu_isas,
     "cuda_backend": cuda_backends,
-    "backend": lambda: ["cpu", *cuda_backends()],
+    "backend": lambda: [*asked_for(["cpu"]), *cuda_backends()],
 }
 
 
@@ -42,7 +42,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test once per instruction set, backend or both, by the fixture that it asks for."""
     for fixture, names in _PARAMETERS.items():
         if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, names(), indirect=True)
+            marks = [pytest.mark.kernels] if fixture != "cpu_isa" else []
+            metafunc.parametrize(fixture, [pytest.param(name, marks=marks) for name in names()], indirect=True)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The kernels that can be tested here: what was built, on what this machine has.
 
 ``CAPSROUTE_KERNELS``, names between commas, leaves out all others: ``avx512-wave``, ``cuda`` (real GPUs),
-``cuda_emulated``, or any other beginning of a name.
+``cuda_emulated``, or any other beginning of a name. Tests of kernels have the marker ``kernels``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def cpu_kernels() -> list[str]:
     """The instruction sets, each making its votes in every pass, and the widest and plainest with votes kept."""
     isas = usable_cpu_isas()
     kept = dict.fromkeys((isas[-1], isas[0]))
-    return _asked_for(
+    return asked_for(
         [*(f"{isa}-made" for isa in isas), *(f"{isa}-{votes}" for isa in kept for votes in ("tile", "wave"))]
     )
 
@@ -48,7 +48,7 @@ def cuda_backends() -> list[str]:
 
     info = capsroute.build_info()
     real = torch.cuda.is_available() and info["cuda_archs"]
-    return _asked_for([*(["cuda_emulated"] if info["emulation"] else []), *(["cuda"] if real else [])])
+    return asked_for([*(["cuda_emulated"] if info["emulation"] else []), *(["cuda"] if real else [])])
 
 
 def all_kernels() -> list[str]:
@@ -67,7 +67,8 @@ def kernels_of(case: object) -> list[str]:
     return [*cpu_kernels(), *cuda_kernels(case)]
 
 
-def _asked_for(names: list[str]) -> list[str]:
+def asked_for(names: list[str]) -> list[str]:
+    """Those of some names that ``CAPSROUTE_KERNELS`` leaves."""
     asked = os.environ.get("CAPSROUTE_KERNELS")
     if not asked:
         return names
@@ -136,6 +137,7 @@ def on_each(names: Callable[[Any], list[str]]) -> Callable[[Callable[..., None]]
                 pytest.skip("no kernel that is asked for takes this")
 
         parameters = inspect.signature(test).parameters.values()
+        run = pytest.mark.kernels(run)
         run.__signature__ = inspect.Signature([p for p in parameters if p.name != "kernel"])  # type: ignore[attr-defined]
         return run
 

@@ -1,7 +1,8 @@
-"""How much of the suite runs: ``CAPSROUTE_LANE`` is ``test`` (every change; the default) or ``all`` (nights, releases).
+"""How much of the suite runs, by ``CAPSROUTE_LANE``.
 
-What only ``all`` has is marked ``nightly``: the same code on further sizes, draws or processors, and whatever takes
-minutes. A fault that ``test`` would not see is no reason to be there: see docs/reliability.
+``test``, the default, is for every change. ``check`` has a few cases of each kind, for the hand. ``all`` is for the
+night and a release; what only it has is marked ``nightly``: the same code on further sizes, draws or processors, and
+whatever takes minutes. A fault that ``test`` would not see does not belong there: docs/reliability/mutations.md.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LANES = ("test", "all")
+LANES = ("check", "test", "all")
 LANE = os.environ.get("CAPSROUTE_LANE", "test")
 if LANE not in LANES:
     raise ValueError(f"CAPSROUTE_LANE must be one of {', '.join(LANES)}, got {LANE!r}")
 EVERYTHING = LANE == "all"
+FEW = LANE == "check"
 
 
 def sampled(whole: Sequence[T], step: int) -> list[T]:

@@ -19,9 +19,9 @@ NAME = "compute-sanitizer"
 STATUS = 99  # of a process in which it has found something
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 TESTS = ("python_tests/routing/test_small_calls.py",)
-ON_CUDA = ("-k", "cuda and not cuda_emulated")
+ON_CUDA = ("-m", "kernels")
 # The allocator's cache would hide accesses between tensors and keep old contents; each tensor gets memory of its own.
-ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+ENVIRONMENT = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "CAPSROUTE_KERNELS": "cuda"}
 
 
 def prefix(sanitizer: str, tool: str) -> list[str]:

@@ -10,10 +10,11 @@ import torch
 import capsroute
 
 from ..kernels import each_kernel, each_kernel_by_name
+from ..lanes import FEW
 from .cases import Case, amplifies, coupling_cases, option_cases, other, table
 from .compare import assert_matches_reference, fused
 
-OPTIONS = [*option_cases(), *coupling_cases()]
+OPTIONS = [*option_cases(), *coupling_cases()][:: 12 if FEW else 1]
 
 
 @pytest.mark.parametrize("case", table(), ids=str)
@@ -62,7 +63,7 @@ SMALL = [
     dataclasses.replace(case, sizes=(3, 4, 2, 3, 2))
     for case in (*option_cases(), *map(other, option_cases()))
     if case.gradient == "all"
-]
+][:: 12 if FEW else 1]
 
 
 @pytest.mark.parametrize("case", SMALL, ids=str)

@@ -110,8 +110,9 @@ def _pytest(out: Path, name: str, *chosen: str) -> Callable[[float], list[str]]:
 
 
 def _tests(out: Path, rehearse: bool) -> list[Piece]:
-    few = ("python_tests/routing/test_options.py", "-k", "cuda_emulated and leaky")
-    all_of_them = ("python_tests/routing", "-k", "cuda and not cuda_emulated")
+    few = ("python_tests/routing/test_cases.py", *sanitize.ON_CUDA, "-k", "leaky")
+    all_of_them = ("python_tests/routing", *sanitize.ON_CUDA)
+    environment = {"CAPSROUTE_KERNELS": "cuda_emulated" if rehearse else "cuda"}
     # The device is hardly busy with them: what takes time is the reference, launch by launch.
     parts = 2 if rehearse else _PARTS
     routing = [
@@ -121,6 +122,7 @@ def _tests(out: Path, rehearse: bool) -> list[Piece]:
             _pytest(out, f"routing-{part}", "--visit-part", f"{part}/{parts}", *(few if rehearse else all_of_them)),
             tests=True,
             group="routing",
+            environment=environment,
         )
         for part in range(1, parts + 1)
     ]
@@ -130,7 +132,13 @@ def _tests(out: Path, rehearse: bool) -> list[Piece]:
     return [
         *routing,
         Piece("gpu", "tests that need a GPU", _pytest(out, "gpu", *_SLOW, "python_tests/gpu"), tests=True),
-        Piece("others", "all other tests with CUDA kernels", _pytest(out, "others", *others), tests=True),
+        Piece(
+            "others",
+            "all other tests with CUDA kernels",
+            _pytest(out, "others", *others),
+            tests=True,
+            environment=environment,
+        ),
     ]
 
 
@@ -139,7 +147,7 @@ def _sanitized(out: Path, rehearse: bool) -> list[Piece]:
     found = []
     for tool in sanitize.TOOLS[: 1 if rehearse else None]:
         tests = (
-            ("python_tests/routing/test_absent.py", "-k", "cuda_emulated")
+            ("python_tests/routing/test_absent.py", *sanitize.ON_CUDA)
             if rehearse
             else (*sanitize.TESTS, *sanitize.ON_CUDA)
         )
@@ -152,7 +160,7 @@ def _sanitized(out: Path, rehearse: bool) -> list[Piece]:
                 lambda seconds, prefix=prefix, run=run: [*prefix, *run(seconds)],
                 tests=True,
                 needs=None if rehearse else sanitize.NAME,
-                environment=sanitize.ENVIRONMENT,
+                environment={**sanitize.ENVIRONMENT, **({"CAPSROUTE_KERNELS": "cuda_emulated"} if rehearse else {})},
                 group="sanitizers",
             )
         )

@@ -27,6 +27,7 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
     return [NUMBER.sub("#", "".join(output.get("text", "") for output in cell.outputs)) for cell in cells]
 
 
+@pytest.mark.nightly
 def test_every_cell_runs(committed: nbformat.NotebookNode, monkeypatch: pytest.MonkeyPatch) -> None:
     # Other tests run beside this one, and threads that wait for each other would wait for those too.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

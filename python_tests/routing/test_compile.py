@@ -77,7 +77,7 @@ def test_a_changing_batch_size_recompiles_once(entry: str, backend: str) -> None
     assert counter.frame_count == 2
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.nightly)])
 def test_inductor(dynamic: bool, backend: str) -> None:
     """The op inside a small network, forward and backward, through generated code on both sides of it."""
 

@@ -23,6 +23,9 @@ CASES = [
     Case((512, 40, 8, 10, 16)),  # small enough for votes kept for a tile
 ]
 
+# What a call takes with its backward is no less than what it takes without.
+BACKWARD = [pytest.param(False, marks=pytest.mark.nightly), True]
+
 
 def extra(tensors: Tensors, case: Case, entry: str, backward: bool) -> int:
     leaves = {n: t.requires_grad_(backward) if t.is_floating_point() else t for n, t in tensors.items()}
@@ -48,7 +51,7 @@ def extra_cuda_bytes(work: Callable[[], list[torch.Tensor]]) -> int:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("backward", BACKWARD)
 @each_kernel
 def test_dynamic_routing(case: Case, backward: bool, kernel: str) -> None:
     tensors = case.tensors(torch.float32)
@@ -57,7 +60,7 @@ def test_dynamic_routing(case: Case, backward: bool, kernel: str) -> None:
 
 
 @pytest.mark.parametrize("case", [Case((1, 4096, 8, 32, 16))], ids=str)
-@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("backward", BACKWARD)
 @each_kernel
 def test_one_sample(case: Case, backward: bool, kernel: str) -> None:
     """Kernels may work on several lanes where there is one sample, and yet not take as much as its votes.
@@ -70,7 +73,7 @@ def test_one_sample(case: Case, backward: bool, kernel: str) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("backward", BACKWARD)
 @each_kernel
 def test_route_votes(case: Case, backward: bool, kernel: str) -> None:
     """The votes are given here and their gradient is returned; no second copy of either is made."""

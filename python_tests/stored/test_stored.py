@@ -41,4 +41,4 @@ def test_a_checkpoint(tmp_path: Path) -> None:
     assert (checkpoint.step, checkpoint.config.dataset) == (45, "digits")
     with torch.no_grad():
         capsules, *_ = checkpoint.network.build().eval()(known["images"])
-    torch.testing.assert_close(capsules, known["capsules"])
+    torch.testing.assert_close(capsules, known["capsules"], rtol=1e-3, atol=1e-9)

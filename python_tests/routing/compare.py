@@ -15,7 +15,7 @@ import capsroute
 from capsroute import reference
 
 from .cases import Tensors, evaluate, to
-from .rounding import draws
+from .rounding import Draws
 from .tolerances import assert_faithful
 
 MOST_VOTES = 2**26  # that the reference stores at once; 512 MiB in float64, several times
@@ -88,7 +88,7 @@ class Expected:
     """
 
     truth: Tensors
-    drawn: Callable[[], list[Tensors]]
+    drawn: Draws[Tensors]
     grad: Tensor
 
     def check(self, actual: Tensors, *, amplified: bool = False) -> None:
@@ -104,8 +104,8 @@ class Expected:
         # Gradients of logits are differences of terms p = w û·a, which cancel exactly over a softmax of one capsule.
         terms = float(grad.abs().amax()) if name == "logits" and grad.numel() else 0.0
 
-        def plain() -> list[Tensor]:
-            return [results[name] for results in self.drawn()]
+        def plain(count: int) -> list[Tensor]:
+            return [results[name] for results in self.drawn(count)]
 
         assert_faithful(actual, self.truth[name], plain, name=name, terms=terms, amplified=amplified)
 
@@ -124,7 +124,7 @@ def expected(tensors: Tensors, options: dict[str, Any], grad: Tensor) -> Expecte
         def compute() -> Tensors:
             return plain(tensors, options, grad, torch.float64)
 
-        _FOUND[key] = Expected(compute(), functools.cache(lambda: draws(compute, grad.dtype)), grad)
+        _FOUND[key] = Expected(compute(), Draws(compute, grad.dtype), grad)
     return _FOUND[key]
 
 
@@ -148,13 +148,13 @@ def assert_close_to(
         dtype: float32 or float64.
         amplified: See :func:`.tolerances.assert_faithful`.
     """
-    truth, drawn = compute(), functools.cache(lambda: draws(compute, dtype))
+    truth, drawn = compute(), Draws(compute, dtype)
     assert actual.keys() == truth.keys()
     for name, true in truth.items():
         assert actual[name].dtype == dtype, name
 
-        def plain(name: str = name) -> list[Tensor]:
-            return [results[name] for results in drawn()]
+        def plain(count: int, name: str = name) -> list[Tensor]:
+            return [results[name] for results in drawn(count)]
 
         assert_faithful(actual[name], true, plain, name=name, amplified=amplified)
 

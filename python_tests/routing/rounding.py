@@ -4,14 +4,14 @@ What a library happens to round, in its order of summation and with its instruct
 processor, and now and then it is almost exact by chance. So no bound rests on it. In its place stands Monte Carlo
 arithmetic (Parker, 1997): a formula is evaluated in float64, forward and backward, each result that the dtype cannot
 hold is moved by a random part of half a unit in the last place and then rounded to it, and the terms of sums and of
-products of matrices, which are rounded on the way, by up to a whole one. Draws are the same on every machine, and a few
-of them tell how large the error is.
+products of matrices, which are rounded on the way, by up to a whole one. Draws are the same on every machine, and some
+of them tell how large the error may be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 Results = TypeVar("Results")
 
-DRAWS = 8  # the largest error among so many is seldom below the usual one
+# The largest error of so many counts. That of a few is mostly enough, and then the others need not be found: with more
+# draws a bound only grows.
+FEW, ALL = 8, 32
 
 _ADD_UP = {"addmm", "baddbmm", "bmm", "convolution", "convolution_backward", "dot", "mean", "mm", "mv", "sum"}
 
@@ -67,15 +69,22 @@ def _is_wide(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype == torch.float64
 
 
-def draws(compute: Callable[[], Results], dtype: torch.dtype) -> list[Results]:
-    """What ``compute``, which works in float64, may come to where each of its operations rounds as plain PyTorch does.
+class Draws(Generic[Results]):
+    """What a formula may come to where each of its operations rounds as plain PyTorch does.
 
     Args:
-        compute: Takes all its numbers from tensors in float64.
+        compute: The formula in float64; takes all its numbers from tensors of that type.
         dtype: Of the arguments of a call; plain PyTorch computes in float32 for half types.
     """
-    found = []
-    for seed in range(DRAWS):
-        with _Rounding(torch.float64 if dtype == torch.float64 else torch.float32, seed):
-            found.append(compute())
-    return found
+
+    def __init__(self, compute: Callable[[], Results], dtype: torch.dtype) -> None:
+        self._compute = compute
+        self._dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self._found: list[Results] = []
+
+    def __call__(self, count: int) -> list[Results]:
+        """The first so many of them; each is found once."""
+        while len(self._found) < count:
+            with _Rounding(self._dtype, seed=len(self._found)):
+                self._found.append(self._compute())
+        return self._found[:count]

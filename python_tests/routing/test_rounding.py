@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from .rounding import draws
+from .rounding import FEW, Draws
 
 X = torch.randn(40, 30, generator=torch.Generator().manual_seed(0)).double()
 FORMULAE = {
@@ -28,7 +28,7 @@ FORMULAE = {
 def test_errors_are_those_of_rounding(name: str, dtype: torch.dtype) -> None:
     """Neither many times the unit of the dtype at its terms, nor nothing."""
     truth = FORMULAE[name](X)
-    error = torch.stack([(drawn - truth).abs().amax() for drawn in draws(lambda: FORMULAE[name](X), dtype)])
+    error = torch.stack([(drawn - truth).abs().amax() for drawn in Draws(lambda: FORMULAE[name](X), dtype)(FEW)])
     unit = torch.finfo(dtype).eps * FORMULAE[name](X.abs()).amax()
     assert unit / 20 < error.max() < 4 * unit
 
@@ -40,7 +40,7 @@ def test_as_large_as_what_plain_pytorch_makes() -> None:
         return torch.einsum("bi,ij->bj", x[:32], (x[:30] / 7).softmax(1)).tanh()
 
     observed = (formula(X.float()) - formula(X)).abs().mean()
-    drawn = torch.stack([(one - formula(X)).abs().mean() for one in draws(lambda: formula(X), torch.float32)])
+    drawn = torch.stack([(one - formula(X)).abs().mean() for one in Draws(lambda: formula(X), torch.float32)(FEW)])
     assert 0.5 < float(drawn.mean() / observed) < 2
 
 
@@ -48,7 +48,7 @@ def test_what_is_held_exactly_is_not_rounded() -> None:
     def formula() -> torch.Tensor:
         return torch.cat([X.flip(0)[3:].clone(), 4 * X.abs().amax(1, keepdim=True).expand(-1, 30).neg()])
 
-    for drawn in draws(formula, torch.float32):
+    for drawn in Draws(formula, torch.float32)(FEW):
         assert torch.equal(drawn, formula())
 
 
@@ -57,7 +57,7 @@ def test_gradients_are_rounded_too() -> None:
         leaf = X.clone().requires_grad_()
         return torch.autograd.grad((leaf.softmax(1) ** 2).sum(), leaf)[0]
 
-    drawn, truth = draws(gradient, torch.float32), gradient()
+    drawn, truth = Draws(gradient, torch.float32)(FEW), gradient()
     assert all((one != truth).any() for one in drawn)
     assert not torch.equal(drawn[0], drawn[1])
 
@@ -66,9 +66,9 @@ def test_draws_are_the_same_on_every_machine() -> None:
     """As far as torch's kernels for other instruction sets stand for other machines."""
     code = (
         "import torch\n"
-        "from python_tests.routing.rounding import draws\n"
+        "from python_tests.routing.rounding import Draws\n"
         "from python_tests.routing.test_rounding import X\n"
-        "print(*(float(d.abs().sum()) for d in draws(lambda: (X @ X.T).softmax(1) @ X, torch.float32)))"
+        "print(*(float(d.abs().sum()) for d in Draws(lambda: (X @ X.T).softmax(1) @ X, torch.float32)(8)))"
     )
 
     def printed(capability: str) -> list[float]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .rounding import ALL, FEW
+
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -20,7 +22,7 @@ def ulp(values: Tensor, dtype: torch.dtype) -> Tensor:
 def assert_faithful(
     actual: Tensor,
     truth: Tensor,
-    plain: Callable[[], Sequence[Tensor]],
+    plain: Callable[[int], Sequence[Tensor]],
     *,
     name: str,
     terms: float = 0.0,
@@ -39,8 +41,9 @@ def assert_faithful(
     Args:
         actual: The result under test, any shape and dtype.
         truth: The same in float64, from the same (rounded) inputs.
-        plain: What plain PyTorch may compute, in float32 for half types and in the dtype of ``actual`` otherwise; see
-            :mod:`.rounding`. The largest error counts. Most results are close enough without, and then it is not asked.
+        plain: So many results of what plain PyTorch may compute, in float32 for half types and in the dtype of
+            ``actual`` otherwise, see :mod:`.rounding`. The largest error of all counts. Most results are close enough
+            without, or with a few, and then no more are asked for.
         name: What it is, for the message.
         terms: Magnitude of terms that cancel exactly in theory (0 if none do): their rounding is no error.
         amplified: The problem itself amplifies rounding, as many iterations of routing do, until float64 is no truth
@@ -57,11 +60,14 @@ def assert_faithful(
     assert torch.isfinite(actual).all(), f"{name}: {int((~torch.isfinite(actual)).sum())} elements are not finite"
     lost = _lost(actual, truth, terms)
     assert not lost, f"{name} {actual.dtype}: {lost}"
-    if not _too_far(actual, truth, torch.zeros_like(truth), terms, amplified):
-        return
-    plain_error = torch.stack([(result.double() - truth).abs() for result in plain()]).amax(0)
-    problem = _too_far(actual, truth, plain_error, terms, amplified)
-    assert not problem, f"{name} {actual.dtype}: {problem}"
+    plain_error, problem = torch.zeros_like(truth), ""
+    for count in (0, FEW, ALL):
+        if count:
+            plain_error = torch.stack([(result.double() - truth).abs() for result in plain(count)]).amax(0)
+        problem = _too_far(actual, truth, plain_error, terms, amplified)
+        if not problem:
+            return
+    raise AssertionError(f"{name} {actual.dtype}: {problem}")
 
 
 def _compute_type(dtype: torch.dtype) -> torch.dtype:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import capsroute
 from capsroute import reference
 from capsroute.routing.result import RoutingResult
 from python_tests.routing.cases import Tensors, to
-from python_tests.routing.rounding import draws
+from python_tests.routing.rounding import Draws
 from python_tests.routing.tolerances import assert_faithful
 
 from .call import HALVES, Call
@@ -46,7 +45,7 @@ def check(call: Call) -> str:
     truth = plain(call, tensors, grad, torch.float64)
     # Gradients of logits are differences of terms p = w û·a, which cancel exactly over a softmax of one capsule.
     terms = _length(_votes(tensors)) * _length(grad)
-    drawn = functools.cache(lambda: draws(lambda: plain(call, tensors, grad, torch.float64), call.dtype))
+    drawn = Draws(lambda: plain(call, tensors, grad, torch.float64), call.dtype)
     _assert_all_faithful(actual, truth, drawn, terms)
     return "right"
 
@@ -137,7 +136,7 @@ def _votes(tensors: Tensors) -> Tensor:
     return tensors["votes"] if "votes" in tensors else reference.prediction_vectors(tensors["x"], tensors["weight"])
 
 
-def _assert_all_faithful(actual: Tensors, truth: Tensors, drawn: Callable[[], list[Tensors]], terms: float) -> None:
+def _assert_all_faithful(actual: Tensors, truth: Tensors, drawn: Draws[Tensors], terms: float) -> None:
     assert actual.keys() == truth.keys()
     for name, true in truth.items():
         rounded = true.to(actual[name].dtype)
@@ -147,8 +146,8 @@ def _assert_all_faithful(actual: Tensors, truth: Tensors, drawn: Callable[[], li
         def held(tensor: Tensor, beyond: Tensor = beyond) -> Tensor:
             return tensor.masked_fill(beyond, 0)
 
-        def others(name: str = name, held: Callable[[Tensor], Tensor] = held) -> list[Tensor]:
-            return [held(results[name]) for results in drawn()]
+        def others(count: int, name: str = name, held: Callable[[Tensor], Tensor] = held) -> list[Tensor]:
+            return [held(results[name]) for results in drawn(count)]
 
         own = terms if name == "logits" else 0.0
         assert_faithful(held(actual[name]), held(true), others, name=name, terms=own, amplified=True)

@@ -64,20 +64,16 @@ def main() -> int:
     if given.count:
         print(json.dumps(counted()))
         return 0
-    machines = {}
-    for name, variables in MACHINES.items():
-        command = [sys.executable, "-m", "python_tests.parity.seeds", "--count"]
-        environment = {**os.environ, **variables}
-        done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-        machines[name] = json.loads(done.stdout)
-    result = {
-        "commit": commit(),
-        "processor": _processor(),
-        "torch": torch.__version__,
-        "rows": len(ROWS),
-        "seeds": SEEDS,
+    command = [sys.executable, "-m", "python_tests.parity.seeds", "--count"]
+    running = {
+        name: subprocess.Popen(command, env={**os.environ, **variables}, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for name, variables in MACHINES.items()
     }
-    given.out.write_text(json.dumps({**result, "machines": machines}, indent=1) + "\n")
+    machines = {name: json.loads(process.communicate()[0]) for name, process in running.items()}
+    facts = {"commit": commit(), "processor": _processor(), "torch": torch.__version__}
+    given.out.write_text(
+        json.dumps({**facts, "rows": len(ROWS), "seeds": SEEDS, "machines": machines}, indent=1) + "\n"
+    )
     return int(any(one["failed"] for kernels in machines.values() for one in kernels.values()))
 
 

@@ -3,7 +3,7 @@
 The routing functions are :func:`dynamic_routing` and :func:`route_votes`; :mod:`capsroute.reference` defines in plain
 PyTorch what they compute.
 
-Library: :mod:`capsroute.routing` has the op, floor by floor; :mod:`capsroute.nn`, :mod:`capsroute.layouts`,
+Library: ``capsroute.routing`` has the op, floor by floor; :mod:`capsroute.nn`, :mod:`capsroute.layouts`,
 :mod:`capsroute.models` and :mod:`capsroute.distributed` build on it. Laboratory, which the library never imports:
 ``bench``, ``training``, ``experiments``, ``inference`` and the command, ``cli``.
 """

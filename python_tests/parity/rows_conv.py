@@ -99,6 +99,7 @@ ROWS = [
         sarasra_conv,
         {"leaky": True, **NO_EPS},
         sarasra_conv_ours,
+        lengths=1.0,  # longer votes enlarge rounding a hundred times in some draws
     ),
     Row("lalonderodney/SegCaps", {**MAPS, "weight": (K, K, d, J * D)}, segcaps, NO_EPS, segcaps_ours),
     Row(

@@ -13,7 +13,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ import torch
 from ..kernels import all_kernels, in_force
 from ..packaging.tree import ROOT, commit
 from .check import DTYPES, assert_same
+from .row import Row
 from .rows import ROWS
 
 SEEDS = 20
@@ -33,9 +34,9 @@ MACHINES = {
 KEPT = ROOT / "docs/results/reliability/parity-seeds.json"
 
 
-def failures(kernel: str) -> Iterator[str]:
+def failures(kernel: str, rows: Sequence[Row]) -> Iterator[str]:
     """What does not hold for one kernel, ``"reference"`` or ``"plain"``, the statement itself in its dtype."""
-    for row in ROWS:
+    for row in rows:
         for seed in range(SEEDS):
             for dtype in DTYPES:
                 try:
@@ -44,14 +45,15 @@ def failures(kernel: str) -> Iterator[str]:
                     yield f"{row.name}, seed {seed}: {error}"
 
 
-def counted() -> dict[str, dict[str, object]]:
-    """By kernel: how many comparisons there were, and those that failed."""
+def counted(only: str) -> dict[str, list[str]]:
+    """By kernel: the comparisons that failed."""
     torch.set_num_threads(1)
-    found: dict[str, dict[str, object]] = {}
+    found = {}
+    rows = [row for row in ROWS if only in ("", row.name)]
     for kernel in ["plain", "reference", *all_kernels()]:
         with in_force("reference" if kernel == "plain" else kernel):
-            found[kernel] = {"comparisons": len(ROWS) * SEEDS * len(DTYPES), "failed": list(failures(kernel))}
-        print(f"{kernel}: {len(found[kernel]['failed'])} of {found[kernel]['comparisons']} failed", file=sys.stderr)  # type: ignore[arg-type]
+            found[kernel] = list(failures(kernel, rows))
+        print(f"{kernel}: {len(found[kernel])} of {len(rows) * SEEDS * len(DTYPES)} failed", file=sys.stderr)
     return found
 
 
@@ -59,22 +61,28 @@ def main() -> int:
     """The command; returns its exit status: 1 where a bound does not hold."""
     parser = argparse.ArgumentParser(prog="python -m python_tests.parity.seeds", description=__doc__)
     parser.add_argument("--out", metavar="FILE", type=Path, default=KEPT, help="where the result goes")
+    parser.add_argument("--row", metavar="NAME", default="", help="this row again, in what FILE has of all")
     parser.add_argument("--count", action="store_true", help="only in this process, as JSON to standard output")
     given = parser.parse_args()
     if given.count:
-        print(json.dumps(counted()))
+        print(json.dumps(counted(given.row)))
         return 0
-    command = [sys.executable, "-m", "python_tests.parity.seeds", "--count"]
+    command = [sys.executable, "-m", "python_tests.parity.seeds", "--count", "--row", given.row]
     running = {
         name: subprocess.Popen(command, env={**os.environ, **variables}, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for name, variables in MACHINES.items()
     }
     machines = {name: json.loads(process.communicate()[0]) for name, process in running.items()}
     facts = {"commit": commit(), "processor": _processor(), "torch": torch.__version__}
-    given.out.write_text(
-        json.dumps({**facts, "rows": len(ROWS), "seeds": SEEDS, "machines": machines}, indent=1) + "\n"
-    )
-    return int(any(one["failed"] for kernels in machines.values() for one in kernels.values()))
+    facts |= {"rows": len(ROWS), "seeds": SEEDS, "comparisons of each kernel": len(ROWS) * SEEDS * len(DTYPES)}
+    if given.row:
+        kept = json.loads(given.out.read_text())
+        facts = {**kept, "again": {**kept.get("again", {}), given.row: facts["commit"]}}
+        for name, kernels in kept["machines"].items():
+            for kernel, failed in kernels.items():
+                machines[name][kernel] += [one for one in failed if not one.startswith(f"{given.row}, seed")]
+    given.out.write_text(json.dumps({**facts, "machines": machines}, indent=1) + "\n")
+    return int(any(failed for kernels in machines.values() for failed in kernels.values()))
 
 
 def _processor() -> str:

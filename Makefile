@@ -6,7 +6,7 @@ VENV ?= .venv
 # What pip installs as torch, before anything else, so that nothing pulls another one; pip's options may stand here too.
 TORCH ?= torch==2.13.0
 DEMO_OUT ?= runs/demo
-PYTEST_FLAGS ?= -n auto
+export PYTEST_FLAGS ?= -n auto
 # What `make check` runs of python_tests.
 CHECKED := $(addprefix python_tests/,routing/test_cases.py routing/test_option_table.py packaging/test_house.py)
 # The ratios that `make bench-check` compares with; `capsroute bench --write-baseline FILE` writes them.

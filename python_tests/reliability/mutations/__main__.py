@@ -16,7 +16,7 @@ from capsroute.bench.files import check_writable
 from ...packaging.tree import commit
 from .. import commands, pages, results
 from . import draw, mutation
-from .run import SUITES, Copy, run
+from .run import SUITES, Copy, Session, run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--mutations", type=Path, required=True, metavar="FILE", help="that `draw` wrote")
     running.add_argument("--tree", type=Path, required=True, metavar="DIR", help="is copied, and stays as it is")
     running.add_argument("--suite", choices=SUITES, required=True)
+    running.add_argument("--whole", action="store_true", help="the whole suite, on what the nearest tests missed")
     running.add_argument("--folder", type=Path, metavar="DIR", help="of the copy (build/mutations/SUITE)")
     running.add_argument("--python", default=sys.executable, help="of an environment with torch, pytest, cmake, ninja")
     for task in (drawing, running):
@@ -51,7 +52,8 @@ def _run(given: argparse.Namespace) -> int:
 
     state = content()["suites"].get(given.suite, {"tree": commit(given.tree)})
     copy = Copy(given.tree, given.folder or results.ROOT / "build/mutations" / given.suite, given.python)
-    problem = run(copy, mutation.read(given.mutations), SUITES[given.suite], state, save)
+    session = Session(copy, SUITES[given.suite], state, save)
+    problem = run(session, mutation.read(given.mutations), whole=given.whole)
     if problem is not None:
         print(problem, file=sys.stderr)
     return 0 if problem is None else 1

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,24 +26,45 @@ _EMULATION: Command = ("build/core/emulation_tests",)
 _NOT_OF_TEXT = [f"--ignore=python_tests/reliability/{name}" for name in ("mutations", "planted")]
 
 
+class Suite(NamedTuple):
+    """How a tree is built, and for each area its tests: those nearest to it, and last of all the whole suite."""
+
+    build: Sequence[Command]
+    areas: Mapping[str, Sequence[Command]]
+
+
 def _pytest(*arguments: str) -> Command:
-    return ("python", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *_NOT_OF_TEXT, *arguments)
+    return ("python", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-n", "2", *_NOT_OF_TEXT, *arguments)
 
 
-_ROUTING, _ALL = _pytest("python_tests/routing", "-n", "2"), _pytest("python_tests", "-n", "2")
-_BY_AREA: dict[str, list[Command]] = {
-    "python": [_ROUTING, _pytest("python_tests/nn", "python_tests/parity", "python_tests/distributed"), _ALL],
-    "cpu": [_CORE, _pytest("python_tests/routing", "-n", "2", "-k", "not cuda"), _ALL],
-    "cuda": [_EMULATION, _pytest("python_tests/routing", "-n", "2", "-k", "cuda"), _ALL],
-    "shared": [_CORE, _EMULATION, _ROUTING, _ALL],
+def _only(kernels: str) -> Command:
+    return ("env", f"CAPSROUTE_KERNELS={kernels}", *_pytest("python_tests", "-m", "kernels"))
+
+
+_BUILD_MODULES: Command = ("python", "setup.py", "-q", "build_ext", "--inplace")
+_ROUTING, _ALL = _pytest("python_tests/routing"), _pytest("python_tests")
+_CASES = _pytest("python_tests/routing/test_cases.py", "python_tests/routing/test_option_table.py")
+_NEIGHBOURS = _pytest("python_tests/nn", "python_tests/parity", "python_tests/distributed")
+SUITES = {
+    "old": Suite(
+        [_BUILD_MODULES, ("scripts/build-core", "build/core")],
+        {
+            "python": [_ROUTING, _NEIGHBOURS, _ALL],
+            "cpu": [_CORE, _pytest("python_tests/routing", "-k", "not cuda"), _ALL],
+            "cuda": [_EMULATION, _pytest("python_tests/routing", "-k", "cuda"), _ALL],
+            "shared": [_CORE, _EMULATION, _ROUTING, _ALL],
+        },
+    ),
+    "new": Suite(
+        [("env", "CAPSROUTE_BUILD_BOTH=1", *_BUILD_MODULES)],
+        {
+            "python": [_CASES, _ROUTING, _NEIGHBOURS, _ALL],
+            "cpu": [_CORE, _CASES, _only("avx512,avx2,baseline"), _ALL],
+            "cuda": [_EMULATION, _only("cuda"), _ALL],
+            "shared": [_CORE, _EMULATION, _CASES, _ROUTING, _ALL],
+        },
+    ),
 }
-# What most likely sees a mutation of an area comes first. What the commands run differs with the tree.
-SUITES = {"old": _BY_AREA, "new": _BY_AREA}
-
-BUILD: list[Command] = [
-    ("python", "setup.py", "-q", "build_ext", "--inplace"),
-    ("scripts/build-core", "build/core"),
-]
 BUILD_ENVIRONMENT = {"CAPSROUTE_EMULATION": "1", "CAPSROUTE_CUDA": "0", "CAPSROUTE_WERROR": "1"}
 LONGEST = 6 * 3600.0  # of a command without a mutation
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "build", "__pycache__", "*.so")
@@ -112,9 +133,9 @@ class Copy:
             said.seek(0)
             return Run(status, said.read(), time.monotonic() - start)
 
-    def build(self) -> Run:
+    def build(self, commands: Sequence[Command]) -> Run:
         """Build the modules and the drivers, with warnings as errors; the first command that fails, or the last."""
-        for command in BUILD:
+        for command in commands:
             done = self.run(command, **BUILD_ENVIRONMENT)
             if done.status != 0:
                 break
@@ -125,14 +146,16 @@ def _not_tried(by: str, why: str, seconds: float = 0.0) -> dict[str, Any]:
     return {"result": "no mutant", "by": by, "test": why, "seconds": seconds}
 
 
-def _outcome(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean: dict[str, float]) -> dict[str, Any]:
+def _outcome(
+    copy: Copy, mutation: Mutation, build: Sequence[Command], tests: Sequence[Command], clean: Mapping[str, float]
+) -> dict[str, Any]:
     """Build and test with a mutation that stands in the copy."""
     if mutation.area != "python":
-        built = copy.build()
+        built = copy.build(build)
         if built.status != 0:
             return _not_tried("the compiler", built.complaint(), built.seconds)
     seconds = 0.0
-    for command in commands:
+    for command in tests:
         done = copy.run(command, limit=60 + 3 * clean[" ".join(command)])
         seconds += done.seconds
         if done.status != 0:
@@ -140,7 +163,9 @@ def _outcome(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean:
     return {"result": "missed", "by": None, "test": None, "seconds": seconds}
 
 
-def try_one(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean: dict[str, float]) -> dict[str, Any]:
+def try_one(
+    copy: Copy, mutation: Mutation, build: Sequence[Command], tests: Sequence[Command], clean: Mapping[str, float]
+) -> dict[str, Any]:
     """The row of a mutation, after which the copy is as before."""
     path = mutation.path(copy.folder)
     if path is None:
@@ -148,46 +173,69 @@ def try_one(copy: Copy, mutation: Mutation, commands: Sequence[Command], clean: 
     text = path.read_text(encoding="utf-8")
     path.write_text(mutation.applied(text), encoding="utf-8")
     try:
-        return {"id": mutation.id, **_outcome(copy, mutation, commands, clean)}
+        row = {"id": mutation.id, **_outcome(copy, mutation, build, tests, clean)}
     finally:
         path.write_text(text, encoding="utf-8")
+    return {**row, "seconds": round(row["seconds"], 1)}
 
 
-def run(
-    copy: Copy,
-    mutations: Sequence[Mutation],
-    suite: dict[str, list[Command]],
-    state: dict[str, Any],
-    save: Callable[[dict[str, Any]], None],
-) -> str | None:
-    """Goes on with the mutations where ``state`` ends: seconds of commands without a mutation, and rows.
+class Session:
+    """A suite, tried in a copy; goes on where ``state`` ends: seconds of commands without a mutation, and rows."""
+
+    def __init__(self, copy: Copy, suite: Suite, state: dict[str, Any], save: Callable[[dict[str, Any]], None]) -> None:
+        self._copy, self._suite, self._state, self._save = copy, suite, state, save
+        self._clean: dict[str, float] = state.setdefault("clean", {})
+        self.rows: dict[str, dict[str, Any]] = {row["id"]: row for row in state.setdefault("rows", [])}
+
+    def prepare(self, areas: Sequence[str], *, whole: bool) -> str | None:
+        """Builds, and runs each command without a mutation. Returns what fails, or None."""
+        built = self._copy.build(self._suite.build)
+        if built.status != 0:
+            return f"the build fails without a mutation:\n{built.text[-3000:]}"
+        for command in dict.fromkeys(command for area in areas for command in self._tests(area, whole)):
+            if " ".join(command) not in self._clean:
+                done = self._copy.run(command)
+                if done.status != 0:
+                    return f"{' '.join(command)} fails without a mutation: {done.test()}\n{done.text[-3000:]}"
+                self._clean[" ".join(command)] = round(done.seconds, 1)
+                self._save(self._state)
+        return None
+
+    def attempt(self, mutation: Mutation, *, whole: bool) -> None:
+        """Tries a mutation, and keeps the row."""
+        tests = self._tests(mutation.area, whole)
+        row = {**try_one(self._copy, mutation, self._suite.build, tests, self._clean), "whole": whole}
+        self.rows[mutation.id] = row
+        self._state["rows"] = list(self.rows.values())
+        self._save(self._state)
+        print(f"{row['result']}: {mutation.id} {mutation.file}:{mutation.line}: {row['test']}", flush=True)
+
+    def _tests(self, area: str, whole: bool) -> Sequence[Command]:
+        *nearest, everything = self._suite.areas[area]
+        return [everything] if whole else nearest
+
+
+def run(session: Session, mutations: Sequence[Mutation], *, whole: bool = False) -> str | None:
+    """Tries the mutations with the tests nearest to them, or with the whole suite those that nothing nearer saw.
 
     Returns:
         What fails without a mutation, or None.
     """
-    clean, rows = state.setdefault("clean", {}), {row["id"]: row for row in state.setdefault("rows", [])}
-    built = copy.build()
-    if built.status != 0:
-        return f"the build fails without a mutation:\n{built.text[-3000:]}"
+    if whole:
+        left = [each for each in mutations if session.rows.get(each.id, {}).get("result") == "missed"]
+        left = [each for each in left if not session.rows[each.id]["whole"]]
+        problem = session.prepare(list(dict.fromkeys(each.area for each in left)), whole=True)
+        for each in left if problem is None else ():
+            session.attempt(each, whole=True)
+        return problem
     areas = [area for area in AREAS if any(mutation.area == area for mutation in mutations)]
-    for command in dict.fromkeys(command for area in areas for command in suite[area]):
-        if " ".join(command) not in clean:
-            done = copy.run(command)
-            if done.status != 0:
-                return f"{' '.join(command)} fails without a mutation: {done.test()}\n{done.text[-3000:]}"
-            clean[" ".join(command)] = round(done.seconds, 1)
-            save(state)
-    for area in areas:  # Python first: its mutations find the modules as they were built above
+    problem = session.prepare(areas, whole=False)
+    for area in areas if problem is None else ():  # Python first: its mutations find the modules as they were built
         of_area = [mutation for mutation in mutations if mutation.area == area]
         wanted = sum(not mutation.spare for mutation in of_area)
         for mutation in of_area:
-            if sum(rows[m.id]["result"] != "no mutant" for m in of_area if m.id in rows) == wanted:
+            if sum(session.rows[m.id]["result"] != "no mutant" for m in of_area if m.id in session.rows) == wanted:
                 break
-            if mutation.id in rows:
-                continue
-            row = try_one(copy, mutation, suite[area], clean)
-            rows[mutation.id] = {**row, "seconds": round(row["seconds"], 1)}
-            state["rows"] = list(rows.values())
-            save(state)
-            print(f"{row['result']}: {mutation.id} {mutation.file}:{mutation.line}: {row['test']}", flush=True)
-    return None
+            if mutation.id not in session.rows:
+                session.attempt(mutation, whole=False)
+    return problem

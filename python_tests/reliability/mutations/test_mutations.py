@@ -142,9 +142,8 @@ def test_committed_judgements_are_of_what_was_missed() -> None:
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module and a program that tests it, without anything to build."""
-    monkeypatch.setattr(run, "BUILD", [("python", "-c", "")])
+def tree(tmp_path: Path) -> Path:
+    """A module without anything to build."""
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/f.py").write_text("def f(a):\n    return a + 1\n")
     return tmp_path / "tree"
@@ -152,6 +151,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 CHECK: run.Command = ("python", "-c", "import f; assert f.f(0) == 1")
 SEES_NOTHING: run.Command = ("python", "-c", "import f")
+NOTHING: run.Command = ("python", "-c", "")
 EXAMPLE = Mutation(
     "python-1",
     "python",
@@ -167,31 +167,34 @@ EXAMPLE = Mutation(
 )
 
 
-@pytest.mark.parametrize(("command", "result"), [(CHECK, "caught"), (SEES_NOTHING, "missed")])
-def test_a_run_says_what_was_caught_and_leaves_the_trees(
-    tree: Path, tmp_path: Path, command: run.Command, result: str
-) -> None:
-    copy, states = run.Copy(tree, tmp_path / "copy", sys.executable), []
+def attempts(tree: Path, suite: run.Suite, state: dict[str, Any], save: Any = lambda _: None) -> run.Session:
+    return run.Session(run.Copy(tree, tree.parent / "copy", sys.executable), suite, state, save)
+
+
+def test_a_run_says_what_was_caught_and_leaves_the_trees(tree: Path) -> None:
+    states: list[dict[str, Any]] = []
     state: dict[str, Any] = {}
-    assert run.run(copy, [EXAMPLE], {"python": [command]}, state, states.append) is None
-    assert [row["result"] for row in state["rows"]] == [result]
-    assert (tree / "f.py").read_text() == (copy.folder / "f.py").read_text() == "def f(a):\n    return a + 1\n"
+    suite = run.Suite([NOTHING], {"python": [SEES_NOTHING, CHECK]})
+    for whole, result in ((False, "missed"), (True, "caught")):
+        session = attempts(tree, suite, state, states.append)
+        assert run.run(session, [EXAMPLE], whole=whole) is None
+        assert [(row["result"], row["whole"]) for row in state["rows"]] == [(result, whole)]
+        copy = tree.parent / "copy"
+        assert (tree / "f.py").read_text() == (copy / "f.py").read_text() == "def f(a):\n    return a + 1\n"
     # What is done is not done again.
     before = len(states)
-    assert run.run(copy, [EXAMPLE], {"python": [command]}, state, states.append) is None
+    for whole in (False, True):
+        assert run.run(attempts(tree, suite, state, states.append), [EXAMPLE], whole=whole) is None
     assert len(states) == before
 
 
-def test_a_spare_takes_the_place_of_what_does_not_compile(
-    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run, "BUILD", [CHECK])
+def test_a_spare_takes_the_place_of_what_does_not_compile(tree: Path) -> None:
     spare = dataclasses.replace(EXAMPLE, id="cpu-2", area="cpu", spare=True, after="    return 1 + a\n")
     elsewhere = dataclasses.replace(spare, id="cpu-3", above="def g(a):\n")
     unused = dataclasses.replace(spare, id="cpu-4")
     state: dict[str, Any] = {}
     mutations = [dataclasses.replace(EXAMPLE, area="cpu"), elsewhere, spare, unused]
-    run.run(run.Copy(tree, tmp_path / "copy", sys.executable), mutations, {"cpu": [CHECK]}, state, lambda _: None)
+    run.run(attempts(tree, run.Suite([CHECK], {"cpu": [CHECK, CHECK]}), state), mutations)
     tried = [(row["id"], row["result"], row["by"]) for row in state["rows"]]
     assert tried[:2] == [("python-1", "no mutant", "the compiler"), ("cpu-3", "no mutant", "the tree")]
     assert tried[2:] == [("cpu-2", "missed", None)]

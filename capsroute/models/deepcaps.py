@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from capsroute.models.capsnet import CapsNetOutput
 from capsroute.nn import CapsuleLayer, ConvCapsules2d, capsule_lengths, primary_poses
-from capsroute.nn.conv_windows import margins
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,9 +36,11 @@ class _PoseConv(nn.Module):
 
     def forward(self, poses: Tensor) -> Tensor:
         """``[B, C, d, H, W]`` to ``[B, types, size, H', W']`` with H' = ceil(H / stride)."""
-        stride = self.conv.stride[0]
-        rows, columns = (margins(size, _KERNEL, stride, 1, None) for size in poses.shape[-2:])
-        return primary_poses(self.conv(nn.functional.pad(poses.flatten(1, 2), [*columns, *rows])), self.types, _EPS)
+        maps = poses.flatten(1, 2)
+        # margins(...) of a kernel of 3, as a sum: torch.fx has no numbers here and follows no branch.
+        halves = self.conv.stride[0] == 2
+        rows, columns = (size % 2 if halves else 1 for size in (maps.shape[2], maps.shape[3]))
+        return primary_poses(self.conv(nn.functional.pad(maps, [columns, 1, rows, 1])), self.types, _EPS)
 
 
 class _Cell(nn.Module):
@@ -182,7 +183,9 @@ class DeepCaps(nn.Module):
         reconstruction = None
         if reconstruct and self.decoder is not None:
             chosen = lengths.argmax(dim=1) if labels is None else labels
-            reconstruction = self.decoder(capsules[torch.arange(len(chosen), device=chosen.device), chosen])
+            # Not by arange(len(chosen)): an exporter would take the length for a number of the program.
+            index = chosen[:, None, None].expand(-1, 1, capsules.shape[2])
+            reconstruction = self.decoder(capsules.gather(1, index).squeeze(1))
         return CapsNetOutput(capsules, lengths, reconstruction)
 
 

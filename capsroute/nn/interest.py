@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -219,9 +220,13 @@ class InterestCapsules(nn.Module):
     def _draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Random logits, in place."""
         std = self.logits_std
-        if self.truncated_logits and std > 0:
-            return nn.init.trunc_normal_(logits, std=std, a=-2 * std, b=2 * std, generator=generator)
-        return logits.normal_(std=std, generator=generator)
+        if not self.truncated_logits:
+            return logits.normal_(std=std, generator=generator)
+        # By the inverse of the distribution function: drawing again, as torch's trunc_normal_ does, asks the numbers
+        # whether to, which no exporter can follow.
+        inside = math.erf(2 / math.sqrt(2))  # the share within two standard deviations
+        logits.uniform_(-inside, inside, generator=generator).erfinv_()
+        return logits.mul_(math.sqrt(2) * std).clamp_(-2 * std, 2 * std)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

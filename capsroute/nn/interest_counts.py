@@ -43,7 +43,8 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
 
     Args:
-        counts: ``[B]``, an integer dtype, from 0 to ``interests``. Inside ``torch.compile`` the values are not checked.
+        counts: ``[B]``, an integer dtype, from 0 to ``interests``. The values are not checked where there are none yet: while
+            a program is compiled, exported or traced, under a transform of ``torch.func``, and on the meta device.
         interests: The most, J.
 
     Raises:
@@ -51,11 +52,17 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
         ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
     """
     check_integers("counts", counts)
-    if not torch.compiler.is_compiling() and counts.numel() > 0:
+    if _values_known(counts) and counts.numel() > 0:
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
             raise ValueError(f"counts must be from 0 to interests={interests}, got {least if least < 0 else most}")
     return torch.arange(interests, device=counts.device) < counts[:, None]
+
+
+def _values_known(tensor: Tensor) -> bool:
+    """Whether Python may look at the values, and a look leaves nothing behind in a program that is being traced."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
+    return type(tensor) is Tensor and not tensor.is_meta and not traced
 
 
 def is_integer(tensor: Tensor) -> bool:

@@ -17,7 +17,7 @@ from .tree import ROOT
 # From the lowest floor up. A module imports from its own floor and from lower ones; a name stands for all below it.
 FLOORS: Sequence[Sequence[str]] = (
     ("_interpreter", "_loading", "_native", "_emulated", "_version", "no_memory"),
-    ("routing.values", "routing.result", "routing.keywords"),
+    ("routing.values", "routing.result", "routing.keywords", "routing.proxies"),
     ("routing.options",),
     ("routing.signatures",),
     ("routing.reference",),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
 from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
+from capsroute.routing import proxies
 from capsroute.routing.options import DEFAULTS
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ class CapsNet(nn.Module):
                 true class while training. The classification does not depend on it.
             reconstruct: Whether to run the decoder.
         """
+        labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
         features = torch.relu(self.conv(images))  # [B, conv_channels, H', W']
         capsules = self.classes(self.primary(features))  # [B, J, D]
         reconstruction = None

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.activations import capsule_lengths
+from capsroute.nn.leaf import Leaf
 
 __all__ = ["ReconstructionDecoder"]
 
 
-class ReconstructionDecoder(nn.Module):
+class ReconstructionDecoder(Leaf):
     """Fully connected decoder of the paper (Sabour et al. 2017, section 4.1 and figure 2).
 
     All capsules but one are set to 0; the rest is decoded by linear layers with ReLU, the last with a sigmoid.
@@ -61,6 +62,8 @@ class ReconstructionDecoder(nn.Module):
             TypeError: ``labels`` is not int64.
             ValueError: ``labels`` does not have the shape ``[B]``.
         """
+        if not isinstance(capsules, Tensor):
+            return self._node("capsules", capsules, labels=labels)
         if labels is None:
             labels = capsule_lengths(capsules).argmax(dim=1)
         elif labels.dtype != torch.int64:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.interest_counts import check_integers, interest_mask, is_integer
+from capsroute.nn.leaf import Leaf
 from capsroute.nn.shared_votes import route_shared_votes
 from capsroute.routing import checks, functional
 
@@ -23,7 +24,7 @@ _BILINEAR_TYPES = (0, 1, 2)
 _INITIAL_LOGITS = ("zeros", "per_call", "fixed")
 
 
-class InterestCapsules(nn.Module):
+class InterestCapsules(Leaf):
     """Routes the items of a user's history to a few interests, by agreement.
 
     The behaviour-to-interest capsules of Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at
@@ -173,6 +174,9 @@ class InterestCapsules(nn.Module):
             ValueError: Shapes that do not fit, sequences longer than ``max_items``, or ``counts`` that are negative or
                 above the number of interests.
         """
+        if not isinstance(items, Tensor):
+            more = {"input_weight": input_weight, "generator": generator}
+            return self._node("items", items, mask=mask, counts=counts, logits=logits, **more)
         if items.dim() != 3 or items.shape[2] != self.in_size:
             raise ValueError(f"items must have the shape [B, I, {self.in_size}], got {list(items.shape)}")
         batch, length, _ = items.shape

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from capsroute.routing import checks
+from capsroute.routing.proxies import traceable
 
 __all__ = ["interest_counts", "interest_mask"]
 
 _ROUNDINGS = ("down", "up")
 
 
+@traceable
 def interest_counts(lengths: Tensor, interests: int, rounding: str = "down") -> Tensor:
     """How many interests users have by the length of their history: ``max(1, min(interests, log2(length)))``.
 
@@ -39,6 +41,7 @@ def interest_counts(lengths: Tensor, interests: int, rounding: str = "down") -> 
     return reached.sum(dim=1).clamp_min(1)
 
 
+@traceable
 def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from capsroute.routing.proxies import traceable
+
 __all__ = ["MarginLoss", "margin_loss"]
 
 
@@ -20,6 +22,7 @@ def _presence(lengths: Tensor, target: Tensor) -> Tensor:
     return nn.functional.one_hot(target, lengths.shape[1]).to(lengths.dtype)
 
 
+@traceable
 def margin_loss(
     lengths: Tensor,
     target: Tensor,

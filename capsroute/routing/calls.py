@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import backends, checks, core, details, ops, output_axes, reference
+from . import backends, checks, core, definition, details, ops, output_axes, tangents
 from .options import RoutingOptions
 from .result import RoutingResult
 
@@ -69,7 +69,10 @@ def checked(
         options = options._replace(gradient="last")  # nothing else could get a gradient through the iterations
     name = "dynamic_routing" if len(sources) == 2 else "route_votes"
     tensors = (*sources, bias, logits, input_weight, input_mask, output_mask)
-    return Call(name, tensors, options, backends.choose(sources[0].device), several)
+    choice = backends.choose(sources[0].device)
+    if choice.name != "reference" and tangents.are_given(tensors):
+        choice = backends.FORWARD_MODE
+    return Call(name, tensors, options, choice, several)
 
 
 def explain(name: str, *arguments: Any) -> str:
@@ -98,17 +101,8 @@ def for_kernels(call: Call) -> RoutingOptions:
 
 def _by_reference(call: Call, wanted: Sequence[str] | None) -> Tensor | RoutingResult:
     backends.warn_once(call.choice)
-    *sources, bias, logits, input_weight, input_mask, output_mask = call.tensors
-    result: Tensor | RoutingResult = getattr(reference, call.name)(
-        *sources,
-        bias,
-        input_mask=input_mask,
-        output_mask=output_mask,
-        input_weight=input_weight,
-        details=wanted,
-        **{"coupling" if call.options.coupling_given else "logits": logits},
-        **call.options.keywords(),
-    )
+    by = definition.exactly if call.choice is backends.FORWARD_MODE else definition.call
+    result: Tensor | RoutingResult = by(call.name, call.options, call.tensors, wanted)
     return result
 
 

@@ -136,6 +136,8 @@ def route_votes(
     v = s = c = total
     for iteration in range(1, iterations + 1):
         last = iteration == iterations
+        if options.gradient == "last":
+            total = total.detach()  # tangents too, which no_grad would let through
         with torch.set_grad_enabled(torch.is_grad_enabled() and (last or options.gradient != "last")):
             if coupling is not None:
                 c = initial.expand(votes.shape[:3])

@@ -48,11 +48,6 @@ class Column(NamedTuple):
     make: Callable[[], nn.Module]
     inputs: Callable[[int], Inputs]  # of a batch size
 
-    @property
-    def reals(self) -> bool:
-        """Whether the first input is of a floating type, so that it has a derivative."""
-        return self.inputs(1)[0].is_floating_point()
-
 
 def _images(channels: int, side: int) -> Callable[[int], Inputs]:
     return lambda batch: (torch.rand(batch, channels, side, side),)
@@ -96,18 +91,6 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-def built(name: str) -> nn.Module:
-    """The module of a column, ready to use, the same each time."""
-    torch.manual_seed(len(name))
-    return COLUMNS[name].make().eval()
-
-
-def inputs(name: str, batch: int) -> Inputs:
-    """Inputs for it, the same each time for a batch size."""
-    torch.manual_seed(batch)
-    return COLUMNS[name].inputs(batch)
-
-
 def tensors(output: object) -> list[Tensor]:
     """All tensors of an output, in their order."""
     if isinstance(output, Tensor):
@@ -115,3 +98,43 @@ def tensors(output: object) -> list[Tensor]:
     if isinstance(output, (tuple, list)):
         return [tensor for part in output for tensor in tensors(part)]
     return []
+
+
+class Answer(nn.Module):
+    """A module that returns the tensors of another's output alone, as a user writes it where a door takes no more.
+
+    The networks return named tuples, with None where there is no reconstruction and no target.
+    """
+
+    def __init__(self, module: nn.Module, first: bool = False) -> None:
+        super().__init__()
+        self.module = module
+        self.first = first
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """All tensors, or the first one."""
+        found = tensors(self.module(*inputs))
+        return found[0] if self.first or len(found) == 1 else tuple(found)
+
+
+class Case(NamedTuple):
+    """A column at a door."""
+
+    name: str
+    module: nn.Module
+
+    def inputs(self, batch: int) -> Inputs:
+        """Inputs of a batch size, the same each time."""
+        torch.manual_seed(batch)
+        return COLUMNS[self.name].inputs(batch)
+
+    @property
+    def reals(self) -> bool:
+        """Whether the first input is of a floating type, so that it has a derivative."""
+        return self.inputs(1)[0].is_floating_point()
+
+
+def case(name: str) -> Case:
+    """A column with its module, ready to use, the same each time."""
+    torch.manual_seed(len(name))
+    return Case(name, COLUMNS[name].make().eval())

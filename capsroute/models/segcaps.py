@@ -151,7 +151,7 @@ class SegCaps(nn.Module):
         if isinstance(first, nn.Conv2d) and first.in_channels != maps.shape[1]:
             classes, size = capsules.shape[1:3]
             raise ValueError(
-                f"decoder must take {classes} x {size} components, which the capsules of the last layer have, and takes "
+                f"decoder must take {classes} x {size} components, those of the last layer, and takes "
                 f"{first.in_channels}: make SegCaps with classes={classes}, or replace the decoder too"
             )
         return decoder(maps)

@@ -96,7 +96,7 @@ def test_another_last_layer():
     torch.testing.assert_close(output.lengths, output.capsules.norm(dim=2))
     assert output.lengths.shape == (1, 3, 8, 8)
     model.decoder = SegCaps(**SMALL).decoder
-    with pytest.raises(ValueError, match="decoder must take 3 x 6 components, .* takes 4: make SegCaps with classes=3"):
+    with pytest.raises(ValueError, match=r"decoder must take 3 x 6 components, .* takes 4: .* classes=3"):
         model(torch.rand(1, 1, 8, 8))
 
 

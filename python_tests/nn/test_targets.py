@@ -54,7 +54,7 @@ WRONG_PRESENCE = [
     (
         torch.zeros(B, J, dtype=torch.complex64),
         TypeError,
-        "must hold presence of a real dtype, or bool, got torch.complex64",
+        "must hold presence of a real dtype",
     ),
 ]
 
@@ -65,13 +65,11 @@ def test_wrong_labels(name):
     taker = make()
     draws_one = name == "DeepCaps"
     for value, error, message in WRONG + ([] if draws_one else WRONG_PRESENCE):
-        with pytest.raises(
-            error, match=message.replace("must hold class", "(of shape .B. )?must hold class", 1)
-        ) as told:
+        with pytest.raises(error, match=f"{argument} (of shape .B. )?{message}"):
             taker(value)
     taker(torch.tensor([0, 2]))
     if draws_one:
-        with pytest.raises(ValueError, match="labels must be class numbers .* one class at a time; pass reconstruct"):
+        with pytest.raises(ValueError, match=r"labels must be class numbers .* one class at a time; pass reconstruct"):
             taker(torch.ones(B, J))
         taker = partial(taker, reconstruct=False)
     for dtype in (torch.bool, torch.uint8, torch.float16, torch.float64):

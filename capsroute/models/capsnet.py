@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
-from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
+from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing, targets
 from capsroute.routing import proxies
 from capsroute.routing.options import DEFAULTS
 
@@ -157,14 +157,22 @@ class CapsNet(nn.Module):
 
         Args:
             images: ``[B, in_channels, H, W]``, values in [0, 1] as the decoder reconstructs them.
-            labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule. The paper gives the
-                true class while training. The classification does not depend on it.
+            labels: Class whose capsule is decoded, ``[B]``, int64; or presence ``[B, J]``, 0 or 1 for each class, whose
+                capsules are decoded together; without it, the longest capsule. The paper gives the true class while
+                training. The classification does not depend on it.
             reconstruct: Whether to run the decoder.
+
+        Raises:
+            TypeError: As :class:`~capsroute.nn.ReconstructionDecoder` does for ``labels``.
+            ValueError: Likewise.
         """
         labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
         features = torch.relu(self.conv(images))  # [B, conv_channels, H', W']
         capsules = self.classes(self.primary(features))  # [B, J, D]
+        lengths = capsule_lengths(capsules)
         reconstruction = None
         if reconstruct and self.decoder is not None:
             reconstruction = self.decoder(capsules, labels)
-        return CapsNetOutput(capsules, capsule_lengths(capsules), reconstruction)
+        elif labels is not None:
+            targets.presence("labels", labels, "images", lengths)
+        return CapsNetOutput(capsules, lengths, reconstruction)

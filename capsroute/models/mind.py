@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
-from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts, interest_mask
+from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts, interest_mask, targets
+from capsroute.routing import proxies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -81,10 +82,19 @@ class MIND(nn.Module):
         """The interests of users, and their vectors for a target.
 
         Args:
-            history: Ids of items, ``[B, I]``, int64, 0 where a history has ended.
-            target: The item that came next, ``[B]``, int64.
+            history: Ids of items, ``[B, I]``, int64, from 0 to N - 1, 0 where a history has ended.
+            target: The item that came next, ``[B]``, int64, likewise.
             generator: For the initial logits.
+
+        Raises:
+            TypeError: Ids that are no tensor of int64.
+            ValueError: Their shape or device does not fit, or there is no such item; see
+                :func:`capsroute.nn.margin_loss` about GPUs.
         """
+        target, generator = proxies.specialized("target", target), proxies.specialized("generator", generator)
+        history = targets.item_ids("history", history, "[B, I]", (-1, -1), self.embedding.weight)
+        if target is not None:
+            target = targets.item_ids("target", target, "[B]", (history.shape[0],), self.embedding.weight)
         present = history != PADDING
         lengths = present.sum(dim=1)
         count = self.capsules.interests

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
@@ -68,7 +68,8 @@ class LabelAwareAttention(Leaf):
         """What each interest counts, ``[B, J]``."""
         if math.isinf(self.power):
             chosen = (scores if present is None else scores.masked_fill(~present, -math.inf)).argmax(dim=1)
-            weights = nn.functional.one_hot(chosen, scores.shape[1]).to(scores.dtype)
+            # Not one_hot, which looks at the numbers.
+            weights = (chosen[:, None] == torch.arange(scores.shape[1], device=scores.device)).to(scores.dtype)
         else:
             sharpened = self._sharpened(scores)
             if present is not None:

@@ -48,6 +48,11 @@ class MIND(nn.Module):
         dynamic: Whether the length of a history decides how many interests its user has; see
             :func:`capsroute.nn.interest_counts`. ComiRec gives ``interests`` to all.
         power: Of the attention; by default the best interest alone is trained, as ComiRec does.
+        initial_logits: ``"per_call"`` draws the initial logits anew in every call, in training and afterwards, as
+            ComiRec does: the same user gets other interests each time. For a model that is served or exported,
+            ``"fixed"`` draws them once, when it is made, and keeps them in its state dict: the same history then gives
+            the same interests, in whatever batch.
+        max_items: Longest history, I; needed with ``"fixed"``.
         **options: Of the routing; see :class:`capsroute.nn.InterestCapsules`.
 
     Raises:
@@ -63,6 +68,8 @@ class MIND(nn.Module):
         *,
         dynamic: bool = True,
         power: float = math.inf,
+        initial_logits: str = "per_call",
+        max_items: int | None = None,
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
@@ -70,7 +77,14 @@ class MIND(nn.Module):
             raise ValueError(f"items must be at least 2, one of them for padding, got {items}")
         self.dynamic = dynamic
         self.capsules = InterestCapsules(
-            size, interests, bilinear_type=0, vote_bias=True, truncated_logits=True, **options
+            size,
+            interests,
+            bilinear_type=0,
+            max_items=max_items,
+            vote_bias=True,
+            initial_logits=initial_logits,
+            truncated_logits=True,
+            **options,
         )
         self.embedding = nn.Embedding(items, size, padding_idx=PADDING)
         self.projection = nn.Linear(size, size)
@@ -84,7 +98,7 @@ class MIND(nn.Module):
         Args:
             history: Ids of items, ``[B, I]``, int64, from 0 to N - 1, 0 where a history has ended.
             target: The item that came next, ``[B]``, int64, likewise.
-            generator: For the initial logits.
+            generator: For the initial logits that are drawn in every call.
 
         Raises:
             TypeError: Ids that are no tensor of int64.

@@ -47,7 +47,9 @@ class SegCaps(nn.Module):
         in_channels: Channels of the images.
         types: Capsule types of the first capsule layer; deeper ones have up to four times as many.
         size: Components of the first and the last capsules; deeper ones have up to four times as many.
-        decoder: Whether there is a decoder.
+        decoder: Whether there is a decoder. It runs in every step; where the loss leaves the reconstruction out,
+            DistributedDataParallel stops in its second step, waiting for the decoder's gradients: make the network
+            with ``decoder=False``, or pass ``find_unused_parameters=True`` there.
         classes: What a pixel can belong to, K: 1 for an object before its background, as the authors have it. With
             more, background is a class of its own or none, and :func:`capsroute.nn.margin_loss` takes the lengths and
             the class of each pixel, ``[B, H, W]``.

@@ -45,7 +45,8 @@ class InterestCapsules(Leaf):
             first places. Otherwise sequences may have any length.
         vote_bias: Whether W x has a learnable bias, as a dense layer has (ComiRec has one, with types 0 and 1).
         initial_logits: ``"zeros"``; ``"per_call"`` for random ones, drawn anew in every call, in training and
-            afterwards; ``"fixed"`` for random ones drawn once, which stay in the buffer ``logits``. None:
+            afterwards; ``"fixed"`` for random ones drawn once, which stay in the buffer ``logits``: what a model of
+            type 0 needs that is served or exported, to give a user the same interests in every call. None:
             ``"per_call"`` with type 0, ``"zeros"`` otherwise. They are never learned.
         logits_std: Standard deviation of random logits.
         truncated_logits: Whether random logits beyond two standard deviations are drawn again (ComiRec).

@@ -46,8 +46,8 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
 
     Args:
-        counts: ``[B]``, an integer dtype, from 0 to ``interests``. The values are not checked where there are none yet: while
-            a program is compiled, exported or traced, under a transform of ``torch.func``, and on the meta device.
+        counts: ``[B]``, an integer dtype, from 0 to ``interests``. The values are not checked where there are none yet:
+            while a program is compiled, exported or traced, under a transform of ``torch.func``, on the meta device.
         interests: The most, J.
 
     Raises:

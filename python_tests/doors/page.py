@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from typing import Any
 
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "safetensors", "torchinfo", "captum", "keras", "torch-rechub")
 

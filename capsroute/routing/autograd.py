@@ -44,6 +44,24 @@ class _Gradients(Function):
         return None, None, None, *found, None, None
 
 
+def _gradients(
+    name: str,
+    options: RoutingOptions,
+    grad_output: Tensor,
+    tensors: Sequence[Tensor | None],
+    saved: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> Sequence[Tensor | None]:
+    """What a backward returns for the tensors that are differentiable; see :func:`.ops.backward`."""
+    if tangents.are_given((grad_output, *tensors)):
+        return definition.gradients(name, options, grad_output, tensors, needed)
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+        present = iter(_Gradients.apply(name, options, needed, grad_output, *tensors, *saved))
+        return [next(present) if need else None for need in needed]
+    with torch.no_grad():
+        return ops.backward(name, grad_output, tensors, saved, options, needed)
+
+
 def _functions(name: str) -> tuple[type[Function], type[Function]]:
     """The Function of one routing op, and its twin for functorch.
 
@@ -54,17 +72,8 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
 
     def gradients_of(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, pre_squash, normaliser = ctx.saved_tensors
-        saved = pre_squash, normaliser
         needed = ctx.needs_input_grad[1 : 1 + sources + ops.DIFFERENTIABLE]
-        if tangents.are_given((grad_output, *tensors)):
-            found: Sequence[Tensor | None] = definition.gradients(name, ctx.options, grad_output, tensors, needed)
-        elif torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
-            present = iter(_Gradients.apply(name, ctx.options, needed, grad_output, *tensors, *saved))
-            found = [next(present) if need else None for need in needed]
-        else:
-            with torch.no_grad():
-                found = ops.backward(name, grad_output, tensors, saved, ctx.options, needed)
-        return None, *found, None, None
+        return None, *_gradients(name, ctx.options, grad_output, tensors, (pre_squash, normaliser), needed), None, None
 
     class Routing(Function):
         @staticmethod
@@ -100,6 +109,40 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
 _FUNCTIONS = {name: _functions(name) for name in ops.SOURCES}
 
 
+def _register(name: str) -> None:
+    """The gradients of the op called by itself, as traces and exported programs call it.
+
+    They hold it without what a backward needs, which takes memory and which most never ask for: backward runs the
+    forward once more.
+    """
+    differentiable = len(ops.SOURCES[name]) + ops.DIFFERENTIABLE
+
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.options, ctx.values, ctx.save = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*tensors, *output[1:])
+
+    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, pre_squash, normaliser = ctx.saved_tensors
+        if not ctx.save:
+            with torch.no_grad():
+                _, pre_squash, normaliser = ops.FORWARD_OPS[name](*tensors, ctx.options, ctx.values, True)
+        options, needed = RoutingOptions.unpack(ctx.options, ctx.values), ctx.needs_input_grad[:differentiable]
+        found = _gradients(name, options, grad_output, tensors, (pre_squash, normaliser), needed)
+        return *found, *(None,) * (len(ctx.needs_input_grad) - differentiable)
+
+    torch.library.register_autograd(
+        f"capsroute::{name}_forward", backward, setup_context=setup_context, lib=ops._library
+    )
+
+
+for _name in ops.SOURCES:
+    _register(_name)
+
+# torch before 2.7 has no way to ask.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+
+
 def route(
     name: str, options: RoutingOptions, tensors: Sequence[Tensor | None], keep: bool = False
 ) -> tuple[Tensor, Tensor | None]:
@@ -119,7 +162,7 @@ def route(
     if torch._C._are_functorch_transforms_active() or (keep and learns):
         output, pre_squash, _ = _FUNCTIONS[name][1].apply(options, *tensors)
         return output, pre_squash
-    if learns:
+    if learns and not (torch._C._is_tracing() or _is_exporting()):  # these write down the op, which has gradients too
         return _FUNCTIONS[name][0].apply(options, *tensors), None
     output, pre_squash, _ = ops.forward(name, tensors, options, keep)
     return output, pre_squash

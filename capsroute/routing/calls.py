@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import backends, checks, core, definition, details, ops, output_axes, tangents
+from . import backends, checks, core, definition, details, ops, output_axes, sharding, tangents
 from .options import RoutingOptions
 from .result import RoutingResult
 
@@ -40,11 +40,17 @@ def route(
         TypeError, ValueError: What the public functions say.
     """
     call = checked(sources, bias, logits, input_weight, input_mask, output_mask, coupling, keywords, wanted)
-    if call.choice.name == "reference":
-        result = _by_reference(call, wanted)
+    if type(sources[0]) is not Tensor and sharding.among(call.tensors):
+        result = sharding.route(call.name, call.tensors, lambda local: _run(call._replace(tensors=tuple(local)), wanted))
     else:
-        result = details.route(call.name, for_kernels(call), call.tensors, wanted)
+        result = _run(call, wanted)
     return result if call.output_axes is None else output_axes.split(result, call.output_axes)
+
+
+def _run(call: Call, wanted: Sequence[str] | None) -> Tensor | RoutingResult:
+    if call.choice.name == "reference":
+        return _by_reference(call, wanted)
+    return details.route(call.name, for_kernels(call), call.tensors, wanted)
 
 
 def checked(
@@ -82,6 +88,8 @@ def explain(name: str, *arguments: Any) -> str:
         kernel = ""
     elif call.tensors[0] is None or call.tensors[0].numel() == 0:
         kernel = " (an empty batch runs nothing)"
+    elif call.tensors[0].is_meta:
+        kernel = " (nothing runs)"
     else:
         kernel = f" ({ops.describe(call.tensors, for_kernels(call))})"
     return f"{name} takes backend {call.choice.name!r}{kernel}: {call.choice.reason}"

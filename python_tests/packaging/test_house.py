@@ -17,14 +17,14 @@ from .tree import ROOT
 # From the lowest floor up. A module imports from its own floor and from lower ones; a name stands for all below it.
 FLOORS: Sequence[Sequence[str]] = (
     ("_interpreter", "_loading", "_native", "_emulated", "_version", "no_memory"),
-    ("routing.values", "routing.result", "routing.keywords", "routing.proxies"),
+    ("routing.values", "routing.result", "routing.keywords", "routing.proxies", "routing.imports"),
     ("routing.options",),
     ("routing.signatures",),
     ("routing.reference", "routing.tangents"),
     ("routing.core", "routing.definition"),
-    ("routing.ops", "routing.passes", "routing.dispatch", "routing.vmap"),
+    ("routing.ops", "routing.passes", "routing.flops", "routing.dispatch", "routing.vmap"),
     ("routing.autograd",),
-    ("routing.calls", "routing.checks", "routing.output_axes", "routing.backends", "routing.details"),
+    ("routing.calls", "routing.checks", "routing.output_axes", "routing.backends", "routing.details", "routing.sharding"),
     ("routing.functional",),
     ("", "routing", "testing"),
     ("nn",),

@@ -18,7 +18,7 @@ from . import _loading as _loading  # then torch, and the compiled module
 # isort: split
 from . import testing
 from ._version import __version__
-from .routing import options, reference, result
+from .routing import backends, flops, options, reference, result
 from .routing.core import build_info
 from .routing.functional import dynamic_routing, explain, route_votes
 from .routing.result import RoutingResult
@@ -34,10 +34,10 @@ __all__ = [
     "testing",
 ]
 
-# Importable under their public name too; pickled modules and results name the other two.
-for _module in (reference, options, result):
+# Importable under their public name too; pickled modules and results name two of the others.
+for _module in (reference, options, result, backends):
     sys.modules[_module.__name__.replace(".routing.", ".")] = _module
-del _module
+del _module, flops  # which is imported for what it registers
 
 _PACKAGES = ("distributed", "layouts", "models", "nn")  # imported when they are first asked for
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 # First: the compiled module takes the OpenMP library that torch has loaded, and wheels bring none.
-import torch  # noqa: F401
+import torch
+
+# What a trace finds our checks to decide from sizes is not lost to it; torch ignores these warnings of its own modules.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"capsroute\.(?!nn\.conv)")
 
 try:
     from . import _native  # noqa: F401

@@ -1,35 +1,21 @@
-"""Floating-point operations of one routing, by one convention for everybody.
-
-Two operations per multiply-add; the votes are recomputed in every pass, whatever an implementation does; softmax and
-squash are not counted. So a share of the peak compares implementations of one shape, and one that stores the votes
-does fewer operations than it is credited with.
-"""
+"""Floating-point operations of one routing by its shape, by the convention of :mod:`capsroute.routing.flops`."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from capsroute.routing import flops
 from .shapes import Shape
 
 
 def forward(shape: Shape) -> int:
-    """T passes that make the votes (d) and, after the first, the agreement and the weighted sum (1 each)."""
-    t, d = shape.iterations, shape.input_size
-    return 2 * shape.votes * (t * d + 2 * (t - 1))
+    """Operations of the forward."""
+    return flops.forward(shape.votes, shape.input_size, shape.iterations)
 
 
 def backward(shape: Shape, gradient: str) -> int:
-    """Operations of the backward alone.
-
-    For ``gradient="all"``: T-1 passes with the votes, the logits, the products with the gradient and the sum for the
-    query (d + 3), and a last one with the votes (d), logits and products of T-1 iterations, 2T-1 terms of the
-    gradient of the votes, and the gradients of x and weight (2d). For ``"last"``: one pass with the votes, the
-    logits of the last iteration (none if T = 1), one term, and the gradients of x and weight.
-    """
-    t, d = shape.iterations, shape.input_size
-    if gradient == "last":
-        return 2 * shape.votes * (d + min(t - 1, 1) + 1 + 2 * d)
-    return 2 * shape.votes * ((t - 1) * (d + 3) + d + 2 * (t - 1) + (2 * t - 1) + 2 * d)
+    """Operations of the backward alone."""
+    return flops.backward(shape.votes, shape.input_size, shape.iterations, gradient)
 
 
 def of_pass(shape: Shape, gradient: str | None) -> int:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
-from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing
+from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing, targets
+from capsroute.routing import proxies
 from capsroute.routing.options import DEFAULTS
 
 if TYPE_CHECKING:
@@ -156,13 +157,24 @@ class CapsNet(nn.Module):
 
         Args:
             images: ``[B, in_channels, H, W]``, values in [0, 1] as the decoder reconstructs them.
-            labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule. The paper gives the
-                true class while training. The classification does not depend on it.
-            reconstruct: Whether to run the decoder.
+            labels: Class whose capsule is decoded, ``[B]``, int64; or presence ``[B, J]``, 0 or 1 for each class, whose
+                capsules are decoded together; without it, the longest capsule. The paper gives the true class while
+                training. The classification does not depend on it.
+            reconstruct: Whether to run the decoder. Where no step runs it, DistributedDataParallel stops in the second one,
+                waiting for its gradients: make the network with ``decoder_sizes=None`` instead, or pass
+                ``find_unused_parameters=True`` to DistributedDataParallel.
+
+        Raises:
+            TypeError: As :class:`~capsroute.nn.ReconstructionDecoder` does for ``labels``.
+            ValueError: Likewise.
         """
+        labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
         features = torch.relu(self.conv(images))  # [B, conv_channels, H', W']
         capsules = self.classes(self.primary(features))  # [B, J, D]
+        lengths = capsule_lengths(capsules)
         reconstruction = None
         if reconstruct and self.decoder is not None:
             reconstruction = self.decoder(capsules, labels)
-        return CapsNetOutput(capsules, capsule_lengths(capsules), reconstruction)
+        elif labels is not None:
+            targets.presence("labels", labels, "images", lengths)
+        return CapsNetOutput(capsules, lengths, reconstruction)

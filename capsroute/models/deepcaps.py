@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.models.capsnet import CapsNetOutput
-from capsroute.nn import CapsuleLayer, ConvCapsules2d, capsule_lengths, primary_poses
-from capsroute.nn.conv_windows import margins
+from capsroute.nn import CapsuleLayer, ConvCapsules2d, capsule_lengths, primary_poses, targets
+from capsroute.routing import proxies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -37,9 +37,11 @@ class _PoseConv(nn.Module):
 
     def forward(self, poses: Tensor) -> Tensor:
         """``[B, C, d, H, W]`` to ``[B, types, size, H', W']`` with H' = ceil(H / stride)."""
-        stride = self.conv.stride[0]
-        rows, columns = (margins(size, _KERNEL, stride, 1, None) for size in poses.shape[-2:])
-        return primary_poses(self.conv(nn.functional.pad(poses.flatten(1, 2), [*columns, *rows])), self.types, _EPS)
+        maps = poses.flatten(1, 2)
+        # margins(...) of a kernel of 3, as a sum: torch.fx has no numbers here and follows no branch.
+        halves = self.conv.stride[0] == 2
+        rows, columns = (size % 2 if halves else 1 for size in (maps.shape[2], maps.shape[3]))
+        return primary_poses(self.conv(nn.functional.pad(maps, [columns, 1, rows, 1])), self.types, _EPS)
 
 
 class _Cell(nn.Module):
@@ -171,9 +173,17 @@ class DeepCaps(nn.Module):
 
         Args:
             images: ``[B, in_channels, H, W]``.
-            labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule.
-            reconstruct: Whether to run the decoder.
+            labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule. Presence ``[B, J]``
+                fits where nothing is decoded: this decoder takes one capsule, whichever class it is of.
+            reconstruct: Whether to run the decoder. Where no step runs it, DistributedDataParallel stops in the second one,
+                waiting for its gradients: make the network with ``decoder=False`` instead, or pass
+                ``find_unused_parameters=True`` to DistributedDataParallel.
+
+        Raises:
+            TypeError: ``labels`` is no tensor, or class numbers are not int64.
+            ValueError: ``labels`` has another shape or device, or names a class that there is not.
         """
+        labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
         maps = self.norm(torch.relu(self.conv(images)))
         early = self.cells(maps.unsqueeze(2))
         late = self.last_cell(early)
@@ -181,9 +191,23 @@ class DeepCaps(nn.Module):
         lengths = capsule_lengths(capsules)
         reconstruction = None
         if reconstruct and self.decoder is not None:
-            chosen = lengths.argmax(dim=1) if labels is None else labels
-            reconstruction = self.decoder(capsules[torch.arange(len(chosen), device=chosen.device), chosen])
+            chosen = lengths.argmax(dim=1) if labels is None else _one_class(labels, lengths)
+            # Not by arange(len(chosen)): an exporter would take the length for a number of the program.
+            index = chosen[:, None, None].expand(-1, 1, capsules.shape[2])
+            reconstruction = self.decoder(capsules.gather(1, index).squeeze(1))
+        elif labels is not None:
+            targets.presence("labels", labels, "images", lengths)
         return CapsNetOutput(capsules, lengths, reconstruction)
+
+
+def _one_class(labels: Tensor, lengths: Tensor) -> Tensor:
+    """Class numbers ``[B]``; presence is refused with what to do."""
+    if isinstance(labels, Tensor) and labels.shape == lengths.shape:
+        raise ValueError(
+            f"labels must be class numbers [B] = {[len(lengths)]}, got presence {list(labels.shape)}: the decoder of "
+            "DeepCaps draws one class at a time; pass reconstruct=False and call decoder(capsules[:, j]) for each"
+        )
+    return targets.class_numbers("labels", labels, "images", lengths)
 
 
 def _listed(poses: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
-from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts, interest_mask
+from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts, interest_mask, targets
+from capsroute.routing import proxies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,6 +48,11 @@ class MIND(nn.Module):
         dynamic: Whether the length of a history decides how many interests its user has; see
             :func:`capsroute.nn.interest_counts`. ComiRec gives ``interests`` to all.
         power: Of the attention; by default the best interest alone is trained, as ComiRec does.
+        initial_logits: ``"per_call"`` draws the initial logits anew in every call, in training and afterwards, as
+            ComiRec does: the same user gets other interests each time. For a model that is served or exported,
+            ``"fixed"`` draws them once, when it is made, and keeps them in its state dict: the same history then gives
+            the same interests, in whatever batch.
+        max_items: Longest history, I; needed with ``"fixed"``.
         **options: Of the routing; see :class:`capsroute.nn.InterestCapsules`.
 
     Raises:
@@ -62,6 +68,8 @@ class MIND(nn.Module):
         *,
         dynamic: bool = True,
         power: float = math.inf,
+        initial_logits: str = "per_call",
+        max_items: int | None = None,
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
@@ -69,7 +77,14 @@ class MIND(nn.Module):
             raise ValueError(f"items must be at least 2, one of them for padding, got {items}")
         self.dynamic = dynamic
         self.capsules = InterestCapsules(
-            size, interests, bilinear_type=0, vote_bias=True, truncated_logits=True, **options
+            size,
+            interests,
+            bilinear_type=0,
+            max_items=max_items,
+            vote_bias=True,
+            initial_logits=initial_logits,
+            truncated_logits=True,
+            **options,
         )
         self.embedding = nn.Embedding(items, size, padding_idx=PADDING)
         self.projection = nn.Linear(size, size)
@@ -81,10 +96,19 @@ class MIND(nn.Module):
         """The interests of users, and their vectors for a target.
 
         Args:
-            history: Ids of items, ``[B, I]``, int64, 0 where a history has ended.
-            target: The item that came next, ``[B]``, int64.
-            generator: For the initial logits.
+            history: Ids of items, ``[B, I]``, int64, from 0 to N - 1, 0 where a history has ended.
+            target: The item that came next, ``[B]``, int64, likewise.
+            generator: For the initial logits that are drawn in every call.
+
+        Raises:
+            TypeError: Ids that are no tensor of int64.
+            ValueError: Their shape or device does not fit, or there is no such item; see
+                :func:`capsroute.nn.margin_loss` about GPUs.
         """
+        target, generator = proxies.specialized("target", target), proxies.specialized("generator", generator)
+        history = targets.item_ids("history", history, "[B, I]", (-1, -1), self.embedding.weight)
+        if target is not None:
+            target = targets.item_ids("target", target, "[B]", (history.shape[0],), self.embedding.weight)
         present = history != PADDING
         lengths = present.sum(dim=1)
         count = self.capsules.interests

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from capsroute.models.capsnet import CapsNet
 from capsroute.models.exporting import exportable
-from capsroute.nn import ReconstructionDecoder
-from capsroute.routing import checks
+from capsroute.nn import ReconstructionDecoder, targets
+from capsroute.routing import checks, proxies
 
 __all__ = ["PoolingCNN", "PoolingCNNOutput"]
 
@@ -157,15 +157,26 @@ class PoolingCNN(nn.Module):
 
         Args:
             images: ``[B, in_channels, H, W]``, values in [0, 1] as the decoder reconstructs them.
-            labels: Not used: what CapsNet decodes depends on the class, what this network decodes does not. It stands
-                here so that one training loop serves both.
-            reconstruct: Whether to run the decoder.
+            labels: Class numbers ``[B]`` or presence ``[B, classes]``, which are checked and not used: what CapsNet
+                decodes depends on the class, what this network decodes does not. They stand here so that one training
+                loop serves both.
+            reconstruct: Whether to run the decoder. Where no step runs it, DistributedDataParallel stops in the second one,
+                waiting for its gradients: make the network with ``decoder_sizes=None`` instead, or pass
+                ``find_unused_parameters=True`` to DistributedDataParallel.
+
+        Raises:
+            TypeError: As :func:`capsroute.nn.margin_loss` does for its target.
+            ValueError: Likewise.
         """
+        labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
         features = self.hidden(self.convs(images).flatten(1))  # [B, hidden[-1]]
         reconstruction = None
         if reconstruct and self.decoder is not None:
             reconstruction = self.decoder(features.unsqueeze(1))
-        return PoolingCNNOutput(features, self.classes(self.dropout(features)), reconstruction)
+        scores = self.classes(self.dropout(features))
+        if labels is not None:
+            targets.presence("labels", labels, "images", scores)
+        return PoolingCNNOutput(features, scores, reconstruction)
 
 
 def _sides(image_size: int | Sequence[int]) -> tuple[int, int]:

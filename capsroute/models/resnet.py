@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.models.capsnet import CapsNetOutput
-from capsroute.nn import ConvCapsules2d, capsule_lengths, primary_poses
-from capsroute.routing import checks
+from capsroute.nn import ConvCapsules2d, capsule_lengths, primary_poses, targets
+from capsroute.routing import checks, proxies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -111,9 +111,23 @@ class ResNetCapsules(nn.Module):
         self.capsules = nn.Sequential(*capsules)
         self.classes = ConvCapsules2d(types, size, classes, size, sides, **place, **options)  # one window: all of it
 
-    def forward(self, images: Tensor) -> CapsNetOutput:
-        """Classifies images ``[B, in_channels, H, W]``; there is no reconstruction."""
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> CapsNetOutput:
+        """Classifies images; there is no reconstruction.
+
+        Args:
+            images: ``[B, in_channels, H, W]``.
+            labels: Class numbers ``[B]`` or presence ``[B, J]``, which are checked and not used: there is no decoder.
+                They stand here so that one training loop serves all networks.
+
+        Raises:
+            TypeError: As :func:`capsroute.nn.margin_loss` does for its target.
+            ValueError: Likewise.
+        """
+        labels = proxies.specialized("labels", labels)
         maps = self.stages(torch.relu(self.norm(self.conv(images))))
         poses = primary_poses(self.pose_norm(self.pose_conv(maps)), self.types)  # [B, C, d, H', W']
         capsules = self.classes(self.capsules(poses)).flatten(2)  # [B, J, D]: one position is left
-        return CapsNetOutput(capsules, capsule_lengths(capsules), None)
+        lengths = capsule_lengths(capsules)
+        if labels is not None:
+            targets.presence("labels", labels, "images", lengths)
+        return CapsNetOutput(capsules, lengths, None)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from capsroute.routing import reference
 from capsroute.routing.options import RoutingOptions, check
+from capsroute.routing.proxies import traceable
 
 __all__ = ["CapsuleLengths", "Squash", "capsule_lengths", "squash"]
 
@@ -27,6 +28,7 @@ def _checked(eps: float, kind: str, constant: float | None) -> RoutingOptions:
     return options
 
 
+@traceable
 def squash(capsules: Tensor, eps: float = 1e-8, kind: str = "standard", constant: float | None = None) -> Tensor:
     r"""Scales each capsule by a function of its length and keeps its direction.
 
@@ -61,6 +63,7 @@ def squash(capsules: Tensor, eps: float = 1e-8, kind: str = "standard", constant
     return reference.squash(capsules.to(_accumulation_dtype(capsules.dtype)), eps, kind, number).to(capsules.dtype)
 
 
+@traceable
 def capsule_lengths(capsules: Tensor) -> Tensor:
     """Euclidean length of each capsule; the gradient of a zero capsule is 0.
 

@@ -85,6 +85,8 @@ class _ConvCapsules(ConvRouting):
             ValueError: The shape does not fit, the window is larger than what it moves over, or ``positions`` are not
                 those that come out.
         """
+        if not isinstance(poses, Tensor):
+            return self._node("poses", poses)
         maps = self.capsules_last(poses)
         space = maps.shape[1 : 1 + self.dimensions]
         padding = self.padding or (None,) * self.dimensions

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.conv_windows import per_axis
+from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 WINDOWS = ("separate", "joined")
 
 
-class ConvRouting(nn.Module):
+class ConvRouting(Leaf):
     """Base class of the convolutional capsule layers; it routes nothing by itself.
 
     See :class:`~capsroute.nn.ConvCapsules2d` for the arguments.

@@ -106,6 +106,8 @@ class _ConvTransposeCapsules(ConvRouting):
         Raises:
             ValueError: The shape does not fit, or nothing is left of the output after its padding.
         """
+        if not isinstance(poses, Tensor):
+            return self._node("poses", poses)
         maps = self.capsules_last(poses)
         n, space = self.dimensions, maps.shape[1 : 1 + self.dimensions]
         padding = self.padding or [(k - s) // 2 for k, s in zip(self.kernel_size, self.stride, strict=True)]

@@ -7,15 +7,18 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from capsroute.nn import targets
 from capsroute.nn.activations import capsule_lengths
+from capsroute.nn.leaf import Leaf
 
 __all__ = ["ReconstructionDecoder"]
 
 
-class ReconstructionDecoder(nn.Module):
+class ReconstructionDecoder(Leaf):
     """Fully connected decoder of the paper (Sabour et al. 2017, section 4.1 and figure 2).
 
-    All capsules but one are set to 0; the rest is decoded by linear layers with ReLU, the last with a sigmoid.
+    All capsules but one, or but those of the classes that are present, are set to 0; the rest is decoded by linear
+    layers with ReLU, the last with a sigmoid.
 
     Args:
         capsules: Number of capsules, J.
@@ -48,26 +51,28 @@ class ReconstructionDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, capsules: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Decodes one capsule per sample.
+        """Decodes the capsule of one class per sample, or those of several together.
 
         Args:
             capsules: ``[B, J, D]``.
-            labels: The capsule to decode, ``[B]``, int64 (the true class, in training); without it, the longest.
+            labels: The capsule to decode, ``[B]``, int64 (the true class, in training); or presence ``[B, J]``, 0 or 1
+                for each class, bool or of any real dtype: the capsules of all classes that are present make one image.
+                Without labels, the longest. To draw each of several classes alone, as in section 6 of the paper, call
+                this once for each with its class numbers.
 
         Returns:
             Images ``[B, channels, height, width]`` with values in [0, 1].
 
         Raises:
-            TypeError: ``labels`` is not int64.
-            ValueError: ``labels`` does not have the shape ``[B]``.
+            TypeError: ``labels`` is no tensor, or class numbers are not int64.
+            ValueError: ``labels`` has neither of the two shapes, is on another device, names a class that there is not,
+                or has presence that is not 0 or 1; see :func:`capsroute.nn.margin_loss` about GPUs.
         """
+        if not isinstance(capsules, Tensor):
+            return self._node("capsules", capsules, labels=labels)
         if labels is None:
             labels = capsule_lengths(capsules).argmax(dim=1)
-        elif labels.dtype != torch.int64:
-            raise TypeError(f"labels must be of dtype torch.int64, got {labels.dtype}")
-        elif labels.shape != capsules.shape[:1]:
-            raise ValueError(f"labels must have the shape [{capsules.shape[0]}], got {list(labels.shape)}")
-        chosen = nn.functional.one_hot(labels, capsules.shape[1]).bool().unsqueeze(-1)  # [B, J, 1]
+        chosen = targets.presence("labels", labels, "capsules", capsules[:, :, 0]).unsqueeze(-1)  # [B, J, 1]
         kept = torch.where(chosen, capsules, 0)
         return self.layers(kept.flatten(1)).unflatten(1, self.image_shape)
 

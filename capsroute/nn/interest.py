@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from capsroute.nn.interest_counts import check_integers, interest_mask, is_integer
+from capsroute.nn.leaf import Leaf
 from capsroute.nn.shared_votes import route_shared_votes
 from capsroute.routing import checks, functional
 
@@ -22,7 +24,7 @@ _BILINEAR_TYPES = (0, 1, 2)
 _INITIAL_LOGITS = ("zeros", "per_call", "fixed")
 
 
-class InterestCapsules(nn.Module):
+class InterestCapsules(Leaf):
     """Routes the items of a user's history to a few interests, by agreement.
 
     The behaviour-to-interest capsules of Li et al., "Multi-Interest Network with Dynamic Routing for Recommendation at
@@ -43,7 +45,8 @@ class InterestCapsules(nn.Module):
             first places. Otherwise sequences may have any length.
         vote_bias: Whether W x has a learnable bias, as a dense layer has (ComiRec has one, with types 0 and 1).
         initial_logits: ``"zeros"``; ``"per_call"`` for random ones, drawn anew in every call, in training and
-            afterwards; ``"fixed"`` for random ones drawn once, which stay in the buffer ``logits``. None:
+            afterwards; ``"fixed"`` for random ones drawn once, which stay in the buffer ``logits``: what a model of
+            type 0 needs that is served or exported, to give a user the same interests in every call. None:
             ``"per_call"`` with type 0, ``"zeros"`` otherwise. They are never learned.
         logits_std: Standard deviation of random logits.
         truncated_logits: Whether random logits beyond two standard deviations are drawn again (ComiRec).
@@ -172,6 +175,9 @@ class InterestCapsules(nn.Module):
             ValueError: Shapes that do not fit, sequences longer than ``max_items``, or ``counts`` that are negative or
                 above the number of interests.
         """
+        if not isinstance(items, Tensor):
+            more = {"input_weight": input_weight, "generator": generator}
+            return self._node("items", items, mask=mask, counts=counts, logits=logits, **more)
         if items.dim() != 3 or items.shape[2] != self.in_size:
             raise ValueError(f"items must have the shape [B, I, {self.in_size}], got {list(items.shape)}")
         batch, length, _ = items.shape
@@ -219,9 +225,13 @@ class InterestCapsules(nn.Module):
     def _draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Random logits, in place."""
         std = self.logits_std
-        if self.truncated_logits and std > 0:
-            return nn.init.trunc_normal_(logits, std=std, a=-2 * std, b=2 * std, generator=generator)
-        return logits.normal_(std=std, generator=generator)
+        if not self.truncated_logits:
+            return logits.normal_(std=std, generator=generator)
+        # By the inverse of the distribution function: drawing again, as torch's trunc_normal_ does, asks the numbers
+        # whether to, which no exporter can follow.
+        inside = math.erf(2 / math.sqrt(2))  # the share within two standard deviations
+        logits.uniform_(-inside, inside, generator=generator).erfinv_()
+        return logits.mul_(math.sqrt(2) * std).clamp_(-2 * std, 2 * std)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

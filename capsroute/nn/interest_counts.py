@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from capsroute.routing import checks
+from capsroute.routing.proxies import traceable
 
 __all__ = ["interest_counts", "interest_mask"]
 
 _ROUNDINGS = ("down", "up")
 
 
+@traceable
 def interest_counts(lengths: Tensor, interests: int, rounding: str = "down") -> Tensor:
     """How many interests users have by the length of their history: ``max(1, min(interests, log2(length)))``.
 
@@ -39,11 +41,13 @@ def interest_counts(lengths: Tensor, interests: int, rounding: str = "down") -> 
     return reached.sum(dim=1).clamp_min(1)
 
 
+@traceable
 def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
 
     Args:
-        counts: ``[B]``, an integer dtype, from 0 to ``interests``. Inside ``torch.compile`` the values are not checked.
+        counts: ``[B]``, an integer dtype, from 0 to ``interests``. The values are not checked where there are none yet:
+            while a program is compiled, exported or traced, under a transform of ``torch.func``, on the meta device.
         interests: The most, J.
 
     Raises:
@@ -51,11 +55,17 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
         ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
     """
     check_integers("counts", counts)
-    if not torch.compiler.is_compiling() and counts.numel() > 0:
+    if _values_known(counts) and counts.numel() > 0:
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
             raise ValueError(f"counts must be from 0 to interests={interests}, got {least if least < 0 else most}")
     return torch.arange(interests, device=counts.device) < counts[:, None]
+
+
+def _values_known(tensor: Tensor) -> bool:
+    """Whether Python may look at the values, and a look leaves nothing behind in a program that is being traced."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
+    return type(tensor) is Tensor and not tensor.is_meta and not traced
 
 
 def is_integer(tensor: Tensor) -> bool:

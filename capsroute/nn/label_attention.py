@@ -3,8 +3,9 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
 
 __all__ = ["LabelAwareAttention"]
@@ -12,7 +13,7 @@ __all__ = ["LabelAwareAttention"]
 _FORMS = ("power", "scale")
 
 
-class LabelAwareAttention(nn.Module):
+class LabelAwareAttention(Leaf):
     """Weighs the interests of a user by how well each fits a target item.
 
     With the scores ``a_bj = interests_bj . target_b`` the weights are ``softmax_j(a_bj ^ power)`` (Li et al.,
@@ -54,6 +55,8 @@ class LabelAwareAttention(nn.Module):
             TypeError: ``interest_mask`` is not a bool tensor.
             ValueError: Shapes that do not fit.
         """
+        if not isinstance(interests, Tensor):
+            return self._node("interests", interests, target, interest_mask=interest_mask)
         batch, count, size = checks.rank("interests", interests, "B, J, D")
         checks.shape("target", target, "B, D", (batch, size))
         if interest_mask is not None:
@@ -65,7 +68,8 @@ class LabelAwareAttention(nn.Module):
         """What each interest counts, ``[B, J]``."""
         if math.isinf(self.power):
             chosen = (scores if present is None else scores.masked_fill(~present, -math.inf)).argmax(dim=1)
-            weights = nn.functional.one_hot(chosen, scores.shape[1]).to(scores.dtype)
+            # Not one_hot, which looks at the numbers.
+            weights = (chosen[:, None] == torch.arange(scores.shape[1], device=scores.device)).to(scores.dtype)
         else:
             sharpened = self._sharpened(scores)
             if present is not None:

@@ -1,25 +1,17 @@
 """Losses of capsule networks."""
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
+
+from capsroute.nn import targets
+from capsroute.routing.proxies import traceable
 
 __all__ = ["MarginLoss", "margin_loss"]
 
 
-def _presence(lengths: Tensor, target: Tensor) -> Tensor:
-    """Targets as ``[B, J]`` of 0 and 1, from class numbers ``[B]`` or from a multi-hot ``[B, J]``."""
-    if target.shape == lengths.shape:
-        return target.to(lengths.dtype)
-    if target.shape != lengths.shape[:1]:
-        raise ValueError(
-            f"target must have the shape [B] (class numbers) or [B, J] (presence), with lengths of shape "
-            f"{list(lengths.shape)}; got {list(target.shape)}"
-        )
-    if target.dtype != torch.int64:
-        raise TypeError(f"target of shape [B] must hold class numbers of dtype torch.int64, got {target.dtype}")
-    return nn.functional.one_hot(target, lengths.shape[1]).to(lengths.dtype)
-
-
+@traceable
 def margin_loss(
     lengths: Tensor,
     target: Tensor,
@@ -30,11 +22,13 @@ def margin_loss(
     """Margin loss for digit existence, Sabour et al. 2017, equation 4.
 
     ``L_j = T_j max(0, m+ - |v_j|)^2 + lambda (1 - T_j) max(0, |v_j| - m-)^2``, summed over the classes and averaged
-    over the batch. Several classes may be present at once.
+    over the batch, and over the positions where there are any. Several classes may be present at once.
 
     Args:
-        lengths: Capsule lengths, ``[B, J]``, floating point; half types are computed in float32.
-        target: Class numbers ``[B]`` (int64), or presence ``[B, J]`` of 0 and 1 (any dtype).
+        lengths: Capsule lengths, ``[B, J]``, or ``[B, J, H, W]`` or ``[B, J, D, H, W]`` of a segmentation; floating
+            point, and half types are computed in float32.
+        target: Class numbers ``[B]`` (int64), or presence ``[B, J]`` of 0 and 1 (bool or any real dtype); with
+            ``[B, H, W]`` or ``[B, J, H, W]`` likewise. Class numbers are short for presence of one class.
         positive_margin: ``m+``, the length from which on a present class costs nothing.
         negative_margin: ``m-``, the length up to which an absent class costs nothing.
         absent_weight: ``lambda``, weight of the absent classes.
@@ -43,20 +37,26 @@ def margin_loss(
         Scalar; 0 for an empty batch.
 
     Raises:
-        TypeError: ``lengths`` is not floating point, or class numbers are not int64.
-        ValueError: ``lengths`` is not ``[B, J]``, or ``target`` has neither of the two shapes.
+        TypeError: ``lengths`` is not floating point, or ``target`` is no tensor, or class numbers are not int64.
+        ValueError: ``lengths`` has another shape, ``target`` has neither of its two or another device, a class is not
+            from 0 to J - 1, or presence is not 0 or 1. On a GPU a wrong value ends in an assertion of the device;
+            inside ``torch.compile`` values are not checked.
     """
     if not lengths.is_floating_point():
         raise TypeError(f"lengths must be a floating-point tensor, got {lengths.dtype}")
-    if lengths.dim() != 2:
-        raise ValueError(f"lengths must have the shape [B, J], got {list(lengths.shape)}")
+    if lengths.dim() not in (2, 4, 5):
+        # [B, H, W], one object without an axis of classes, would pass for [B, J] at W positions.
+        raise ValueError(
+            f"lengths must have the shape [B, J], [B, J, H, W] or [B, J, D, H, W], got {list(lengths.shape)}; "
+            "unsqueeze(1) gives those of one class, and its target, their axis J"
+        )
     if lengths.dtype in (torch.float16, torch.bfloat16):
         lengths = lengths.float()
-    present = _presence(lengths, target)
+    present = targets.presence("target", target, "lengths", lengths).to(lengths.dtype)
     missed = torch.relu(positive_margin - lengths).square()
     imagined = torch.relu(lengths - negative_margin).square()
     per_class = present * missed + absent_weight * (1 - present) * imagined
-    return per_class.sum() / max(lengths.shape[0], 1)
+    return per_class.sum() / max(lengths.shape[0] * prod(lengths.shape[2:]), 1)
 
 
 class MarginLoss(nn.Module):
@@ -75,7 +75,7 @@ class MarginLoss(nn.Module):
         self.absent_weight = absent_weight
 
     def forward(self, lengths: Tensor, target: Tensor) -> Tensor:
-        """``lengths`` ``[B, J]`` and ``target`` ``[B]`` or ``[B, J]`` to a scalar."""
+        """``lengths`` ``[B, J]`` and ``target`` ``[B]`` or ``[B, J]``, or with positions, to a scalar."""
         return margin_loss(lengths, target, self.positive_margin, self.negative_margin, self.absent_weight)
 
     def extra_repr(self) -> str:

@@ -4,12 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.activations import squash
+from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
+from capsroute.routing.proxies import traceable
 
 __all__ = ["PrimaryCapsules", "primary_poses"]
 
 
-class PrimaryCapsules(nn.Module):
+class PrimaryCapsules(Leaf):
     """Convolution whose channels are grouped into capsules, then squashed (Sabour et al. 2017, section 4).
 
     A capsule is a group of ``size`` consecutive *channels* at one position, as in the paper (not neighbouring positions
@@ -60,6 +62,8 @@ class PrimaryCapsules(nn.Module):
         Returns:
             ``[B, H' * W' * types, size]`` with H' and W' the sizes that the convolution leaves.
         """
+        if not isinstance(features, Tensor):
+            return self._node("features", features)
         maps = self.conv(features)  # [B, types * size, H', W']
         # Channels last and split into types, [B, H', W', types, size]; then positions and types are one axis.
         capsules = maps.permute(0, 2, 3, 1).unflatten(3, (self.types, self.size)).flatten(1, 3)
@@ -70,6 +74,7 @@ class PrimaryCapsules(nn.Module):
         return f"types={self.types}, size={self.size}, eps={self.eps}"
 
 
+@traceable
 def primary_poses(
     maps: Tensor, types: int, eps: float = 1e-8, kind: str = "standard", constant: float | None = None
 ) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks, functional, reference
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def initial_std(in_capsules: int, out_capsules: int, out_size: int, options: Rou
     return competitors / math.sqrt(in_capsules * out_size)
 
 
-class CapsuleLayer(nn.Module):
+class CapsuleLayer(Leaf):
     """Every input capsule votes for every output capsule; agreement decides which votes count.
 
     Dynamic routing of Sabour et al. 2017, procedure 1; the options are those of :func:`capsroute.dynamic_routing`,
@@ -161,6 +162,9 @@ class CapsuleLayer(nn.Module):
             ValueError: ``logits`` is given although the layer learns its own, or the shape of ``capsules`` is not
                 ``[B, I, d]``.
         """
+        if not isinstance(capsules, Tensor):
+            masks = {"input_mask": input_mask, "output_mask": output_mask}
+            return self._node("capsules", capsules, logits=logits, **masks, input_weight=input_weight)
         if capsules.dim() != 3 or capsules.shape[1:] != (self.in_capsules, self.in_size):
             raise ValueError(
                 f"capsules must have the shape [B, {self.in_capsules}, {self.in_size}], got {list(capsules.shape)}"

@@ -43,7 +43,9 @@ def route_shared_votes(
     each = votes[:, :, None, :].expand(-1, -1, outputs, -1)
     constant_coupling = options.gradient == "last" and not (logits is not None and logits.requires_grad)
     # The coefficients of a half type are rounded to it, which the kernels never do to them.
-    exact = votes.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(votes.device.type)
+    kind = votes.device.type
+    cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)  # the meta device has none
+    exact = votes.dtype in (torch.float32, torch.float64) and not cast
     if not (constant_coupling and exact and votes.requires_grad and torch.is_grad_enabled()):
         return functional.route_votes(each, **call)
     with torch.no_grad():

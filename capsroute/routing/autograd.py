@@ -9,42 +9,57 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from . import ops
+from . import definition, ops, tangents
 from .options import RoutingOptions
 
 
-class _DifferentiableOnce(Function):
-    """The identity on the first ``count`` tensors, whose own backward is a clear error.
+class _Gradients(Function):
+    """The gradients of a routing op by the kernels; theirs, of any order, are those of the definition.
 
-    torch's once_differentiable cuts the graph: asked for a second derivative, torch.autograd.grad then says that x was
-    not used, or returns None. Here the gradients stay connected to all ``tensors`` that they depend on.
+    It is taken where the gradients may be differentiated again, which torch's once_differentiable would make silent:
+    torch.autograd.grad says then that x was not used.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(count: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        return tuple(tensor.view_as(tensor) for tensor in tensors[:count] if tensor is not None)
+    def forward(
+        name: str, options: RoutingOptions, needed: Sequence[bool], grad_output: Tensor, *tensors: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        found = ops.backward(name, grad_output, tensors[:-2], tensors[-2:], options, needed)
+        return tuple(gradient for gradient in found if gradient is not None)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
+        ctx.name, ctx.options, ctx.needed, *tensors = inputs
+        ctx.save_for_backward(*tensors[:-2])
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> Any:
-        raise RuntimeError(
-            "capsroute's kernels are differentiable once, and a second derivative was asked for: "
-            "run the forward under capsroute.testing.backend('reference'), which can be differentiated again"
-        )
+    def backward(ctx: Any, *given: Tensor) -> Any:
+        def gradients(grad_output: Tensor, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+            found = definition.gradients(ctx.name, ctx.options, grad_output, tensors, ctx.needed)
+            return tuple(gradient for gradient in found if gradient is not None)
+
+        found = definition.pulled_back(gradients, ctx.saved_tensors, ctx.needs_input_grad[3:-2], given)
+        return None, None, None, *found, None, None
 
 
-def refusing_a_second_derivative(
-    gradients: Sequence[Tensor | None], tensors: Sequence[Tensor | None]
-) -> list[Tensor | None]:
-    """The gradients, whose own backward is an error and which depend on ``tensors``."""
-    present = [gradient for gradient in gradients if gradient is not None]
-    connected = iter(_DifferentiableOnce.apply(len(present), *present, *tensors))
-    return [None if gradient is None else next(connected) for gradient in gradients]
+def _gradients(
+    name: str,
+    options: RoutingOptions,
+    grad_output: Tensor,
+    tensors: Sequence[Tensor | None],
+    saved: Sequence[Tensor | None],
+    needed: Sequence[bool],
+) -> Sequence[Tensor | None]:
+    """What a backward returns for the tensors that are differentiable; see :func:`.ops.backward`."""
+    if tangents.are_given((grad_output, *tensors)):
+        return definition.gradients(name, options, grad_output, tensors, needed)
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # create_graph=True
+        present = iter(_Gradients.apply(name, options, needed, grad_output, *tensors, *saved))
+        return [next(present) if need else None for need in needed]
+    with torch.no_grad():
+        return ops.backward(name, grad_output, tensors, saved, options, needed)
 
 
 def _functions(name: str) -> tuple[type[Function], type[Function]]:
@@ -55,19 +70,10 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
     """
     sources = len(ops.SOURCES[name])
 
-    def computed(ctx: Any, grad_output: Tensor, saved: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        needed = ctx.needs_input_grad[1 : 1 + sources + ops.DIFFERENTIABLE]
-        return ops.backward(name, grad_output, saved[:-2], saved[-2:], ctx.options, needed)
-
     def gradients_of(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            return None, *computed(ctx, grad_output, saved), None, None
-        with torch.no_grad():  # create_graph=True
-            gradients = computed(ctx, grad_output, saved)
-        if not torch.compiler.is_compiling():
-            gradients = refusing_a_second_derivative(gradients, (grad_output, *saved[:-2]))
-        return None, *gradients, None, None
+        *tensors, pre_squash, normaliser = ctx.saved_tensors
+        needed = ctx.needs_input_grad[1 : 1 + sources + ops.DIFFERENTIABLE]
+        return None, *_gradients(name, ctx.options, grad_output, tensors, (pre_squash, normaliser), needed), None, None
 
     class Routing(Function):
         @staticmethod
@@ -103,6 +109,40 @@ def _functions(name: str) -> tuple[type[Function], type[Function]]:
 _FUNCTIONS = {name: _functions(name) for name in ops.SOURCES}
 
 
+def _register(name: str) -> None:
+    """The gradients of the op called by itself, as traces and exported programs call it.
+
+    They hold it without what a backward needs, which takes memory and which most never ask for: backward runs the
+    forward once more.
+    """
+    differentiable = len(ops.SOURCES[name]) + ops.DIFFERENTIABLE
+
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        *tensors, ctx.options, ctx.values, ctx.save = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*tensors, *output[1:])
+
+    def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, pre_squash, normaliser = ctx.saved_tensors
+        if not ctx.save:
+            with torch.no_grad():
+                _, pre_squash, normaliser = ops.FORWARD_OPS[name](*tensors, ctx.options, ctx.values, True)
+        options, needed = RoutingOptions.unpack(ctx.options, ctx.values), ctx.needs_input_grad[:differentiable]
+        found = _gradients(name, options, grad_output, tensors, (pre_squash, normaliser), needed)
+        return *found, *(None,) * (len(ctx.needs_input_grad) - differentiable)
+
+    torch.library.register_autograd(
+        f"capsroute::{name}_forward", backward, setup_context=setup_context, lib=ops._library
+    )
+
+
+for _name in ops.SOURCES:
+    _register(_name)
+
+# torch before 2.7 has no way to ask.
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
+
+
 def route(
     name: str, options: RoutingOptions, tensors: Sequence[Tensor | None], keep: bool = False
 ) -> tuple[Tensor, Tensor | None]:
@@ -122,7 +162,7 @@ def route(
     if torch._C._are_functorch_transforms_active() or (keep and learns):
         output, pre_squash, _ = _FUNCTIONS[name][1].apply(options, *tensors)
         return output, pre_squash
-    if learns:
+    if learns and not (torch._C._is_tracing() or _is_exporting()):  # these write down the op, which has gradients too
         return _FUNCTIONS[name][0].apply(options, *tensors), None
     output, pre_squash, _ = ops.forward(name, tensors, options, keep)
     return output, pre_squash

@@ -36,6 +36,10 @@ class _Forced(threading.local):
 _forced = _Forced()
 
 _CPU = Choice("cpu", "tensors on 'cpu' take the CPU kernels")
+_META = Choice("cpu", "tensors on 'meta' have sizes alone, which every kernel's op derives in the same way")
+_ONNX = Choice("reference", "an ONNX exporter is tracing, and it knows PyTorch's own operators only", forced=True)
+# Nothing to warn of: it is what was asked for, and no other backend has it.
+FORWARD_MODE = Choice("reference", "tangents of forward-mode differentiation are those of the definition", forced=True)
 _warned: set[str] = set()
 
 
@@ -118,6 +122,11 @@ def _find_unusable(name: str, kind: str, index: int) -> str | None:
     return None
 
 
+@torch.compiler.assume_constant_result
+def _in_onnx_export() -> bool:
+    return torch.onnx.is_in_onnx_export()
+
+
 def choose(device: torch.device) -> Choice:
     """The backend for tensors on ``device``.
 
@@ -125,8 +134,12 @@ def choose(device: torch.device) -> Choice:
         ValueError: A backend is forced that has no kernel for this device.
     """
     kind, name = device.type, _forced.name
+    if (torch._C._is_tracing() or torch.compiler.is_compiling()) and _in_onnx_export():
+        return _ONNX
     if name is None and kind == "cpu":
         return _CPU
+    if name != "reference" and kind == "meta":
+        return _META
     problem = _unusable(name or "cuda", kind, device.index or 0) if name or kind == "cuda" else None
     if name is not None:
         if problem is not None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import backends, checks, core, details, ops, output_axes, reference
+from . import backends, checks, core, definition, details, ops, output_axes, sharding, tangents
 from .options import RoutingOptions
 from .result import RoutingResult
 
@@ -40,11 +40,17 @@ def route(
         TypeError, ValueError: What the public functions say.
     """
     call = checked(sources, bias, logits, input_weight, input_mask, output_mask, coupling, keywords, wanted)
-    if call.choice.name == "reference":
-        result = _by_reference(call, wanted)
+    if type(sources[0]) is not Tensor and sharding.among(call.tensors):
+        result = sharding.route(call.name, call.tensors, lambda local: _run(call._replace(tensors=tuple(local)), wanted))
     else:
-        result = details.route(call.name, for_kernels(call), call.tensors, wanted)
+        result = _run(call, wanted)
     return result if call.output_axes is None else output_axes.split(result, call.output_axes)
+
+
+def _run(call: Call, wanted: Sequence[str] | None) -> Tensor | RoutingResult:
+    if call.choice.name == "reference":
+        return _by_reference(call, wanted)
+    return details.route(call.name, for_kernels(call), call.tensors, wanted)
 
 
 def checked(
@@ -69,7 +75,10 @@ def checked(
         options = options._replace(gradient="last")  # nothing else could get a gradient through the iterations
     name = "dynamic_routing" if len(sources) == 2 else "route_votes"
     tensors = (*sources, bias, logits, input_weight, input_mask, output_mask)
-    return Call(name, tensors, options, backends.choose(sources[0].device), several)
+    choice = backends.choose(sources[0].device)
+    if choice.name != "reference" and tangents.are_given(tensors):
+        choice = backends.FORWARD_MODE
+    return Call(name, tensors, options, choice, several)
 
 
 def explain(name: str, *arguments: Any) -> str:
@@ -79,6 +88,8 @@ def explain(name: str, *arguments: Any) -> str:
         kernel = ""
     elif call.tensors[0] is None or call.tensors[0].numel() == 0:
         kernel = " (an empty batch runs nothing)"
+    elif call.tensors[0].is_meta:
+        kernel = " (nothing runs)"
     else:
         kernel = f" ({ops.describe(call.tensors, for_kernels(call))})"
     return f"{name} takes backend {call.choice.name!r}{kernel}: {call.choice.reason}"
@@ -98,17 +109,8 @@ def for_kernels(call: Call) -> RoutingOptions:
 
 def _by_reference(call: Call, wanted: Sequence[str] | None) -> Tensor | RoutingResult:
     backends.warn_once(call.choice)
-    *sources, bias, logits, input_weight, input_mask, output_mask = call.tensors
-    result: Tensor | RoutingResult = getattr(reference, call.name)(
-        *sources,
-        bias,
-        input_mask=input_mask,
-        output_mask=output_mask,
-        input_weight=input_weight,
-        details=wanted,
-        **{"coupling" if call.options.coupling_given else "logits": logits},
-        **call.options.keywords(),
-    )
+    by = definition.exactly if call.choice is backends.FORWARD_MODE else definition.call
+    result: Tensor | RoutingResult = by(call.name, call.options, call.tensors, wanted)
     return result
 
 

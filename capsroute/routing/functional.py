@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
+from torch.overrides import handle_torch_function
 
-from . import calls
+from . import calls, proxies
 from .result import RoutingResult
 from .signatures import with_options
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .keywords import AllKeywords, RoutingKeywords
+
+_OPTIONAL = ("bias", "logits", "input_weight", "input_mask", "output_mask", "coupling")
 
 
 @overload
@@ -69,9 +72,10 @@ def dynamic_routing(
         TypeError: An argument of the wrong kind or dtype.
         ValueError: Sizes, devices or options that do not fit; a forced backend without a kernel for the device.
     """
-    result: Tensor | RoutingResult = calls.route(
-        (x, weight), bias, logits, input_weight, input_mask, output_mask, coupling, details, options
-    )
+    optional = (bias, logits, input_weight, input_mask, output_mask, coupling)
+    if proxies.among((x, weight, *optional)):
+        return _node(dynamic_routing, (x, weight), optional, details, options)
+    result: Tensor | RoutingResult = calls.route((x, weight), *optional, details, options)
     return result
 
 
@@ -117,9 +121,10 @@ def route_votes(
         TypeError: An argument of the wrong kind or dtype.
         ValueError: Sizes, devices or options that do not fit; a forced backend without a kernel for the device.
     """
-    result: Tensor | RoutingResult = calls.route(
-        (votes,), bias, logits, input_weight, input_mask, output_mask, coupling, details, options
-    )
+    optional = (bias, logits, input_weight, input_mask, output_mask, coupling)
+    if proxies.among((votes, *optional)):
+        return _node(route_votes, (votes,), optional, details, options)
+    result: Tensor | RoutingResult = calls.route((votes,), *optional, details, options)
     return result
 
 
@@ -141,7 +146,19 @@ def explain(*arguments: Any, **keywords: Any) -> str:
     function: Any = route_votes if of_votes else dynamic_routing
     given = inspect.signature(function).bind(*arguments, **keywords).arguments
     sources = tuple(given.pop(name) for name in ("x", "weight", "votes") if name in given)
-    names = ("bias", "logits", "input_weight", "input_mask", "output_mask", "coupling")
-    tensors = [given.pop(name, None) for name in names]
+    tensors = [given.pop(name, None) for name in _OPTIONAL]
     details = given.pop("details", None)
     return calls.explain(function.__name__, sources, *tensors, given, details)
+
+
+def _node(
+    function: Callable[..., Any],
+    sources: Sequence[Any],
+    optional: Sequence[Any],
+    details: Sequence[str] | None,
+    options: Mapping[str, Any],
+) -> Any:
+    """The call as a node of a graph that is being traced, see :mod:`.proxies`."""
+    given = {**dict(zip(_OPTIONAL, optional, strict=True)), "details": details}
+    keywords = {name: value for name, value in given.items() if value is not None}
+    return handle_torch_function(function, (*sources, *optional), *sources, **keywords, **options)

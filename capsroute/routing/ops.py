@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .. import _native
-from . import core, dispatch, vmap
+from . import core, dispatch, tangents, vmap
 from .options import RoutingOptions
 
 Optional = Sequence[Tensor | None]
@@ -336,27 +336,22 @@ def _register(name: str, sources: int) -> None:
         *given, query, _, _ = arguments
         return _empty_agreement(given, query)
 
-    def agreement_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
-        op = getattr(torch.ops.capsroute, f"{name}_agreement")
-        (result,), (dim,) = vmap.in_turn(lambda *each: (op(*each),), in_dims, arguments, info.batch_size)
-        return result, dim
-
     def forward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
+        options = RoutingOptions.unpack(*arguments[last : last + 2])
+        independent = options.softmax_over == "inputs" or options.coupling_given
         op = getattr(torch.ops.capsroute, f"{name}_forward")
-        return vmap.of_forward(op, sources, len(OPTIONAL), info, in_dims, arguments)
-
-    def backward_vmap(info: Any, in_dims: Sequence[int | None], *arguments: Any) -> Any:
-        return vmap.in_turn(getattr(torch.ops.capsroute, f"{name}_backward"), in_dims, arguments, info.batch_size)
+        return vmap.of_forward(op, sources, independent, info, in_dims, arguments)
 
     for op, run, fake, rule in (
         ("forward", forward, forward_fake, forward_vmap),
-        ("backward", backward, backward_fake, backward_vmap),
-        ("agreement", agreement, agreement_fake, agreement_vmap),
+        ("backward", backward, backward_fake, vmap.rule_in_turn(f"{name}_backward")),
+        ("agreement", agreement, agreement_fake, vmap.rule_in_turn(f"{name}_agreement")),
     ):
+        refusing = tangents.Refusal(f"{name}_{op}", name)
         for device in ("CPU", "CUDA"):
-            _library.impl(f"{name}_{op}", run, device)
+            _library.impl(f"{name}_{op}", refusing.by(run), device)
         torch.library.register_fake(f"capsroute::{name}_{op}", fake, lib=_library)
-        torch.library.register_vmap(f"capsroute::{name}_{op}", rule, lib=_library)
+        torch.library.register_vmap(f"capsroute::{name}_{op}", refusing.by_rule(rule), lib=_library)
 
 
 for _name, _names in SOURCES.items():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .. import _native
-from . import ops
+from . import ops, tangents, vmap
 from .ops import DIFFERENTIABLE, OPTIONAL, SOURCES
 from .options import RoutingOptions
 
@@ -207,9 +207,12 @@ def _register(name: str, sources: int) -> None:
         ("last_pass", f"{given}, {packed}, bool[] needed) -> ({gradients})", gather, gather_fake),
     ):
         _library.define(f"{name}_{op}({tensors}, {schema}")
+        refusing = tangents.Refusal(f"{name}_{op}", name)
         for device in ("CPU", "CUDA"):
-            _library.impl(f"{name}_{op}", run, device)
+            _library.impl(f"{name}_{op}", refusing.by(run), device)
         torch.library.register_fake(f"capsroute::{name}_{op}", fake, lib=_library)
+        rule = refusing.by_rule(vmap.rule_in_turn(f"{name}_{op}"))
+        torch.library.register_vmap(f"capsroute::{name}_{op}", rule, lib=_library)
 
 
 for _name, _names in SOURCES.items():

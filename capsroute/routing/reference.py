@@ -3,6 +3,7 @@
 The code follows Sabour, Frosst and Hinton, "Dynamic Routing Between Capsules" (2017), procedure 1, written with the
 running sum of the outputs: the logits of iteration t are the initial logits plus the agreement of the votes with
 V = v^1 + ... + v^(t-1). Everything is differentiated by autograd and computed in the dtype of the arguments.
+The size of the batch is never read, so that what traces this code, as the exporters of ONNX do, is right for any.
 Arguments are taken as they are; ``capsroute.routing.functional`` has the checks.
 """
 
@@ -64,18 +65,19 @@ def squash(s: Tensor, eps: float = 1e-8, kind: str = "standard", constant: float
     r = torch.where(n > 0, _where_positive(n, n).sqrt(), 0.0)
     if kind == "power":
         gain = torch.where(n > 0, (_where_positive(n, n) / (1 + n)).pow(constant), 0.0)
+    elif kind == "exponential":
+        half = torch.tanh(r / 2)
+        gain = 2 * half / (1 + half)  # 1 - exp(-r), exact for small r too; ONNX has no expm1
     else:
-        gain = -torch.expm1(-r) if kind == "exponential" else n / (1 + n)
+        gain = n / (1 + n)
     length = r.clamp_min(eps) if kind in ("clamped", "power") else r + eps
     return s * (gain / _where_positive(length, length))
 
 
 def prediction_vectors(x: Tensor, weight: Tensor) -> Tensor:
     """What each input capsule predicts for each output capsule: ``[B, I, d], [I_w, *J, D, d] -> [B, I, *J, D]``."""
-    batch, inputs, _ = x.shape
-    distinct = weight.shape[0]
-    grouped = x.unflatten(1, (inputs // distinct, distinct))  # input i uses weight i mod I_w
-    return torch.einsum("brid,i...d->bri...", grouped, weight).reshape(batch, inputs, *weight.shape[1:-1])
+    grouped = x.unflatten(1, (x.shape[1] // weight.shape[0], weight.shape[0]))  # input i uses weight i mod I_w
+    return torch.einsum("brid,i...d->bri...", grouped, weight).flatten(1, 2)
 
 
 def coupling_coefficients(logits: Tensor, present: Tensor | None, dim: int, leaky: bool) -> Tensor:
@@ -110,15 +112,15 @@ def route_votes(
 ) -> Any:
     """Plain version of :func:`capsroute.route_votes`; the same arguments and result."""
     options = RoutingOptions(**keywords)
-    batch, inputs, *axes, size = votes.shape
+    axes = votes.shape[2:-1]
     votes = votes.flatten(2, -2)  # [B, I, J, D]
-    bias = None if bias is None else bias.reshape(-1, size)
+    bias = None if bias is None else bias.flatten(0, -2)
     given = logits if coupling is None else coupling  # [I, J] or [B, I, J]
     if given is not None:
         given = given.flatten(-len(axes))
     present = None  # [B, I, J], who takes part
     if input_mask is not None or output_mask is not None:
-        present = votes.new_ones((), dtype=torch.bool).expand(votes.shape[:3])
+        present = torch.ones_like(votes[..., 0], dtype=torch.bool)
         if input_mask is not None:
             present = present & input_mask[:, :, None]
         if output_mask is not None:
@@ -129,19 +131,22 @@ def route_votes(
             input_weight = input_weight.masked_fill(~input_mask, 0)
 
     constant_votes = votes if options.gradient == "all" else votes.detach()
-    initial = votes.new_zeros(inputs, votes.shape[2]) if given is None else given
-    total = votes.new_zeros(batch, *votes.shape[2:])  # V, the sum of the outputs that the logits come from
+    initial = votes.new_zeros(votes.shape[1:3]) if given is None else given
+    # V, the sum of the outputs that the logits come from: [J, D] while it is 0, then [B, J, D].
+    total = votes.new_zeros(votes.shape[2:])
     iterations = 1 if coupling is not None else options.iterations
     temperatures = options.temperatures()
     v = s = c = total
     for iteration in range(1, iterations + 1):
         last = iteration == iterations
+        if options.gradient == "last":
+            total = total.detach()  # tangents too, which no_grad would let through
         with torch.set_grad_enabled(torch.is_grad_enabled() and (last or options.gradient != "last")):
             if coupling is not None:
-                c = initial.expand(votes.shape[:3])
+                c = initial.expand_as(votes[..., 0])
                 c = c if present is None else c.masked_fill(~present, 0)
             else:
-                b = (constant_votes * total[:, None]).sum(-1)
+                b = (constant_votes * total.unsqueeze(-3)).sum(-1)
                 if options.logit_update == "accumulate" or iteration == 1:
                     b = initial + b
                 if temperatures != (1.0,):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from capsroute.models import SegCaps
-from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d
+from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d, margin_loss
 
 from . import count
 
@@ -72,6 +72,34 @@ def test_the_mask_chooses_what_is_reconstructed_and_nothing_else():
     torch.testing.assert_close(masked.reconstruction[~inside], nothing.expand(int((~mask).sum())))
 
 
+def test_several_classes():
+    """Capsules, lengths and what is decoded have an axis of the classes; one class is as it was."""
+    torch.manual_seed(0)
+    model = SegCaps(**SMALL, classes=3)
+    images, classes = torch.rand(2, 1, 8, 16), torch.randint(3, (2, 8, 16))
+    output = model(images, classes)
+    assert output.capsules.shape == (2, 3, 4, 8, 16)
+    torch.testing.assert_close(output.lengths, output.capsules.norm(dim=2))
+    present = torch.nn.functional.one_hot(classes, 3).movedim(-1, 1)
+    seen = (output.capsules * present.unsqueeze(2)).reshape(2, 12, 8, 16)
+    torch.testing.assert_close(output.reconstruction, model.decoder(seen))
+    torch.testing.assert_close(model(images, present).reconstruction, output.reconstruction)
+    margin_loss(output.lengths, classes).backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.segment.parameters())
+
+
+def test_another_last_layer():
+    """Lengths are taken over components, however many classes it has."""
+    model = SegCaps(**SMALL, decoder=False)
+    model.segment = ConvCapsules2d(2, 4, 3, 6, 1, window="joined", share_types=True)
+    output = model(torch.rand(1, 1, 8, 8))
+    torch.testing.assert_close(output.lengths, output.capsules.norm(dim=2))
+    assert output.lengths.shape == (1, 3, 8, 8)
+    model.decoder = SegCaps(**SMALL).decoder
+    with pytest.raises(ValueError, match=r"decoder must take 3 x 6 components, .* takes 4: .* classes=3"):
+        model(torch.rand(1, 1, 8, 8))
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="images must have a height and width that are multiples of 8, got 8 and 12"):
         SegCaps(**SMALL)(torch.zeros(1, 1, 8, 12))
@@ -79,3 +107,5 @@ def test_bad_arguments():
         SegCaps(**SMALL)(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
     with pytest.raises(ValueError, match="out_capsules must be at least 1, got 0"):
         SegCaps(types=0)
+    with pytest.raises(ValueError, match="classes must be at least 1, got 0"):
+        SegCaps(classes=0)

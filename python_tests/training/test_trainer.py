@@ -10,12 +10,14 @@ import torch
 from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss
 from capsroute.training import TrainingError
-from capsroute.training.loop.objective import training_loss
+from capsroute.training.datasets import Dataset, ImageSet
+from capsroute.training.loop.objective import Classification, training_loss
 from capsroute.training.parallel.ranks import Ranks
 from python_tests.training.doubles import (
     Recorder,
     StopAt,
     assert_bitwise_equal,
+    few_digits,
     make_trainer,
     nothing,
     parameters,
@@ -85,6 +87,57 @@ def test_cross_entropy_for_the_network_with_pooling():
     trainer.objective(model.eval(), images, labels)
     assert model.asked[0] is labels  # true classes are reconstructed in training alone
     assert model.asked[1] is None
+
+
+def two_labels(part):
+    """Each digit is also said to be 9 minus it."""
+    return ImageSet(
+        part.images, torch.eye(10, dtype=torch.bool)[torch.stack([part.labels, 9 - part.labels])].any(0), 16
+    )
+
+
+def test_several_labels_per_image():
+    """Presence trains, is reconstructed from, and is counted by images and by labels."""
+    digits = few_digits(320, 60)
+    data = Dataset(two_labels(digits.train), two_labels(digits.test))
+    trainer = make_trainer(data, epochs=6, lr=1e-2, shift=0)
+    before, _ = trainer.evaluate()
+    trainer.fit([], nothing)
+    loss, accuracy = trainer.evaluate()
+    assert loss < 0.5 * before
+    images, labels = data.test.batch(slice(None))
+    with torch.no_grad():
+        output = trainer.model(images, labels)
+    said = output.lengths > 0.5
+    assert 0.1 < accuracy == pytest.approx((said == labels).all(1).double().mean().item())
+    assert loss == pytest.approx(training_loss(output, images, labels, 0.0005).item(), rel=1e-5)
+    trainer.objective = Classification(margin_loss, 0.0005, per_label=True)
+    assert trainer.evaluate()[1] == pytest.approx((said == labels).double().mean().item(), rel=1e-6)
+
+
+def test_several_labels_for_the_network_with_pooling():
+    model, (images, labels) = OneLinearLayer().eval(), two_labels(few_digits().train).batch(slice(0, 20))
+    loss, correct = make_trainer(network="pooling-cnn").objective(model, images, labels)
+    scores = model.linear(images.flatten(1))
+    by_hand = -torch.where(labels, scores.sigmoid(), 1 - scores.sigmoid()).log().sum(dim=1).mean()
+    torch.testing.assert_close(loss, by_hand)
+    assert torch.equal(correct, ((scores > 0) == labels).all(dim=1))
+    assert model.asked == [labels]  # which of the classes are there is given in tests too
+
+
+def test_labels_that_do_not_fit_stop_the_first_step():
+    digits = few_digits(20, 10)
+    for labels, error, message in (
+        (digits.train.labels + 9, ValueError, r"labels must hold class numbers from 0 to 9, got 1\d"),
+        (digits.train.labels.float(), TypeError, "labels of shape .* must hold class numbers of dtype torch.int64"),
+        (torch.full((20, 10), 0.5), ValueError, "labels must hold 0 .* or 1 .* for each class, got 0.5"),
+        (torch.zeros(20, 9), ValueError, r"labels must have the shape .* got \[16, 9\]"),
+    ):
+        data = Dataset(ImageSet(digits.train.images, labels, 16), digits.test)
+        with pytest.raises(error, match=message):
+            make_trainer(data).fit([], nothing)
+    with pytest.raises(ValueError, match="labels must be one per image, 20, got 19"):
+        ImageSet(digits.train.images, digits.train.labels[:19])
 
 
 def test_same_seed_same_parameters():

@@ -33,13 +33,21 @@ class ImageSet:
 
     Args:
         images: ``[N, channels, H, W]``, uint8: a quarter of the memory of float32, and nothing is lost.
-        labels: ``[N]``, int64.
+        labels: Class numbers ``[N]``, int64; or presence ``[N, J]`` of 0 and 1, bool or uint8, for images with several
+            labels or none.
         white: Value of a pixel that becomes 1.0.
+
+    Raises:
+        ValueError: There are not as many labels as images.
     """
 
     images: Tensor
     labels: Tensor
     white: int = 255
+
+    def __post_init__(self) -> None:
+        if len(self.labels) != len(self.images):
+            raise ValueError(f"labels must be one per image, {len(self.images)}, got {len(self.labels)}")
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -55,7 +63,7 @@ class ImageSet:
         return channels, height, width
 
     def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Images ``[B, channels, H, W]``, float32 in [0, 1], and labels ``[B]`` at the given places."""
+        """Images ``[B, channels, H, W]``, float32 in [0, 1], and labels ``[B]`` or ``[B, J]`` at the given places."""
         return self.images[indices].to(torch.float32) / self.white, self.labels[indices]
 
 

@@ -22,9 +22,9 @@ class Totals:
         self._ranks = ranks
 
     def add(self, loss: Tensor, correct: Tensor) -> None:
-        """Adds a batch: its mean loss, and which images were right, bool ``[B]``."""
+        """Adds a batch: its mean loss, and which images were right, bool ``[B]``, or the share of each that was."""
         count = torch.tensor(len(correct), dtype=torch.float64, device=self.values.device)
-        self.values += torch.stack([loss.detach().double() * count, correct.sum().double(), count])
+        self.values += torch.stack([loss.detach().double() * count, correct.double().sum(), count])
 
     def means(self) -> tuple[float, float]:
         """Mean loss and accuracy over the images of all ranks, which all must ask."""

@@ -124,9 +124,7 @@ def keyword_options(keywords: Mapping[str, Any]) -> RoutingOptions:
         TypeError: An unknown name, or a value of the wrong kind.
         ValueError: A value that cannot be, or values that do not go together.
     """
-    given = options.of_keywords(keywords)
-    options.check(given)
-    return given
+    return options.of_keywords(keywords)
 
 
 def arguments(

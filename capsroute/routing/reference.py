@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .options import RoutingOptions
+from .options import of_keywords
 from .result import RoutingResult
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def route_votes(
     **keywords: Unpack[RoutingKeywords],
 ) -> Any:
     """Plain version of :func:`capsroute.route_votes`; the same arguments and result."""
-    options = RoutingOptions(**keywords)
+    options = of_keywords(keywords)
     batch, inputs, *axes, size = votes.shape
     votes = votes.flatten(2, -2)  # [B, I, J, D]
     bias = None if bias is None else bias.reshape(-1, size)

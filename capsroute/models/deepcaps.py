@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from capsroute.models.capsnet import CapsNetOutput
 from capsroute.nn import CapsuleLayer, ConvCapsules2d, capsule_lengths, primary_poses
 from capsroute.nn.conv_windows import margins
+from capsroute.routing import checks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -128,13 +129,15 @@ class DeepCaps(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
+        in_channels, classes, types, class_size = checks.at_least_one(
+            in_channels=in_channels, classes=classes, types=types, class_size=class_size
+        )
+        sizes = checks.wholes("sizes", sizes)
         if len(sizes) != 4:
             raise ValueError(f"sizes must be four, one for each cell, got {sizes}")
         if sizes[2] != sizes[3]:
             raise ValueError(f"sizes of the last two cells must be equal, as both feed the class capsules; got {sizes}")
-        if min(types, *sizes) < 1:
-            raise ValueError(f"types and sizes must be at least 1, got {types} and {sizes}")
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        height, width = checks.per_axis("image_size", image_size, 2, 1)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
 
         channels = types * sizes[0]
@@ -164,7 +167,9 @@ class DeepCaps(nn.Module):
         self.last_cell = _Cell(capsules, last, routed, place)
         positions = sum(-(-height // by) * -(-width // by) for by in (8, 16))
         self.classes = CapsuleLayer(positions * types, sizes[3], classes, class_size, bias=True, **place, **options)
-        self.decoder = _Decoder(class_size, in_channels, (height, width), place) if decoder else None
+        self.decoder = (
+            _Decoder(class_size, in_channels, (height, width), place) if checks.flag("decoder", decoder) else None
+        )
 
     def forward(self, images: Tensor, labels: Tensor | None = None, *, reconstruct: bool = True) -> CapsNetOutput:
         """Classifies images and reconstructs them.
@@ -174,12 +179,14 @@ class DeepCaps(nn.Module):
             labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule.
             reconstruct: Whether to run the decoder.
         """
-        maps = self.norm(torch.relu(self.conv(images)))
+        maps = self.norm(torch.relu(self.conv(checks.floating("images", images))))
         early = self.cells(maps.unsqueeze(2))
         late = self.last_cell(early)
         capsules = self.classes(torch.cat([_listed(late), _listed(early)], dim=1))  # [B, J, D]
         lengths = capsule_lengths(capsules)
         reconstruction = None
+        if labels is not None:
+            checks.dense("labels", labels)
         if reconstruct and self.decoder is not None:
             chosen = lengths.argmax(dim=1) if labels is None else labels
             reconstruction = self.decoder(capsules[torch.arange(len(chosen), device=chosen.device), chosen])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
 from capsroute.nn import ConvCapsules2d, ConvTransposeCapsules2d, capsule_lengths
+from capsroute.routing import checks
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -81,7 +82,7 @@ class SegCaps(nn.Module):
         def up(into: _Capsules, out: _Capsules) -> ConvTransposeCapsules2d:
             return _started(ConvTransposeCapsules2d(*into, *out, 4, 2, **common))
 
-        n, d = types, size
+        in_channels, n, d = checks.at_least_one(in_channels=in_channels, types=types, size=size)
         self.conv = nn.Conv2d(in_channels, d, 5, padding=2, **place)
         self.primary = layer((1, d), (n, d), stride=2, common=once)
         self.at_half = layer((n, d), (2 * n, d))
@@ -96,7 +97,7 @@ class SegCaps(nn.Module):
         self.up_full = up((2 * n, d), (n, d))
         self.segment = layer((n + 1, d), (1, d), kernel=1)
         self.decoder: nn.Sequential | None = None
-        if decoder:
+        if checks.flag("decoder", decoder):
             self.decoder = nn.Sequential(
                 nn.Conv2d(d, 4 * d, 1, **place),
                 nn.ReLU(),
@@ -117,7 +118,9 @@ class SegCaps(nn.Module):
         Raises:
             ValueError: H or W is no multiple of 8, or the shape of the mask is not ``[B, H, W]``.
         """
-        batch, _, height, width = images.shape
+        batch, _, height, width = checks.floating("images", images).shape
+        if mask is not None:
+            checks.dense("mask", mask)
         if height % 8 or width % 8:
             raise ValueError(f"images must have a height and width that are multiples of 8, got {height} and {width}")
         if mask is not None and mask.shape != (batch, height, width):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.activations import capsule_lengths
+from capsroute.routing import checks
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -37,10 +38,11 @@ class ReconstructionDecoder(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if len(image_shape) != 3 or min(image_shape) < 1:
-            raise ValueError(f"image_shape must be (channels, height, width), each at least 1, got {image_shape}")
-        self.image_shape = tuple(image_shape)
-        widths = (capsules * size, *hidden)
+        capsules, size = checks.at_least_one(capsules=capsules, size=size)
+        self.image_shape = checks.wholes("image_shape", image_shape)
+        if len(self.image_shape) != 3:
+            raise ValueError(f"image_shape must be (channels, height, width), each at least 1, got {self.image_shape}")
+        widths = (capsules * size, *checks.wholes("hidden", hidden))
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(widths):
             layers += [nn.Linear(width_in, width_out, device=device, dtype=dtype), nn.ReLU()]
@@ -61,6 +63,9 @@ class ReconstructionDecoder(nn.Module):
             TypeError: ``labels`` is not int64.
             ValueError: ``labels`` does not have the shape ``[B]``.
         """
+        checks.floating("capsules", capsules)
+        if labels is not None:
+            checks.dense("labels", labels)
         if labels is None:
             labels = capsule_lengths(capsules).argmax(dim=1)
         elif labels.dtype != torch.int64:

@@ -30,8 +30,7 @@ def interest_counts(lengths: Tensor, interests: int, rounding: str = "down") -> 
         ValueError: ``lengths`` is not ``[B]``, ``interests`` is below 1, or ``rounding`` is unknown.
     """
     check_integers("lengths", lengths)
-    if interests < 1:
-        raise ValueError(f"interests must be at least 1, got {interests}")
+    (interests,) = checks.at_least_one(interests=interests)
     checks.choice("rounding", rounding, _ROUNDINGS)
     # Whole numbers compared with powers of two, which no rounding of a logarithm can spoil. int64 has 62 of them.
     exponents = torch.arange(min(interests, 62), device=lengths.device)
@@ -51,6 +50,7 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
         ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
     """
     check_integers("counts", counts)
+    (interests,) = checks.at_least_one(interests=interests)
     if not torch.compiler.is_compiling() and counts.numel() > 0:
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
@@ -59,14 +59,14 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
 
 
 def is_integer(tensor: Tensor) -> bool:
-    """Whether the dtype counts: neither floating nor complex nor bool."""
-    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    """Whether the dtype counts: neither floating nor complex nor bool, nor quantized."""
+    floating = tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized
+    return not (floating or tensor.dtype == torch.bool)
 
 
 def check_integers(name: str, value: object) -> None:
     """A tensor ``[B]`` of an integer dtype."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor of an integer dtype, got {type(value).__name__}")
-    if not is_integer(value):
-        raise TypeError(f"{name} must have an integer dtype, got {value.dtype}")
-    checks.rank(name, value, "B")
+    tensor = checks.dense(name, value, "a torch.Tensor of an integer dtype")
+    if not is_integer(tensor):
+        raise TypeError(f"{name} must have an integer dtype, got {tensor.dtype}")
+    checks.rank(name, tensor, "B")

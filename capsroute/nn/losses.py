@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from capsroute.routing import checks
+
 __all__ = ["MarginLoss", "margin_loss"]
 
 
@@ -18,6 +20,16 @@ def _presence(lengths: Tensor, target: Tensor) -> Tensor:
     if target.dtype != torch.int64:
         raise TypeError(f"target of shape [B] must hold class numbers of dtype torch.int64, got {target.dtype}")
     return nn.functional.one_hot(target, lengths.shape[1]).to(lengths.dtype)
+
+
+def _constants(positive_margin: float, negative_margin: float, absent_weight: float) -> tuple[float, float, float]:
+    """The three numbers of the loss as plain ones."""
+    expected = "a finite number of at least 0"
+    return (
+        checks.number("positive_margin", positive_margin, expected, or_equal=True),
+        checks.number("negative_margin", negative_margin, expected, or_equal=True),
+        checks.number("absent_weight", absent_weight, expected, or_equal=True),
+    )
 
 
 def margin_loss(
@@ -46,7 +58,9 @@ def margin_loss(
         TypeError: ``lengths`` is not floating point, or class numbers are not int64.
         ValueError: ``lengths`` is not ``[B, J]``, or ``target`` has neither of the two shapes.
     """
-    if not lengths.is_floating_point():
+    positive_margin, negative_margin, absent_weight = _constants(positive_margin, negative_margin, absent_weight)
+    checks.dense("target", target)
+    if not checks.dense("lengths", lengths).is_floating_point():
         raise TypeError(f"lengths must be a floating-point tensor, got {lengths.dtype}")
     if lengths.dim() != 2:
         raise ValueError(f"lengths must have the shape [B, J], got {list(lengths.shape)}")
@@ -70,9 +84,8 @@ class MarginLoss(nn.Module):
 
     def __init__(self, positive_margin: float = 0.9, negative_margin: float = 0.1, absent_weight: float = 0.5) -> None:
         super().__init__()
-        self.positive_margin = positive_margin
-        self.negative_margin = negative_margin
-        self.absent_weight = absent_weight
+        constants = _constants(positive_margin, negative_margin, absent_weight)
+        self.positive_margin, self.negative_margin, self.absent_weight = constants
 
     def forward(self, lengths: Tensor, target: Tensor) -> Tensor:
         """``lengths`` ``[B, J]`` and ``target`` ``[B]`` or ``[B, J]`` to a scalar."""

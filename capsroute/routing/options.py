@@ -253,7 +253,7 @@ _CHECKED = [(index, name, row.kind) for index, (name, row) in enumerate(ROWS.ite
 def _checked_temperature(options: RoutingOptions) -> float | tuple[float, ...]:
     expected = "a finite number above 0, or a sequence of one for each iteration"
     given: Any = options.temperature
-    values = given if isinstance(given, tuple) else None if isinstance(given, float | int) else listed(given)
+    values: Any = given if isinstance(given, tuple) else None if isinstance(given, float | int) else listed(given)
     if values is None:
         return _one_temperature("temperature", given, expected)
     if len(values) not in {1, options.iterations} or len(values) > MOST_TEMPERATURES:
@@ -261,10 +261,12 @@ def _checked_temperature(options: RoutingOptions) -> float | tuple[float, ...]:
             f"temperature must be {expected} (iterations={options.iterations}, at most {MOST_TEMPERATURES}), "
             f"got {len(values)} numbers"
         )
-    checked = tuple(  # options are hashable
+    checked: tuple[float, ...] = tuple(  # options are hashable
         _one_temperature(f"temperature[{place}]", each, "a finite number above 0") for place, each in enumerate(values)
     )
-    return given if values is given and all(map(operator.is_, checked, given)) else checked
+    if values is given and all(map(operator.is_, checked, given)):
+        return options.temperature
+    return checked
 
 
 def _one_temperature(name: str, value: object, expected: str) -> float:

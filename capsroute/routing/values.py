@@ -6,11 +6,15 @@ was expected.
 
 from __future__ import annotations
 
+import math
 import operator
+import reprlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from torch import Tensor
 
 Plain = TypeVar("Plain", int, float)
 
@@ -55,14 +59,16 @@ def _axes_of(value: object) -> tuple[int, ...] | None:
         return None
 
 
-def number(name: str, value: Any, expected: str, *, above: float = 0, or_equal: bool = False) -> float:
-    """A finite number above a limit, as a plain int or float: what it was, or what its ``__float__`` says."""
+def number(
+    name: str, value: Any, expected: str, *, above: float = 0, or_equal: bool = False, infinite: bool = False
+) -> float:
+    """A number above a limit, as a plain int or float: what it was, or what its ``__float__`` says."""
     if type(value) is not float and type(value) is not int:
         value = _plain(name, value, expected, float)
     # An int may be larger than any float and yet below infinity; false for NaN too.
-    if not (above < value <= _LARGEST or (or_equal and value == above)):
+    if not (above < value <= _LARGEST or (or_equal and value == above) or (infinite and value == math.inf)):
         raise ValueError(f"{name} must be {expected}, got {shown(value)}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def whole(name: str, value: Any, *, least: int = 1, below: int = 2**31) -> int:
@@ -73,7 +79,7 @@ def whole(name: str, value: Any, *, least: int = 1, below: int = 2**31) -> int:
         raise ValueError(f"{name} must be at least {least}, got {shown(value)}")
     if value >= below:
         raise ValueError(f"{name} must be below 2**{below.bit_length() - 1}, got {shown(value)}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def flag(name: str, value: Any) -> bool:
@@ -90,7 +96,7 @@ def at_least_one(**sizes: Any) -> tuple[int, ...]:
     return tuple(whole(name, value) for name, value in sizes.items())
 
 
-def listed(value: object) -> list[Any] | None:
+def listed(value: Any) -> list[Any] | None:
     """The members of a sequence, or of a tensor or array with one axis; None where it is something else."""
     if isinstance(value, Sequence):
         return None if isinstance(value, str | bytes | bytearray) else list(value)
@@ -122,34 +128,37 @@ def per_axis(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
             value = _plain(name, value, expected, operator.index)
         return (whole(name, value, least=least),) * axes
     if len(values) != axes:
-        raise ValueError(f"{name} must be {expected}, got {len(values)} of them")
+        raise ValueError(f"{name} must be {expected}, got {reprlib.repr(tuple(values))}")
     return wholes(name, values, least=least)
 
 
 def _plain(name: str, value: Any, expected: str, convert: Callable[[Any], Plain]) -> Plain:
     """A plain number of what says itself that it is one: NumPy's, a fraction, a tensor that holds nothing but one."""
-    refused = f"{name} must be {expected}, got {kind_of(value)}"
+    if not _is_number(value) or not hasattr(type(value), "__index__" if convert is operator.index else "__float__"):
+        raise TypeError(f"{name} must be {expected}, got {kind_of(value)}{_advice(value, convert)}")
     if _learned(value):
-        raise TypeError(f"{refused} that requires grad, and no gradient would reach it: give it by .item()")
-    own = ("__index__",) if convert is operator.index else ("__float__", "__index__")
-    is_number = any(hasattr(type(value), method) for method in own)
-    if isinstance(value, bool) or not is_number or _dtype_of(value).startswith(_NO_NUMBERS):
-        raise TypeError(refused + _advice(value, convert))
-    if _axes_of(value) not in (None, ()):
-        raise TypeError(refused)
+        raise TypeError(
+            f"{name} must be {expected}, got a {kind_of(value)} that requires grad, which no gradient would reach: "
+            "give it by .item()"
+        )
     try:
         return convert(value)
     except OverflowError as error:
         raise ValueError(f"{name} must be {expected}, got a {kind_of(value)} beyond the largest float") from error
-    except (TypeError, ValueError, RuntimeError) as error:  # a float tensor, one on the meta device
-        raise TypeError(refused + _advice(value, convert)) from error
+    except (TypeError, ValueError, RuntimeError) as error:  # a float tensor in the place of an int, a NaN of decimals
+        raise TypeError(f"{name} must be {expected}, got {kind_of(value)}{_advice(value, convert)}") from error
+
+
+def _is_number(value: object) -> bool:
+    """Whether it may be taken for a real number; what its type can do says the rest."""
+    if isinstance(value, bool) or _dtype_of(value).startswith(_NO_NUMBERS) or _is_meta(value):
+        return False
+    return _axes_of(value) in (None, ())
 
 
 def _advice(value: Any, convert: Callable[[Any], object]) -> str:
     """The way out for a float that is a whole number where an int is wanted."""
-    if convert is not operator.index or isinstance(value, bool) or _dtype_of(value).startswith(_NO_NUMBERS):
-        return ""
-    if not hasattr(type(value), "__float__") or _axes_of(value) not in (None, ()) or _is_meta(value):
+    if convert is not operator.index or not _is_number(value) or not hasattr(type(value), "__float__"):
         return ""
     number = float(value)
     return f": give int({number})" if number.is_integer() else ""
@@ -160,11 +169,11 @@ def _dtype_of(value: object) -> str:
 
 
 def _is_meta(value: object) -> bool:
-    return bool(getattr(value, "is_meta", False))
+    return isinstance(value, Tensor) and value.is_meta
 
 
 def _learned(value: object) -> bool:
-    return bool(getattr(value, "requires_grad", False))
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 @dataclass(frozen=True)
@@ -236,4 +245,6 @@ class Real:
     def check(self, name: str, value: object) -> Any:
         """See :class:`Flag`."""
         limit = self.above if self.above is not None else self.least
-        return number(name, value, self.expected, above=-_LARGEST if limit is None else limit, or_equal=self.above is None)
+        return number(
+            name, value, self.expected, above=-_LARGEST if limit is None else limit, or_equal=self.above is None
+        )

@@ -152,6 +152,7 @@ class CapsNet(nn.Module):
         )
         self.decoder: ReconstructionDecoder | None = None
         if decoder_sizes is not None:
+            decoder_sizes = checks.wholes("decoder_sizes", decoder_sizes)
             self.decoder = ReconstructionDecoder(
                 classes, capsule_size, (in_channels, height, width), decoder_sizes, **place
             )

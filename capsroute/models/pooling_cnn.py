@@ -102,6 +102,7 @@ class PoolingCNN(nn.Module):
         self.classes = nn.Linear(hidden[-1], classes, **place)
         self.decoder: ReconstructionDecoder | None = None
         if decoder_sizes is not None:
+            decoder_sizes = checks.wholes("decoder_sizes", decoder_sizes)
             # All features are one capsule, so there is no other one to hide.
             self.decoder = ReconstructionDecoder(1, hidden[-1], (in_channels, height, width), decoder_sizes, **place)
         self.reset_parameters()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.routing import checks, reference
-from capsroute.routing.options import RoutingOptions, check
+from capsroute.routing.options import SQUASHES, RoutingOptions, check
 
 __all__ = ["CapsuleLengths", "Squash", "capsule_lengths", "squash"]
 
@@ -22,6 +22,9 @@ def _check_capsules(capsules: Tensor, name: str) -> None:
 
 
 def _checked(eps: float, kind: str, constant: float | None) -> RoutingOptions:
+    kind = checks.choice("kind", kind, SQUASHES)
+    if constant is not None:
+        constant = checks.number("constant", constant, "None or a finite number above 0")
     return check(RoutingOptions(eps=eps, squash=kind, squash_constant=constant))
 
 

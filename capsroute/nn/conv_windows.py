@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from capsroute.routing.checks import per_axis
+from capsroute.routing.checks import choice, per_axis
 
 SAME = "same"
 
@@ -41,10 +41,11 @@ def padding_per_axis(padding: int | Sequence[int] | str, axes: int) -> tuple[int
 
 def conv_sizes(kernel_size: Any, stride: Any, padding: Any) -> dict[str, Any]:
     """Arguments of a :class:`torch.nn.Conv2d` as plain ints; a padding by name is its own matter."""
+    around = ("padding", padding, 2, 0)
     return {
         "kernel_size": per_axis("kernel_size", kernel_size, 2, 1),
         "stride": per_axis("stride", stride, 2, 1),
-        "padding": padding if isinstance(padding, str) else per_axis("padding", padding, 2, 0),
+        "padding": choice("padding", padding, ("valid", SAME)) if isinstance(padding, str) else per_axis(*around),
     }
 
 

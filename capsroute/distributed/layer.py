@@ -76,13 +76,15 @@ class ShardedCapsuleLayer(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        checks.at_least_one(in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size)
+        in_capsules, in_size, out_capsules, out_size = checks.at_least_one(
+            in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size
+        )
         self.in_capsules = in_capsules
         self.in_size = in_size
         self.out_capsules = out_capsules
         self.out_size = out_size
         self.options = checks.keyword_options(options)
-        self.init_std = init_std
+        self.init_std = checks.spread("init_std", init_std)
         self.group = group
         self.held = held_inputs(in_capsules, group)
 
@@ -90,7 +92,8 @@ class ShardedCapsuleLayer(nn.Module):
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
         self.weight = parameter(len(self.held), out_capsules, out_size, in_size)
-        self.register_parameter("bias", parameter(out_capsules, out_size) if bias else None)
+        self.register_parameter("bias", parameter(out_capsules, out_size) if checks.flag("bias", bias) else None)
+        learnable_logits = checks.flag("learnable_logits", learnable_logits)
         self.register_parameter("logits", parameter(len(self.held), out_capsules) if learnable_logits else None)
         self.reset_parameters()
 
@@ -148,7 +151,7 @@ class ShardedCapsuleLayer(nn.Module):
         if logits is None:
             logits = self.logits
         elif self.logits is not None:
-            with refusals_shared(members(self.group), capsules.device):
+            with refusals_shared(members(self.group), self.weight.device):
                 raise ValueError("logits were given, but this layer learns its own (learnable_logits=True)")
         return dynamic_routing(
             capsules,

@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import Function
 
+from capsroute.routing import checks
+
 from .groups import Members, members
 
 _PER_INPUT = ("weight", "logits")  # parameters of a capsule layer that have a row per input
@@ -27,6 +29,7 @@ def held_inputs(inputs: int, group: dist.ProcessGroup | None = None) -> range:
         ValueError: Some rank would hold none; this process is not in the group.
     """
     _, rank, ranks = members(group)
+    (inputs,) = checks.at_least_one(inputs=inputs)
     if inputs < ranks:
         raise ValueError(f"inputs must be at least as many as there are ranks in the group, {ranks}, got {inputs}")
     return range(rank * inputs // ranks, (rank + 1) * inputs // ranks)
@@ -61,7 +64,7 @@ def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     Raises:
         RuntimeError, ValueError: As :func:`held_inputs`; ``x`` has fewer than two axes.
     """
-    if x.dim() < 2:
+    if checks.dense("x", x).dim() < 2:
         raise ValueError(f"x must have the axes [B, I, ...], got shape {tuple(x.shape)}")
     held = held_inputs(x.shape[1], group)
     slice_of_rank: Tensor = _Split.apply(x, held, members(group))

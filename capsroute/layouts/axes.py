@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor
 
-__all__ = ["is_axes", "parse", "rearrange", "solve"]
+from capsroute.routing import checks
+
+__all__ = ["is_axes", "parse", "plain_sizes", "rearrange", "solve"]
 
 Axes = tuple[str, ...]  # one string of letters per axis of the tensor; "" is an axis of size 1
 
@@ -69,6 +72,15 @@ def solve(found: Iterable[tuple[str, int]], sizes: Mapping[str, int]) -> dict[st
         waiting = rest
 
 
+def plain_sizes(sizes: Mapping[str, Any]) -> dict[str, int]:
+    """Sizes that a caller gives, as plain ints.
+
+    Raises:
+        TypeError, ValueError: One is no int, or below 1.
+    """
+    return {letter: checks.whole(f"the size {letter}", size) for letter, size in sizes.items()}
+
+
 def rearrange(tensor: Tensor, source: str, target: str, name: str = "tensor", /, **sizes: int) -> Tensor:
     """A tensor in another layout, as a view wherever strides can express it.
 
@@ -92,10 +104,9 @@ def rearrange(tensor: Tensor, source: str, target: str, name: str = "tensor", /,
         ValueError: An axis string is malformed, the shape of ``tensor`` contradicts ``source`` or ``sizes``, a size is
             missing, or an axis would be lost.
     """
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+    checks.dense(name, tensor)
     axes, wanted = parse(source), parse(target)
-    known = _sizes(tensor, axes, wanted, source, name, sizes)
+    known = _sizes(tensor, axes, wanted, source, name, plain_sizes(sizes))
     letters = "".join(axes)
     split = tensor.view([known[letter] for letter in letters])
     for letter in set(letters) - set("".join(wanted)):
@@ -114,11 +125,6 @@ def _sizes(
     tensor: Tensor, axes: Axes, wanted: Axes, source: str, name: str, given: Mapping[str, int]
 ) -> dict[str, int]:
     """Sizes of all letters of both layouts, or an error that says what is wrong or missing."""
-    for letter, size in given.items():
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError(f"the size {letter} must be an int, got {size!r}")
-        if size < 1:
-            raise ValueError(f"the size {letter} must be at least 1, got {size}")
     letters = {*"".join(axes), *"".join(wanted)}
     if unused := sorted(set(given) - letters):
         raise ValueError(f"layout {source!r} of {name} has no axis {', '.join(unused)}")

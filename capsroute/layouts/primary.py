@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn import activations
+from capsroute.nn.conv_windows import conv_sizes
 from capsroute.routing import checks
 
 __all__ = ["FlatPrimaryCapsules"]
@@ -49,11 +50,17 @@ class FlatPrimaryCapsules(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"size must be at least 1, got {size}")
-        self.size = size
+        in_channels, out_channels, self.size = checks.at_least_one(
+            in_channels=in_channels, out_channels=out_channels, size=size
+        )
         self.options = checks.keyword_options({"squash": squash, "eps": eps})
-        self.flat_conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, device=device, dtype=dtype)
+        self.flat_conv = nn.Conv2d(
+            in_channels,
+            out_channels,
+            **conv_sizes(kernel_size, stride, padding),
+            device=device,
+            dtype=dtype,
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Capsules of the feature maps.
@@ -65,9 +72,10 @@ class FlatPrimaryCapsules(nn.Module):
             ``[B, out_channels * H' * W' / size, size]`` with H' and W' the sizes that the convolution leaves.
 
         Raises:
+            TypeError: ``features`` is not a dense floating-point tensor.
             ValueError: ``size`` does not divide ``out_channels * H' * W'``.
         """
-        flat = self.flat_conv(features).flatten(1)
+        flat = self.flat_conv(checks.floating("features", features)).flatten(1)
         if flat.shape[1] % self.size != 0:
             raise ValueError(f"size must divide the {flat.shape[1]} outputs of the convolution, got {self.size}")
         return activations.squash(flat.unflatten(1, (-1, self.size)), self.options.eps, self.options.squash)

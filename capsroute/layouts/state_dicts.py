@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute.layouts.axes import parse, rearrange, solve
+from capsroute.layouts.axes import parse, plain_sizes, rearrange, solve
 from capsroute.layouts.modules import SOURCES, Entry, Source
 from capsroute.layouts.table import unknown
 
@@ -76,7 +76,7 @@ def convert_state_dict(
         names, shape = parse(before), found[entry].shape
         if len(names) == len(shape):
             lengths += zip(names, shape, strict=True)
-    known = solve(lengths, sizes)
+    known = solve(lengths, plain_sizes(sizes))
     converted = {}
     for entry, tensor in found.items():
         if entry in axes:

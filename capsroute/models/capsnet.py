@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
 from capsroute.nn import CapsuleLayer, PrimaryCapsules, ReconstructionDecoder, capsule_lengths, set_routing, targets
-from capsroute.routing import proxies
+from capsroute.routing import checks, proxies
 from capsroute.routing.options import DEFAULTS
 
 if TYPE_CHECKING:
@@ -107,7 +107,20 @@ class CapsNet(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        height, width = checks.per_axis("image_size", image_size, 2, 1)
+        in_channels, conv_channels, conv_kernel, conv_stride = checks.at_least_one(
+            in_channels=in_channels, conv_channels=conv_channels, conv_kernel=conv_kernel, conv_stride=conv_stride
+        )
+        primary_types, primary_size, primary_kernel, primary_stride, classes, capsule_size = checks.at_least_one(
+            primary_types=primary_types,
+            primary_size=primary_size,
+            primary_kernel=primary_kernel,
+            primary_stride=primary_stride,
+            classes=classes,
+            capsule_size=capsule_size,
+        )
+        conv_padding = checks.whole("conv_padding", conv_padding, least=0)
+        primary_padding = checks.whole("primary_padding", primary_padding, least=0)
         positions = 1
         for side in (height, width):
             inner = _positions("conv_kernel", side, conv_kernel, conv_stride, conv_padding)
@@ -132,13 +145,14 @@ class CapsNet(nn.Module):
             capsule_size,
             bias,
             learnable_logits=learnable_logits,
-            weight_sets=primary_types if shared_weight else None,
+            weight_sets=primary_types if checks.flag("shared_weight", shared_weight) else None,
             routing=routing,
             **place,
             **options,
         )
         self.decoder: ReconstructionDecoder | None = None
         if decoder_sizes is not None:
+            decoder_sizes = checks.wholes("decoder_sizes", decoder_sizes)
             self.decoder = ReconstructionDecoder(
                 classes, capsule_size, (in_channels, height, width), decoder_sizes, **place
             )
@@ -169,7 +183,7 @@ class CapsNet(nn.Module):
             ValueError: Likewise.
         """
         labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
-        features = torch.relu(self.conv(images))  # [B, conv_channels, H', W']
+        features = torch.relu(self.conv(checks.floating("images", images)))  # [B, conv_channels, H', W']
         capsules = self.classes(self.primary(features))  # [B, J, D]
         lengths = capsule_lengths(capsules)
         reconstruction = None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from capsroute.models.capsnet import CapsNetOutput
 from capsroute.nn import CapsuleLayer, ConvCapsules2d, capsule_lengths, primary_poses, targets
-from capsroute.routing import proxies
+from capsroute.routing import checks, proxies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -130,13 +130,15 @@ class DeepCaps(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
+        in_channels, classes, types, class_size = checks.at_least_one(
+            in_channels=in_channels, classes=classes, types=types, class_size=class_size
+        )
+        sizes = checks.wholes("sizes", sizes)
         if len(sizes) != 4:
             raise ValueError(f"sizes must be four, one for each cell, got {sizes}")
         if sizes[2] != sizes[3]:
             raise ValueError(f"sizes of the last two cells must be equal, as both feed the class capsules; got {sizes}")
-        if min(types, *sizes) < 1:
-            raise ValueError(f"types and sizes must be at least 1, got {types} and {sizes}")
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        height, width = checks.per_axis("image_size", image_size, 2, 1)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
 
         channels = types * sizes[0]
@@ -166,7 +168,9 @@ class DeepCaps(nn.Module):
         self.last_cell = _Cell(capsules, last, routed, place)
         positions = sum(-(-height // by) * -(-width // by) for by in (8, 16))
         self.classes = CapsuleLayer(positions * types, sizes[3], classes, class_size, bias=True, **place, **options)
-        self.decoder = _Decoder(class_size, in_channels, (height, width), place) if decoder else None
+        self.decoder = (
+            _Decoder(class_size, in_channels, (height, width), place) if checks.flag("decoder", decoder) else None
+        )
 
     def forward(self, images: Tensor, labels: Tensor | None = None, *, reconstruct: bool = True) -> CapsNetOutput:
         """Classifies images and reconstructs them.
@@ -184,7 +188,7 @@ class DeepCaps(nn.Module):
             ValueError: ``labels`` has another shape or device, or names a class that there is not.
         """
         labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
-        maps = self.norm(torch.relu(self.conv(images)))
+        maps = self.norm(torch.relu(self.conv(checks.floating("images", images))))
         early = self.cells(maps.unsqueeze(2))
         late = self.last_cell(early)
         capsules = self.classes(torch.cat([_listed(late), _listed(early)], dim=1))  # [B, J, D]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from capsroute.models.exporting import exportable
 from capsroute.nn import InterestCapsules, LabelAwareAttention, interest_counts, interest_mask, targets
-from capsroute.routing import proxies
+from capsroute.routing import checks, proxies
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -73,9 +73,11 @@ class MIND(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
+        items = checks.whole("items", items)
         if items < 2:
             raise ValueError(f"items must be at least 2, one of them for padding, got {items}")
-        self.dynamic = dynamic
+        size, interests = checks.at_least_one(size=size, interests=interests)
+        self.dynamic = checks.flag("dynamic", dynamic)
         self.capsules = InterestCapsules(
             size,
             interests,
@@ -127,6 +129,7 @@ class MIND(nn.Module):
                 retrieval.
             interest_mask: bool ``[B, J]``, False for interests that do not count.
         """
+        checks.floating("vectors", vectors)
         scores = vectors @ self.embedding.weight.T
         if interest_mask is not None:
             scores = scores.masked_fill(~interest_mask[:, :, None], -math.inf)

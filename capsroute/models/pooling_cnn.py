@@ -74,12 +74,14 @@ class PoolingCNN(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        channels, hidden = checks.wholes("channels", channels), checks.wholes("hidden", hidden)
         if not channels or not hidden:
             raise ValueError(f"channels and hidden must name at least one layer each, got {channels} and {hidden}")
-        checks.at_least_one(kernel=kernel, classes=classes, channels=min(channels), hidden=min(hidden))
+        in_channels, kernel, classes = checks.at_least_one(in_channels=in_channels, kernel=kernel, classes=classes)
         if kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, so that maps keep their size, got {kernel}")
-        if not 0 <= dropout < 1:
+        dropout = checks.number("dropout", dropout, "at least 0 and below 1", or_equal=True)
+        if dropout >= 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {dropout}")
         height, width = _sides(image_size)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -100,6 +102,7 @@ class PoolingCNN(nn.Module):
         self.classes = nn.Linear(hidden[-1], classes, **place)
         self.decoder: ReconstructionDecoder | None = None
         if decoder_sizes is not None:
+            decoder_sizes = checks.wholes("decoder_sizes", decoder_sizes)
             # All features are one capsule, so there is no other one to hide.
             self.decoder = ReconstructionDecoder(1, hidden[-1], (in_channels, height, width), decoder_sizes, **place)
         self.reset_parameters()
@@ -148,7 +151,7 @@ class PoolingCNN(nn.Module):
             "dropout": dropout,
             "decoder_sizes": capsnet.get("decoder_sizes", (512, 1024)),
         }
-        width = classes * size if features is None else features
+        width = classes * size if features is None else checks.whole("features", features)
         widths = _widths(target, twin.conv.in_channels, _sides(options["image_size"]), classes, width)
         return cls(**options, **widths, **place)
 
@@ -169,7 +172,7 @@ class PoolingCNN(nn.Module):
             ValueError: Likewise.
         """
         labels, reconstruct = proxies.specialized("labels", labels), proxies.specialized("reconstruct", reconstruct)
-        features = self.hidden(self.convs(images).flatten(1))  # [B, hidden[-1]]
+        features = self.hidden(self.convs(checks.floating("images", images)).flatten(1))  # [B, hidden[-1]]
         reconstruction = None
         if reconstruct and self.decoder is not None:
             reconstruction = self.decoder(features.unsqueeze(1))
@@ -180,7 +183,7 @@ class PoolingCNN(nn.Module):
 
 
 def _sides(image_size: int | Sequence[int]) -> tuple[int, int]:
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    height, width = checks.per_axis("image_size", image_size, 2, 1)
     return height, width
 
 

@@ -85,8 +85,16 @@ class ResNetCapsules(nn.Module):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        checks.at_least_one(blocks=blocks, types=types, size=size, depth=depth)
-        sides = [image_size, image_size] if isinstance(image_size, int) else list(image_size)
+        in_channels, classes, blocks, planes, types, size, depth = checks.at_least_one(
+            in_channels=in_channels,
+            classes=classes,
+            blocks=blocks,
+            planes=planes,
+            types=types,
+            size=size,
+            depth=depth,
+        )
+        sides = list(checks.per_axis("image_size", image_size, 2, 1))
         place: dict[str, Any] = {"device": device, "dtype": dtype}
 
         self.conv = nn.Conv2d(in_channels, planes, 3, padding=1, bias=False, **place)
@@ -124,7 +132,7 @@ class ResNetCapsules(nn.Module):
             ValueError: Likewise.
         """
         labels = proxies.specialized("labels", labels)
-        maps = self.stages(torch.relu(self.norm(self.conv(images))))
+        maps = self.stages(torch.relu(self.norm(self.conv(checks.floating("images", images)))))
         poses = primary_poses(self.pose_norm(self.pose_conv(maps)), self.types)  # [B, C, d, H', W']
         capsules = self.classes(self.capsules(poses)).flatten(2)  # [B, J, D]: one position is left
         lengths = capsule_lengths(capsules)

@@ -90,7 +90,7 @@ class SegCaps(nn.Module):
         def up(into: _Capsules, out: _Capsules) -> ConvTransposeCapsules2d:
             return _started(ConvTransposeCapsules2d(*into, *out, 4, 2, **common))
 
-        n, d = types, size
+        in_channels, n, d = checks.at_least_one(in_channels=in_channels, types=types, size=size)
         self.conv = nn.Conv2d(in_channels, d, 5, padding=2, **place)
         self.primary = layer((1, d), (n, d), stride=2, common=once)
         self.at_half = layer((n, d), (2 * n, d))
@@ -105,7 +105,7 @@ class SegCaps(nn.Module):
         self.up_full = up((2 * n, d), (n, d))
         self.segment = layer((n + 1, d), (classes, d), kernel=1)
         self.decoder: nn.Sequential | None = None
-        if decoder:
+        if checks.flag("decoder", decoder):
             self.decoder = nn.Sequential(
                 nn.Conv2d(classes * d, 4 * d, 1, **place),
                 nn.ReLU(),
@@ -131,7 +131,9 @@ class SegCaps(nn.Module):
                 or the decoder takes other capsules than a last layer that was replaced makes.
         """
         mask = proxies.specialized("mask", mask)
-        full = torch.relu(self.conv(_of_eighths(images))).unsqueeze(1)  # one capsule: all channels of a pixel
+        full = torch.relu(self.conv(_of_eighths(checks.floating("images", images)))).unsqueeze(
+            1
+        )  # one capsule: all channels of a pixel
         half = self.at_half(self.primary(full))
         quarter = self.at_quarter(self.to_quarter(half))
         eighth = self.at_eighth(self.to_eighth(quarter))

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from capsroute.routing import reference
-from capsroute.routing.options import RoutingOptions, check
+from capsroute.routing import checks, reference
+from capsroute.routing.options import SQUASHES, RoutingOptions, check
 from capsroute.routing.proxies import traceable
 
 __all__ = ["CapsuleLengths", "Squash", "capsule_lengths", "squash"]
@@ -16,16 +16,17 @@ def _accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _check_capsules(capsules: Tensor, name: str) -> None:
-    if not capsules.is_floating_point():
+    if not checks.dense(name, capsules).is_floating_point():
         raise TypeError(f"{name} must be a floating-point tensor, got {capsules.dtype}")
     if capsules.dim() < 1:
         raise ValueError(f"{name} must have at least one dimension, the last one that of the capsule, got a scalar")
 
 
 def _checked(eps: float, kind: str, constant: float | None) -> RoutingOptions:
-    options = RoutingOptions(eps=eps, squash=kind, squash_constant=constant)
-    check(options)
-    return options
+    kind = checks.choice("kind", kind, SQUASHES)
+    if constant is not None:
+        constant = checks.number("constant", constant, "None or a finite number above 0")
+    return check(RoutingOptions(eps=eps, squash=kind, squash_constant=constant))
 
 
 @traceable
@@ -59,8 +60,9 @@ def squash(capsules: Tensor, eps: float = 1e-8, kind: str = "standard", constant
         ValueError: ``capsules`` is a scalar, or another argument is not allowed.
     """
     _check_capsules(capsules, "capsules")
-    number = _checked(eps, kind, constant).constant_of_squash()
-    return reference.squash(capsules.to(_accumulation_dtype(capsules.dtype)), eps, kind, number).to(capsules.dtype)
+    options = _checked(eps, kind, constant)
+    exact = capsules.to(_accumulation_dtype(capsules.dtype))
+    return reference.squash(exact, options.eps, options.squash, options.constant_of_squash()).to(capsules.dtype)
 
 
 @traceable
@@ -95,8 +97,8 @@ class Squash(nn.Module):
 
     def __init__(self, eps: float = 1e-8, kind: str = "standard", constant: float | None = None) -> None:
         super().__init__()
-        _checked(eps, kind, constant)
-        self.eps, self.kind, self.constant = eps, kind, constant
+        options = _checked(eps, kind, constant)
+        self.eps, self.kind, self.constant = options.eps, options.squash, options.squash_constant
 
     def forward(self, capsules: Tensor) -> Tensor:
         """``[..., D]`` to ``[..., D]``."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
-from capsroute.nn.conv_windows import margins, pad, padding_per_axis, per_axis, span, windows
+from capsroute.nn.conv_windows import margins, pad, padding_per_axis, span, windows
+from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
 
@@ -46,7 +47,7 @@ class _ConvCapsules(ConvRouting):
         dtype: torch.dtype | None = None,
         **options: Unpack[RoutingKeywords],
     ) -> None:
-        self.positions = None if positions is None else per_axis("positions", positions, self.dimensions, 1)
+        self.positions = None if positions is None else checks.per_axis("positions", positions, self.dimensions, 1)
         super().__init__(
             in_capsules,
             in_size,
@@ -64,12 +65,12 @@ class _ConvCapsules(ConvRouting):
             options=options,
         )
         self.padding = padding_per_axis(padding, self.dimensions)
-        self.dilation = per_axis("dilation", dilation, self.dimensions, 1)
-        if jointly and window != "joined":
+        self.dilation = checks.per_axis("dilation", dilation, self.dimensions, 1)
+        self.jointly = checks.flag("jointly", jointly)
+        if self.jointly and window != "joined":
             raise ValueError(f"jointly needs window='joined', where an input capsule is a type; got window={window!r}")
-        if jointly and self.options.softmax_over != "outputs":
+        if self.jointly and self.options.softmax_over != "outputs":
             raise ValueError("jointly needs a softmax over outputs, got softmax_over='inputs'")
-        self.jointly = jointly
 
     def forward(self, poses: Tensor) -> Tensor:
         """Routes the capsules of each window.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from capsroute.nn.conv_windows import per_axis
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
 
@@ -53,34 +52,27 @@ class ConvRouting(Leaf):
         options: RoutingKeywords,
     ) -> None:
         super().__init__()
-        sizes = {
-            "in_capsules": in_capsules,
-            "in_size": in_size,
-            "out_capsules": out_capsules,
-            "out_size": out_size,
-        }
-        for name, value in sizes.items():
-            per_axis(name, value, 1, 1)
-        if window not in WINDOWS:
-            raise ValueError(f"window must be one of {', '.join(map(repr, WINDOWS))}, got {window!r}")
+        in_capsules, in_size, out_capsules, out_size = checks.at_least_one(
+            in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size
+        )
         self.in_capsules = in_capsules
         self.in_size = in_size
         self.out_capsules = out_capsules
         self.out_size = out_size
-        self.kernel_size = per_axis("kernel_size", kernel_size, self.dimensions, 1)
-        self.stride = per_axis("stride", stride, self.dimensions, 1)
-        self.window = window
-        self.share_types = share_types
-        self.init_std = init_std
+        self.kernel_size = checks.per_axis("kernel_size", kernel_size, self.dimensions, 1)
+        self.stride = checks.per_axis("stride", stride, self.dimensions, 1)
+        self.window = checks.choice("window", window, WINDOWS)
+        self.share_types = checks.flag("share_types", share_types)
+        self.init_std = checks.spread("init_std", init_std)
         self.options = checks.keyword_options(options)
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
-        taps, types = math.prod(self.kernel_size), 1 if share_types else in_capsules
-        sets, size = (types, taps * in_size) if window == "joined" else (taps * types, in_size)
+        taps, types = math.prod(self.kernel_size), 1 if self.share_types else in_capsules
+        sets, size = (types, taps * in_size) if self.window == "joined" else (taps * types, in_size)
         self.weight = parameter(*weights, sets, out_capsules, out_size, size)
-        self.register_parameter("bias", parameter(out_capsules, out_size) if bias else None)
+        self.register_parameter("bias", parameter(out_capsules, out_size) if checks.flag("bias", bias) else None)
         self.reset_parameters()
 
     def taps(self) -> float:
@@ -112,6 +104,7 @@ class ConvRouting(Leaf):
             ValueError: Another shape.
         """
         expected = (self.in_capsules, self.in_size)
+        checks.floating("poses", poses)
         if poses.dim() != 3 + self.dimensions or poses.shape[1:3] != expected:
             axes = ", ".join("DHW"[-self.dimensions :])
             raise ValueError(

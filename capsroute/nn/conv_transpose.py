@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
-from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, per_axis, windows
+from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, windows
+from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _ConvTransposeCapsules(ConvRouting):
             options=options,
         )
         self.padding = padding_per_axis(padding, self.dimensions)
-        self.output_padding = per_axis("output_padding", output_padding, self.dimensions, 0)
+        self.output_padding = checks.per_axis("output_padding", output_padding, self.dimensions, 0)
         if any(k < s for k, s in zip(self.kernel_size, self.stride, strict=True)):
             raise ValueError(
                 f"kernel_size must not be below stride={self.stride}, or output positions have no input; "

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from capsroute.routing.checks import choice, per_axis
 
 SAME = "same"
 
@@ -23,35 +25,28 @@ class Margins(NamedTuple):
     after: int
 
 
-def per_axis(name: str, value: int | Sequence[int], axes: int, least: int) -> tuple[int, ...]:
-    """One int for each axis, from one for all or from a sequence.
-
-    Raises:
-        TypeError: Not an int and not a sequence of ints.
-        ValueError: The wrong number of them, or one below ``least``.
-    """
-    values = [value] * axes if isinstance(value, int) else list(value) if isinstance(value, Sequence) else [value]
-    if isinstance(value, str) or any(isinstance(v, bool) or not isinstance(v, int) for v in values):
-        raise TypeError(f"{name} must be an int or a sequence of {axes} ints, got {value!r}")
-    if len(values) != axes:
-        raise ValueError(f"{name} must be an int or a sequence of {axes} ints, got {value!r}")
-    if min(values) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    return tuple(values)
-
-
 def padding_per_axis(padding: int | Sequence[int] | str, axes: int) -> tuple[int, ...] | None:
     """Padding on both sides of each axis; None for ``"same"``.
 
     Raises:
-        TypeError: See :func:`per_axis`.
-        ValueError: See :func:`per_axis`, or another string than ``"same"``.
+        TypeError: See :func:`capsroute.routing.values.per_axis`.
+        ValueError: Likewise, or another string than ``"same"``.
     """
     if not isinstance(padding, str):
         return per_axis("padding", padding, axes, 0)
     if padding != SAME:
         raise ValueError(f"padding must be {SAME!r}, an int or a sequence of {axes} ints, got {padding!r}")
     return None
+
+
+def conv_sizes(kernel_size: Any, stride: Any, padding: Any) -> dict[str, Any]:
+    """Arguments of a :class:`torch.nn.Conv2d` as plain ints; a padding by name is its own matter."""
+    around = ("padding", padding, 2, 0)
+    return {
+        "kernel_size": per_axis("kernel_size", kernel_size, 2, 1),
+        "stride": per_axis("stride", stride, 2, 1),
+        "padding": choice("padding", padding, ("valid", SAME)) if isinstance(padding, str) else per_axis(*around),
+    }
 
 
 def margins(size: int, kernel: int, stride: int, dilation: int, padding: int | None) -> Margins:

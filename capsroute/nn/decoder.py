@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from capsroute.nn import targets
 from capsroute.nn.activations import capsule_lengths
 from capsroute.nn.leaf import Leaf
+from capsroute.routing import checks
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -40,10 +41,11 @@ class ReconstructionDecoder(Leaf):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if len(image_shape) != 3 or min(image_shape) < 1:
-            raise ValueError(f"image_shape must be (channels, height, width), each at least 1, got {image_shape}")
-        self.image_shape = tuple(image_shape)
-        widths = (capsules * size, *hidden)
+        capsules, size = checks.at_least_one(capsules=capsules, size=size)
+        self.image_shape = checks.wholes("image_shape", image_shape)
+        if len(self.image_shape) != 3:
+            raise ValueError(f"image_shape must be (channels, height, width), each at least 1, got {self.image_shape}")
+        widths = (capsules * size, *checks.wholes("hidden", hidden))
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(widths):
             layers += [nn.Linear(width_in, width_out, device=device, dtype=dtype), nn.ReLU()]
@@ -70,6 +72,7 @@ class ReconstructionDecoder(Leaf):
         """
         if not isinstance(capsules, Tensor):
             return self._node("capsules", capsules, labels=labels)
+        checks.floating("capsules", capsules)
         if labels is None:
             labels = capsule_lengths(capsules).argmax(dim=1)
         chosen = targets.presence("labels", labels, "capsules", capsules[:, :, 0]).unsqueeze(-1)  # [B, J, 1]

@@ -97,18 +97,20 @@ class InterestCapsules(Leaf):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        out_size = in_size if out_size is None else out_size
-        checks.at_least_one(in_size=in_size, interests=interests, out_size=out_size)
+        in_size, interests, out_size = checks.at_least_one(
+            in_size=in_size, interests=interests, out_size=in_size if out_size is None else out_size
+        )
         if max_items is not None:
-            checks.at_least_one(max_items=max_items)
+            (max_items,) = checks.at_least_one(max_items=max_items)
+        bilinear_type = checks.whole("bilinear_type", bilinear_type, least=0)
         if bilinear_type not in _BILINEAR_TYPES:
             raise ValueError(
                 f"bilinear_type must be one of {', '.join(map(str, _BILINEAR_TYPES))}, got {bilinear_type!r}"
             )
         if initial_logits is None:
             initial_logits = "per_call" if bilinear_type == 0 else "zeros"
-        checks.choice("initial_logits", initial_logits, _INITIAL_LOGITS)
-        checks.number("logits_std", logits_std, "a finite number of at least 0", or_equal=True)
+        initial_logits = checks.choice("initial_logits", initial_logits, _INITIAL_LOGITS)
+        vote_bias = checks.flag("vote_bias", vote_bias)
         if max_items is None and (bilinear_type == 2 or initial_logits == "fixed"):
             raise ValueError("max_items must be given with bilinear_type=2 and with initial_logits='fixed'")
         if vote_bias and bilinear_type == 2:
@@ -119,10 +121,10 @@ class InterestCapsules(Leaf):
         self.bilinear_type = bilinear_type
         self.max_items = max_items
         self.initial_logits = initial_logits
-        self.logits_std = logits_std
-        self.truncated_logits = truncated_logits
-        self.mask_after_softmax = mask_after_softmax
-        self.init_std = init_std
+        self.logits_std = checks.number("logits_std", logits_std, "a finite number of at least 0", or_equal=True)
+        self.truncated_logits = checks.flag("truncated_logits", truncated_logits)
+        self.mask_after_softmax = checks.flag("mask_after_softmax", mask_after_softmax)
+        self.init_std = checks.spread("init_std", init_std)
         self.options = checks.keyword_options({"gradient": "last", "eps": 1e-9, **options})
 
         def empty(*shape: int) -> Tensor:
@@ -178,6 +180,7 @@ class InterestCapsules(Leaf):
         if not isinstance(items, Tensor):
             more = {"input_weight": input_weight, "generator": generator}
             return self._node("items", items, mask=mask, counts=counts, logits=logits, **more)
+        checks.floating("items", items)
         if items.dim() != 3 or items.shape[2] != self.in_size:
             raise ValueError(f"items must have the shape [B, I, {self.in_size}], got {list(items.shape)}")
         batch, length, _ = items.shape
@@ -244,10 +247,9 @@ class InterestCapsules(Leaf):
         )
 
 
-def _present(mask: object, expected: tuple[int, int]) -> Tensor:
+def _present(mask: Any, expected: tuple[int, int]) -> Tensor:
     """The mask as bool ``[B, I]``."""
-    if not isinstance(mask, Tensor):
-        raise TypeError(f"mask must be a torch.Tensor or None, got {type(mask).__name__}")
+    mask = checks.dense("mask", mask, "a torch.Tensor or None")
     if mask.dtype != torch.bool and not is_integer(mask):
         raise TypeError(
             f"mask must have dtype torch.bool or an integer dtype, got {mask.dtype}; for a float see input_weight"

@@ -40,8 +40,7 @@ def interest_counts(lengths: Tensor, interests: int, rounding: str = "down", *, 
         ValueError: ``lengths`` is not ``[B]``, ``interests`` is below 1, or ``rounding`` or ``logarithm`` is unknown.
     """
     check_integers("lengths", lengths)
-    if interests < 1:
-        raise ValueError(f"interests must be at least 1, got {interests}")
+    (interests,) = checks.at_least_one(interests=interests)
     checks.choice("rounding", rounding, _ROUNDINGS)
     checks.choice("logarithm", logarithm, _LOGARITHMS)
     lengths = lengths.long()
@@ -77,6 +76,7 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
         ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
     """
     check_integers("counts", counts)
+    (interests,) = checks.at_least_one(interests=interests)
     if _values_known(counts) and counts.numel() > 0:
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
@@ -91,14 +91,14 @@ def _values_known(tensor: Tensor) -> bool:
 
 
 def is_integer(tensor: Tensor) -> bool:
-    """Whether the dtype counts: neither floating nor complex nor bool."""
-    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    """Whether the dtype counts: neither floating nor complex nor bool, nor quantized."""
+    floating = tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized
+    return not (floating or tensor.dtype == torch.bool)
 
 
 def check_integers(name: str, value: object) -> None:
     """A tensor ``[B]`` of an integer dtype."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor of an integer dtype, got {type(value).__name__}")
-    if not is_integer(value):
-        raise TypeError(f"{name} must have an integer dtype, got {value.dtype}")
-    checks.rank(name, value, "B")
+    tensor = checks.dense(name, value, "a torch.Tensor of an integer dtype")
+    if not is_integer(tensor):
+        raise TypeError(f"{name} must have an integer dtype, got {tensor.dtype}")
+    checks.rank(name, tensor, "B")

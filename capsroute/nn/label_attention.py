@@ -34,11 +34,8 @@ class LabelAwareAttention(Leaf):
 
     def __init__(self, power: float = 1.0, form: str = "power") -> None:
         super().__init__()
-        if power != math.inf:
-            checks.number("power", power, "a number of at least 0", or_equal=True)
-        checks.choice("form", form, _FORMS)
-        self.power = float(power)
-        self.form = form
+        self.power = float(checks.number("power", power, "a number of at least 0", or_equal=True, infinite=True))
+        self.form = checks.choice("form", form, _FORMS)
 
     def forward(self, interests: Tensor, target: Tensor, interest_mask: Tensor | None = None) -> Tensor:
         """The vector of each user.
@@ -52,11 +49,13 @@ class LabelAwareAttention(Leaf):
             ``[B, D]``; 0 for a user without any interest.
 
         Raises:
-            TypeError: ``interest_mask`` is not a bool tensor.
+            TypeError: ``interests`` or ``target`` is not a floating-point tensor, or ``interest_mask`` not a bool one.
             ValueError: Shapes that do not fit.
         """
         if not isinstance(interests, Tensor):
             return self._node("interests", interests, target, interest_mask=interest_mask)
+        checks.floating("interests", interests)
+        checks.floating("target", target)
         batch, count, size = checks.rank("interests", interests, "B, J, D")
         checks.shape("target", target, "B, D", (batch, size))
         if interest_mask is not None:

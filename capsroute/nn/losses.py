@@ -6,9 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn import targets
+from capsroute.routing import checks
 from capsroute.routing.proxies import traceable
 
 __all__ = ["MarginLoss", "margin_loss"]
+
+
+def _constants(positive_margin: float, negative_margin: float, absent_weight: float) -> tuple[float, float, float]:
+    """The three numbers of the loss as plain ones."""
+    expected = "a finite number of at least 0"
+    return (
+        checks.number("positive_margin", positive_margin, expected, or_equal=True),
+        checks.number("negative_margin", negative_margin, expected, or_equal=True),
+        checks.number("absent_weight", absent_weight, expected, or_equal=True),
+    )
 
 
 @traceable
@@ -42,7 +53,9 @@ def margin_loss(
             from 0 to J - 1, or presence is not 0 or 1. On a GPU a wrong value ends in an assertion of the device;
             inside ``torch.compile`` values are not checked.
     """
-    if not lengths.is_floating_point():
+    positive_margin, negative_margin, absent_weight = _constants(positive_margin, negative_margin, absent_weight)
+    checks.dense("target", target)
+    if not checks.dense("lengths", lengths).is_floating_point():
         raise TypeError(f"lengths must be a floating-point tensor, got {lengths.dtype}")
     if lengths.dim() not in (2, 4, 5):
         # [B, H, W], one object without an axis of classes, would pass for [B, J] at W positions.
@@ -70,9 +83,8 @@ class MarginLoss(nn.Module):
 
     def __init__(self, positive_margin: float = 0.9, negative_margin: float = 0.1, absent_weight: float = 0.5) -> None:
         super().__init__()
-        self.positive_margin = positive_margin
-        self.negative_margin = negative_margin
-        self.absent_weight = absent_weight
+        constants = _constants(positive_margin, negative_margin, absent_weight)
+        self.positive_margin, self.negative_margin, self.absent_weight = constants
 
     def forward(self, lengths: Tensor, target: Tensor) -> Tensor:
         """``lengths`` ``[B, J]`` and ``target`` ``[B]`` or ``[B, J]``, or with positions, to a scalar."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.activations import squash
+from capsroute.nn.conv_windows import conv_sizes
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
 from capsroute.routing.proxies import traceable
@@ -45,12 +46,14 @@ class PrimaryCapsules(Leaf):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        checks.at_least_one(types=types, size=size)
-        self.types = types
-        self.size = size
-        self.eps = eps
+        in_channels, self.types, self.size = checks.at_least_one(in_channels=in_channels, types=types, size=size)
+        self.eps = checks.keyword_options({"eps": eps}).eps
         self.conv = nn.Conv2d(
-            in_channels, types * size, kernel_size, stride=stride, padding=padding, device=device, dtype=dtype
+            in_channels,
+            self.types * self.size,
+            **conv_sizes(kernel_size, stride, padding),
+            device=device,
+            dtype=dtype,
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -64,7 +67,7 @@ class PrimaryCapsules(Leaf):
         """
         if not isinstance(features, Tensor):
             return self._node("features", features)
-        maps = self.conv(features)  # [B, types * size, H', W']
+        maps = self.conv(checks.floating("features", features))  # [B, types * size, H', W']
         # Channels last and split into types, [B, H', W', types, size]; then positions and types are one axis.
         capsules = maps.permute(0, 2, 3, 1).unflatten(3, (self.types, self.size)).flatten(1, 3)
         return squash(capsules, self.eps)
@@ -97,7 +100,9 @@ def primary_poses(
         TypeError: ``maps`` is not a floating-point tensor.
         ValueError: The channels are no multiple of ``types``, or an argument of the squash is not allowed.
     """
-    if maps.dim() < 2 or types < 1 or maps.shape[1] % types:
+    (types,) = checks.at_least_one(types=types)
+    checks.floating("maps", maps)
+    if maps.dim() < 2 or maps.shape[1] % types:
         raise ValueError(f"maps must have a multiple of types={types} channels, got the shape {list(maps.shape)}")
     poses = maps.unflatten(1, (types, maps.shape[1] // types)).movedim(2, -1)  # [B, C, *space, d]
     return squash(poses, eps, kind, constant).movedim(-1, 2)

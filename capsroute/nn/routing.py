@@ -27,9 +27,7 @@ _ROUTINGS: dict[str, Callable[..., Tensor]] = {
 
 
 def _checked_routing(routing: str) -> str:
-    if routing not in _ROUTINGS:
-        raise ValueError(f"routing must be one of {sorted(_ROUTINGS)}, got {routing!r}")
-    return routing
+    return checks.choice("routing", routing, sorted(_ROUTINGS))
 
 
 def initial_std(in_capsules: int, out_capsules: int, out_size: int, options: RoutingOptions) -> float:
@@ -92,22 +90,27 @@ class CapsuleLayer(Leaf):
         **options: Unpack[RoutingKeywords],
     ) -> None:
         super().__init__()
-        checks.at_least_one(in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size)
-        if weight_sets is not None and (weight_sets < 1 or in_capsules % weight_sets != 0):
-            raise ValueError(f"weight_sets must be a divisor of in_capsules={in_capsules}, got {weight_sets}")
+        in_capsules, in_size, out_capsules, out_size = checks.at_least_one(
+            in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size
+        )
+        if weight_sets is not None:
+            (weight_sets,) = checks.at_least_one(weight_sets=weight_sets)
+            if in_capsules % weight_sets != 0:
+                raise ValueError(f"weight_sets must be a divisor of in_capsules={in_capsules}, got {weight_sets}")
         self.in_capsules = in_capsules
         self.in_size = in_size
         self.out_capsules = out_capsules
         self.out_size = out_size
         self.options = checks.keyword_options(options)
         self.routing = routing
-        self.init_std = init_std
+        self.init_std = checks.spread("init_std", init_std)
 
         def parameter(*shape: int) -> nn.Parameter:
             return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
 
         self.weight = parameter(weight_sets or in_capsules, out_capsules, out_size, in_size)
-        self.register_parameter("bias", parameter(out_capsules, out_size) if bias else None)
+        self.register_parameter("bias", parameter(out_capsules, out_size) if checks.flag("bias", bias) else None)
+        learnable_logits = checks.flag("learnable_logits", learnable_logits)
         self.register_parameter("logits", parameter(in_capsules, out_capsules) if learnable_logits else None)
         self.reset_parameters()
 
@@ -165,6 +168,7 @@ class CapsuleLayer(Leaf):
         if not isinstance(capsules, Tensor):
             masks = {"input_mask": input_mask, "output_mask": output_mask}
             return self._node("capsules", capsules, logits=logits, **masks, input_weight=input_weight)
+        checks.floating("capsules", capsules)
         if capsules.dim() != 3 or capsules.shape[1:] != (self.in_capsules, self.in_size):
             raise ValueError(
                 f"capsules must have the shape [B, {self.in_capsules}, {self.in_size}], got {list(capsules.shape)}"

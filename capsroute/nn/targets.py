@@ -41,7 +41,7 @@ def presence(name: str, value: object, like_name: str, like: Tensor) -> Tensor:
     _, classes, *space = like.shape
     numbers, present = [like.shape[0], *space], list(like.shape)
     axes = "".join(f", {axis}" for axis in "DHW"[3 - len(space) :])
-    tensor = _dense(name, value, "class numbers or presence")
+    tensor = checks.dense(name, value, "a torch.Tensor of class numbers or presence")
     if _fits(tensor, present):
         return _zero_or_one(name, tensor, like_name, like)
     if not _fits(tensor, numbers):
@@ -56,7 +56,7 @@ def presence(name: str, value: object, like_name: str, like: Tensor) -> Tensor:
 
 def class_numbers(name: str, value: object, like_name: str, like: Tensor) -> Tensor:
     """One class for each sample: int64 ``[B]``, for what cannot take several. ``like`` is ``[B, J]``; see above."""
-    tensor = _dense(name, value, "class numbers")
+    tensor = checks.dense(name, value, "a torch.Tensor of class numbers")
     if not _fits(tensor, like.shape[:1]):
         raise ValueError(
             f"{name} must be one class number per sample, [B] = {[like.shape[0]]}, got the shape {list(tensor.shape)}"
@@ -66,19 +66,11 @@ def class_numbers(name: str, value: object, like_name: str, like: Tensor) -> Ten
 
 def item_ids(name: str, value: object, axes: str, sizes: Sequence[int], table: Tensor) -> Tensor:
     """Places in a table ``[N, D]``: int64 of the sizes that are expected, each from 0 to N - 1; -1 is any size."""
-    tensor = _dense(name, value, "item ids")
+    tensor = checks.dense(name, value, "a torch.Tensor of item ids")
     if not _fits(tensor, sizes):
         expected = axes if -1 in sizes else f"{axes} = {list(sizes)}"
         raise ValueError(f"{name} must have the shape {expected}, got {list(tensor.shape)}")
     return _indices(name, tensor, axes, "item ids", table.shape[0], "the embedding", table)
-
-
-def _dense(name: str, value: object, kind: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor of {kind}, got {type(value).__name__}")
-    if value.is_nested or value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense (strided) tensor, got one that is nested or of layout {value.layout}")
-    return value
 
 
 def _fits(value: Tensor, sizes: Sequence[int]) -> bool:

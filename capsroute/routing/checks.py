@@ -14,22 +14,51 @@ from torch import Tensor
 
 from . import options
 from .options import DEFAULTS, DETAILS, RoutingOptions
-from .values import at_least_one, choice, number, shown
+from .values import at_least_one, choice, flag, kind_of, listed, number, per_axis, shown, whole, wholes
 
-__all__ = ["at_least_one", "choice", "number", "shown"]  # of single values, for modules too
+# Of single values, for modules too.
+__all__ = ["at_least_one", "choice", "flag", "number", "per_axis", "shown", "whole", "wholes"]
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
-def floating(name: str, value: object) -> Tensor:
-    """A dense tensor of a dtype that the kernels know."""
+def spread(name: str, value: Any) -> float | None:
+    """A standard deviation of initial values, or None for one that follows from the sizes."""
+    return None if value is None else number(name, value, "None or a finite number of at least 0", or_equal=True)
+
+
+def dense(name: str, value: object, kind: str = "a torch.Tensor") -> Any:
+    """A tensor with strides; what ``torch.fx`` traces with passes for one."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    if value.dtype not in DTYPES:
-        raise TypeError(f"{name} must be float32, float64, bfloat16 or float16, got {value.dtype}")
+        if isinstance(value, torch.fx.Proxy):
+            return value
+        made = f": torch.as_tensor({name}) makes one" if hasattr(value, "__array__") or listed(value) else ""
+        raise TypeError(f"{name} must be {kind}, got {kind_of(value)}{made}")
+    if value.is_nested:
+        raise TypeError(
+            f"{name} must be a dense (strided) tensor, got a nested one: torch.nested.to_padded_tensor pads it, and an "
+            "input_mask leaves the padding out"
+        )
     if value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense (strided) tensor, got layout {value.layout}")
+        raise TypeError(f"{name} must be a dense (strided) tensor, got layout {value.layout}: give {name}.to_dense()")
     return value
+
+
+def floating(name: str, value: object) -> Any:
+    """A dense tensor of a dtype that the kernels know."""
+    value = dense(name, value)
+    if isinstance(value, Tensor) and value.dtype not in DTYPES:
+        expected = f"{name} must be float32, float64, bfloat16 or float16, got {value.dtype}"
+        raise TypeError(expected + _way_to_floating(name, value))
+    return value
+
+
+def _way_to_floating(name: str, value: Tensor) -> str:
+    if value.is_quantized:
+        return f": give {name}.dequantize()"
+    if value.is_complex():
+        return f": torch.view_as_real({name}) has its parts"
+    return "" if value.dtype == torch.bool else f": give {name}.float()"
 
 
 def rank(name: str, value: Tensor, axes: str) -> torch.Size:
@@ -62,10 +91,9 @@ def same_kind(name: str, value: Tensor, like_name: str, like: Tensor, *, dtype: 
         raise ValueError(f"{name} must be on the device of {like_name}, {like.device}, got {value.device}")
 
 
-def mask(name: str, value: object, like_name: str, like: Tensor, axes: str, expected: Sequence[int]) -> None:
+def mask(name: str, value: Any, like_name: str, like: Tensor, axes: str, expected: Sequence[int]) -> None:
     """A bool tensor of the expected sizes."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a bool torch.Tensor or None, got {type(value).__name__}")
+    value = dense(name, value, "a bool torch.Tensor or None")
     if value.dtype != torch.bool:
         raise TypeError(f"{name} must have dtype torch.bool, got {value.dtype}")
     same_kind(name, value, like_name, like, dtype=False)
@@ -124,9 +152,7 @@ def keyword_options(keywords: Mapping[str, Any]) -> RoutingOptions:
         TypeError: An unknown name, or a value of the wrong kind.
         ValueError: A value that cannot be, or values that do not go together.
     """
-    given = options.of_keywords(keywords)
-    options.check(given)
-    return given
+    return options.of_keywords(keywords)
 
 
 def arguments(
@@ -167,7 +193,7 @@ def arguments(
     return given
 
 
-def inputs_and_weight(x: object, weight: object) -> tuple[int, int, int, int]:
+def inputs_and_weight(x: Any, weight: Any) -> tuple[int, int, int, int]:
     """Check ``x [B, I, d]`` and ``weight [I_w, J, D, d]``; returns (B, I, J, D)."""
     x = floating("x", x)
     weight = floating("weight", weight)

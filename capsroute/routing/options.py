@@ -9,11 +9,12 @@ types of keywords for type checkers (:mod:`.keywords`), the fields, conversions 
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
-from .values import Count, Flag, OneOf, Real, number
+from .values import Count, Flag, OneOf, Real, listed, number
 
 DETAILS = ("coupling", "pre_squash", "agreement")
 BACKENDS = ("reference", "cpu", "cuda", "cuda_emulated")
@@ -215,8 +216,8 @@ _DEFAULT_INTEGERS = DEFAULTS.integers()
 _DEFAULT_FLOATS = DEFAULTS.floats()
 
 
-def check(options: RoutingOptions) -> None:
-    """Each option by its row, and the combinations that make no sense.
+def check(options: RoutingOptions) -> RoutingOptions:
+    """Each option by its row, and the combinations that make no sense; returns them with plain values.
 
     Raises:
         TypeError, ValueError: What cannot be, by the name of the option.
@@ -224,7 +225,9 @@ def check(options: RoutingOptions) -> None:
     for index, name, kind in _CHECKED:
         value = options[index]
         if value is not DEFAULTS[index]:
-            kind.check(name, value)
+            plain = kind.check(name, value)
+            if plain is not value:
+                options = options._replace(**{name: plain})
     if options.leaky and options.softmax_over != "outputs":
         raise ValueError(
             f"leaky must be False unless softmax_over is 'outputs', got softmax_over={options.softmax_over!r}"
@@ -235,50 +238,57 @@ def check(options: RoutingOptions) -> None:
                 f"squash_constant must be None unless squash is one of {', '.join(map(repr, _SQUASH_CONSTANTS))}, "
                 f"got squash={options.squash!r}"
             )
-        number("squash_constant", options.squash_constant, "a finite number above 0")
+        plain = number("squash_constant", options.squash_constant, "a finite number above 0")
+        options = options._replace(squash_constant=plain)
     if options.temperature is not DEFAULTS.temperature:
-        _check_temperature(options)
+        temperature = _checked_temperature(options)
+        if temperature is not options.temperature:
+            options = options._replace(temperature=temperature)
+    return options
 
 
 _CHECKED = [(index, name, row.kind) for index, (name, row) in enumerate(ROWS.items()) if row.public and row.kind]
 
 
-def _check_temperature(options: RoutingOptions) -> None:
-    given: object = options.temperature
+def _checked_temperature(options: RoutingOptions) -> float | tuple[float, ...]:
     expected = "a finite number above 0, or a sequence of one for each iteration"
-    if not isinstance(given, tuple):
-        _one_temperature("temperature", given, expected)
-        return
-    for k, value in enumerate(given):
-        _one_temperature(f"temperature[{k}]", value, "a finite number above 0")
-    if len(given) not in {1, options.iterations} or len(given) > MOST_TEMPERATURES:
+    given: Any = options.temperature
+    values: Any = given if isinstance(given, tuple) else None if isinstance(given, float | int) else listed(given)
+    if values is None:
+        return _one_temperature("temperature", given, expected)
+    if len(values) not in {1, options.iterations} or len(values) > MOST_TEMPERATURES:
         raise ValueError(
             f"temperature must be {expected} (iterations={options.iterations}, at most {MOST_TEMPERATURES}), "
-            f"got {len(given)} numbers"
+            f"got {len(values)} numbers"
         )
+    checked: tuple[float, ...] = tuple(  # options are hashable
+        _one_temperature(f"temperature[{place}]", each, "a finite number above 0") for place, each in enumerate(values)
+    )
+    if values is given and all(map(operator.is_, checked, given)):
+        return options.temperature
+    return checked
 
 
-def _one_temperature(name: str, value: object, expected: str) -> None:
-    number(name, value, expected)
-    if 1 / float(value) == float("inf"):  # type: ignore[arg-type]  # what the kernels multiply with
-        raise ValueError(f"{name} must be {expected}, and so must 1 / temperature; got {value}")
+def _one_temperature(name: str, value: object, expected: str) -> float:
+    plain = number(name, value, expected)
+    if 1 / float(plain) == float("inf"):  # what the kernels multiply with
+        raise ValueError(f"{name} must be {expected}, and so must 1 / temperature; got {plain}")
+    return plain
 
 
 def of_keywords(keywords: Mapping[str, Any]) -> RoutingOptions:
-    """The options that a caller gives by keyword, with defaults for the others; not checked but for their names.
+    """The options that a caller gives by keyword, checked, with defaults for the others.
 
     Raises:
         TypeError: An unknown name.
+        TypeError, ValueError: As :func:`check`.
     """
     if not keywords.keys() <= _PUBLIC:
         (unknown, *_) = keywords.keys() - _PUBLIC
         near = difflib.get_close_matches(unknown, PUBLIC, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"unknown routing option {unknown!r}: expected one of {', '.join(PUBLIC)}{hint}")
-    temperature = keywords.get("temperature", DEFAULTS.temperature)
-    if isinstance(temperature, Sequence) and not isinstance(temperature, tuple | str):
-        keywords = {**keywords, "temperature": tuple(temperature)}  # options are hashable
-    return RoutingOptions(**keywords)
+    return check(RoutingOptions(**keywords))
 
 
 _PUBLIC = frozenset(PUBLIC)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Size, Tensor
 
+from . import checks
 from .result import RoutingResult
 
 
@@ -54,6 +55,7 @@ def _several_outputs(sources: Sequence[Any]) -> Size | None:
     source = sources[-1]
     if not isinstance(source, Tensor) or source.dim() <= 4:  # [I, J, D, d] and [B, I, J, D] have one
         return None
+    checks.dense("weight" if len(sources) == 2 else "votes", source)
     before, after = _place(sources)
     return source.shape[before:-after]
 
@@ -79,6 +81,7 @@ def _join(name: str, value: Any, axes: Size, before: int | None, after: int) -> 
     """
     if not isinstance(value, Tensor):
         return value
+    checks.dense(name, value)
     end = value.dim() - after
     start = end - len(axes)
     if start < 0 or value.shape[start:end] != axes or before not in (None, start):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .options import RoutingOptions
+from .options import of_keywords
 from .result import RoutingResult
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def route_votes(
     **keywords: Unpack[RoutingKeywords],
 ) -> Any:
     """Plain version of :func:`capsroute.route_votes`; the same arguments and result."""
-    options = RoutingOptions(**keywords)
+    options = of_keywords(keywords)
     axes = votes.shape[2:-1]
     votes = votes.flatten(2, -2)  # [B, I, J, D]
     bias = None if bias is None else bias.flatten(0, -2)

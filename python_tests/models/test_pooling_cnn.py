@@ -67,7 +67,7 @@ def test_numbers_of_features():
     cnn = PoolingCNN.matching(PRESETS["small"], features=16, device="meta")
     assert cnn.classes.in_features == 16
     assert within_a_tenth(cnn, CapsNet(**PRESETS["small"], device="meta"))
-    with pytest.raises(ValueError, match="hidden must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="features must be at least 1, got 0"):
         PoolingCNN.matching(PRESETS["small"], features=0, device="meta")
 
 
@@ -131,7 +131,7 @@ def test_features_are_of_the_size_of_the_images_at_first(name):
     [
         ({"channels": ()}, r"channels and hidden must name at least one layer each, got \(\)"),
         ({"hidden": ()}, r"channels and hidden must name at least one layer each, got .* and \(\)"),
-        ({"channels": (4, 0)}, "channels must be at least 1, got 0"),
+        ({"channels": (4, 0)}, r"channels\[1\] must be at least 1, got 0"),
         ({"kernel": 4}, "kernel must be odd, so that maps keep their size, got 4"),
         ({"classes": 0}, "classes must be at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must be at least 0 and below 1, got 1.0"),

@@ -105,7 +105,7 @@ def test_bad_arguments():
         SegCaps(**SMALL)(torch.zeros(1, 1, 8, 12))
     with pytest.raises(ValueError, match=r"mask must have the shape \[1, 8, 8\], got \[1, 1, 8, 8\]"):
         SegCaps(**SMALL)(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
-    with pytest.raises(ValueError, match="out_capsules must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="types must be at least 1, got 0"):
         SegCaps(types=0)
     with pytest.raises(ValueError, match="classes must be at least 1, got 0"):
         SegCaps(classes=0)

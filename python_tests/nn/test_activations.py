@@ -67,7 +67,7 @@ def test_exponential_squash_of_short_capsules_is_exact():
 
 
 def test_unknown_squash():
-    with pytest.raises(ValueError, match=r"squash must be one of .* got 'square'"):
+    with pytest.raises(ValueError, match=r"kind must be one of .* got 'square'"):
         squash(torch.zeros(2), kind="square")
     with pytest.raises(ValueError, match="squash_constant"):
         Squash(constant=2.0)

@@ -74,9 +74,9 @@ def test_poses_of_bad_arguments():
         ValueError, match=r"maps must have a multiple of types=4 channels, got the shape \[2, 6, 3, 3\]"
     ):
         primary_poses(torch.zeros(2, 6, 3, 3), 4)
-    with pytest.raises(ValueError, match="types=0"):
+    with pytest.raises(ValueError, match="types must be at least 1, got 0"):
         primary_poses(torch.zeros(2, 6, 3, 3), 0)
-    with pytest.raises(TypeError, match="floating-point"):
+    with pytest.raises(TypeError, match="maps must be float32"):
         primary_poses(torch.zeros(2, 6, 3, 3, dtype=torch.int64), 2)
     with pytest.raises(ValueError, match=r"eps must be .* got -1\.0"):
         primary_poses(torch.zeros(2, 6, 3, 3), 2, eps=-1.0)

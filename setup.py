@@ -4,7 +4,8 @@
 
 Environment variables: ``CAPSROUTE_CUDA`` (auto, 0, 1), ``CAPSROUTE_CUDA_ARCHS`` (native, all, or a list),
 ``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1), and what other packages read too:
-``FORCE_CUDA``, ``TORCH_CUDA_ARCH_LIST``, ``CMAKE_ARGS`` and ``MAX_JOBS``; see docs/install.md. For developers ``CAPSROUTE_BUILD_BOTH`` adds the drivers of csrc/tests, from the same objects, in ``build/core``.
+``FORCE_CUDA``, ``TORCH_CUDA_ARCH_LIST``, ``CMAKE_ARGS`` and ``MAX_JOBS``; see docs/install.md. For developers
+``CAPSROUTE_BUILD_BOTH`` adds the drivers of csrc/tests, from the same objects, in ``build/core``.
 """
 
 from __future__ import annotations

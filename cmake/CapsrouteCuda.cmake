@@ -59,10 +59,15 @@ function(capsroute_try_nvcc)
         RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_VARIABLE said)
     set(fault "it wrote no program")
     if(NOT status EQUAL 0)
-        # The words of GCC, Clang, the shell and the linker.
-        if(said MATCHES "error: '?([^ ':\n]+)'?:? (No such file|file not found)" OR said MATCHES "([^ /:\n]+): not found"
-                OR said MATCHES "cannot find -l(cudart_static|cudadevrt)")
-            set(missing "${CMAKE_MATCH_1}")
+        set(missing)
+        # The words of GCC and Clang, the shell, and the linker.
+        foreach(words IN ITEMS "error: '?([^ ':\n]+)'?:? (No such file|file not found)" "([^ /:\n]+): not found"
+                "cannot find -l(cudart_static|cudadevrt)")
+            if(NOT missing AND said MATCHES "${words}")
+                set(missing "${CMAKE_MATCH_1}")
+            endif()
+        endforeach()
+        if(missing)
             foreach(part IN LISTS cuda_parts)
                 string(REGEX MATCH "^(.+)=(.+)$" part "${part}")
                 set(package "${CMAKE_MATCH_2}")

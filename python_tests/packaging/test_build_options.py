@@ -44,7 +44,7 @@ def failed_build(tree: Path, **changes: str) -> str:
         ({"CAPSROUTE_CUDA_ARCHS": "90,103"}, "CAPSROUTE_CUDA_ARCHS names 103, but the kernels are written for 75, 80,"),
         (
             {"CAPSROUTE_CUDA_ARCHS": "70"},
-            "CAPSROUTE_CUDA_ARCHS names 70, but the kernels are written for 75, 80, 86, 87, 88, 89, 90, 100, 110, 120 (nothing older",
+            "CAPSROUTE_CUDA_ARCHS names 70, but the kernels are written for 75, 80,",
         ),
         (
             {"FORCE_CUDA": "1", "CAPSROUTE_CUDA": "", "CUDACXX": "/nonexistent/nvcc"},
@@ -83,9 +83,7 @@ def test_compiler_that_is_too_old_is_refused(source_tree: Path, tmp_path: Path) 
     assert said.startswith(f"capsroute: GCC 11 or newer is needed, but {old}")
 
 
-@pytest.mark.parametrize(
-    "memory", [None, ValueError, -1], ids=["no os.sysconf", "names that it does not know", "unknown"]
-)
+@pytest.mark.parametrize("memory", [None, ValueError, -1], ids=["no os.sysconf", "unknown names", "unknown"])
 def test_system_that_does_not_tell_its_memory_builds_on_all_cores(
     source_tree: Path, monkeypatch: pytest.MonkeyPatch, memory: type[Exception] | int | None
 ) -> None:

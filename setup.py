@@ -3,18 +3,21 @@
 ``capsroute._native`` is always built; ``capsroute._emulated``, which only tests need, with ``CAPSROUTE_EMULATION=1``.
 
 Environment variables: ``CAPSROUTE_CUDA`` (auto, 0, 1), ``CAPSROUTE_CUDA_ARCHS`` (native, all, or a list),
-``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1) and ``MAX_JOBS``; see docs/install.md. For
-developers ``CAPSROUTE_BUILD_BOTH`` adds the drivers of csrc/tests, from the same objects, in ``build/core``.
+``CAPSROUTE_EMULATION``, ``CAPSROUTE_WERROR``, ``CAPSROUTE_OPENMP`` (0, 1), and what other packages read too:
+``FORCE_CUDA``, ``TORCH_CUDA_ARCH_LIST``, ``CMAKE_ARGS`` and ``MAX_JOBS``; see docs/install.md. For developers
+``CAPSROUTE_BUILD_BOTH`` adds the drivers of csrc/tests, from the same objects, in ``build/core``.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
+import zlib
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -76,8 +79,21 @@ def jobs() -> int:
         if not asked.isdecimal() or int(asked) < 1:
             raise stop(f"MAX_JOBS must be a whole number of at least 1, but it is '{asked}'.")
         return int(asked)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(os.cpu_count() or 1, memory // BYTES_PER_JOB))
+    cores = os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return cores
+    return max(1, min(cores, memory // BYTES_PER_JOB)) if memory > 0 else cores
+
+
+def cmake_arguments() -> list[str]:
+    """What CMAKE_ARGS hands on to CMake."""
+    given = os.environ.get("CMAKE_ARGS", "")
+    try:
+        return shlex.split(given)
+    except ValueError as error:
+        raise stop(f"CMAKE_ARGS cannot be taken apart ({error}): {given}.") from None
 
 
 def configure(command: list[str]) -> None:
@@ -111,10 +127,14 @@ class CMakeBuild(build_ext):
         import pybind11  # a requirement of the build, not of reading this file
 
         targets = [Path(self.get_ext_fullpath(ext.name)).resolve() for ext in self.extensions]
+        if os.name == "nt":
+            raise stop("Windows is not supported, as the kernels are written for GCC and Clang: use Linux, or WSL 2.")
         if not Path(sysconfig.get_path("include"), "Python.h").exists():
             raise stop(f"the C headers of {sys.executable} are missing (Debian: apt install python3-dev).")
-        folder = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}"
-        cmake, at_once = find_cmake(), jobs()
+        cmake, at_once, more = find_cmake(), jobs(), cmake_arguments()
+        # CMake remembers what it is told, so that other arguments need another folder.
+        own = f"-{zlib.crc32(shlex.join(more).encode()):08x}" if more else ""
+        folder = ROOT / "build" / f"cmake-{sysconfig.get_config_var('SOABI')}{own}"
         configure(
             [
                 cmake,
@@ -126,6 +146,7 @@ class CMakeBuild(build_ext):
                 f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
                 # An option that is not set is unset in CMake's memory too, or the last build's would stay.
                 *(f"-D{name}={os.environ[name]}" if name in os.environ else f"-U{name}" for name in CMAKE_OPTIONS),
+                *more,
             ]
         )
         built = subprocess.run([cmake, "--build", str(folder), "--parallel", str(at_once)], check=False)

@@ -76,6 +76,23 @@ def _check_name(argument: str, name: object, known: Sequence[str]) -> None:
         raise ValueError(f"{expected}, got {name!r}")
 
 
+# What the build can be told to compile for, and what of it runs on no other, as in cmake/CapsrouteOptions.cmake.
+_ARCHS = (75, 80, 86, 87, 88, 89, 90, 100, 110, 120)
+_ON_CHIP = (87, 88, 110)
+
+
+def _what_to_build(architecture: int) -> str:
+    """What serves a GPU of an architecture such as 86 that a build has no kernels for."""
+    if architecture < _ARCHS[0]:
+        return f"none has any for it, they need {_ARCHS[0]} or newer"
+    # A GPU runs what was compiled for its major version and a minor version up to its own.
+    others = [arch for arch in _ARCHS if arch not in _ON_CHIP and arch // 10 == architecture // 10]
+    fitting = [architecture] if architecture in _ON_CHIP else [arch for arch in others if arch <= architecture]
+    if fitting:
+        return f"build it with CAPSROUTE_CUDA_ARCHS={fitting[-1]} or all"
+    return "build it with CAPSROUTE_CUDA_ARCHS=all, which holds PTX that the driver compiles for newer ones"
+
+
 def _cuda_missing(index: int) -> str | None:
     """Why the CUDA kernels cannot run on the device of that index, or None when they can."""
     built = ", ".join(map(str, _native.cuda_archs()))
@@ -86,7 +103,7 @@ def _cuda_missing(index: int) -> str | None:
         major, minor = torch.cuda.get_device_capability(index)
         return (
             f"cuda:{index} has architecture {major}{minor} and this build of capsroute has kernels for {built} only: "
-            f"build it with CAPSROUTE_CUDA_ARCHS={major}{minor} or all"
+            + _what_to_build(10 * major + minor)
         )
     if problem:
         return (

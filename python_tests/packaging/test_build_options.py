@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -40,7 +42,17 @@ def failed_build(tree: Path, **changes: str) -> str:
         ({"CAPSROUTE_CUDA_ARCHS": "80,sm_90"}, "CAPSROUTE_CUDA_ARCHS must be native, all or a list"),
         ({"CAPSROUTE_EMULATION": "2"}, "CAPSROUTE_EMULATION must be 0 or 1, but it is '2'."),
         ({"CAPSROUTE_CUDA_ARCHS": "90,103"}, "CAPSROUTE_CUDA_ARCHS names 103, but the kernels are written for 75, 80,"),
-        ({"CAPSROUTE_CUDA_ARCHS": "70"}, "CAPSROUTE_CUDA_ARCHS names 70, but the kernels are written for 75, 80,"),
+        (
+            {"CAPSROUTE_CUDA_ARCHS": "70"},
+            "CAPSROUTE_CUDA_ARCHS names 70, but the kernels are written for 75, 80,",
+        ),
+        (
+            {"FORCE_CUDA": "1", "CAPSROUTE_CUDA": "", "CUDACXX": "/nonexistent/nvcc"},
+            "FORCE_CUDA=1 was asked for, but no",
+        ),
+        ({"FORCE_CUDA": "yes", "CAPSROUTE_CUDA": ""}, "FORCE_CUDA must be 0 or 1, but it is 'yes'"),
+        ({"CMAKE_ARGS": "-DCAPSROUTE_CUDA=maybe"}, "CAPSROUTE_CUDA must be auto, 0 or 1, but it is 'maybe'."),
+        ({"CMAKE_ARGS": "'-DA"}, "CMAKE_ARGS cannot be taken apart (No closing quotation): '-DA."),
         ({"MAX_JOBS": "0"}, "MAX_JOBS must be a whole number of at least 1, but it is '0'."),
         ({"MAX_JOBS": "many"}, "MAX_JOBS must be a whole number of at least 1, but it is 'many'."),
     ],
@@ -69,6 +81,27 @@ def test_compiler_that_is_too_old_is_refused(source_tree: Path, tmp_path: Path) 
     old.chmod(0o755)
     said = failed_build(source_tree, CXX=str(old)).strip().splitlines()[-1]
     assert said.startswith(f"capsroute: GCC 11 or newer is needed, but {old}")
+
+
+@pytest.mark.parametrize("memory", [None, ValueError, -1], ids=["no os.sysconf", "unknown names", "unknown"])
+def test_system_that_does_not_tell_its_memory_builds_on_all_cores(
+    source_tree: Path, monkeypatch: pytest.MonkeyPatch, memory: type[Exception] | int | None
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["setup.py", "--name"])
+    jobs = runpy.run_path(str(source_tree / "setup.py"))["jobs"]
+    monkeypatch.delenv("MAX_JOBS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+
+    def sysconf(name: str) -> int:
+        if isinstance(memory, int):
+            return memory if name == "SC_PHYS_PAGES" else 4096
+        raise ValueError(name)
+
+    if memory is None:
+        monkeypatch.delattr(os, "sysconf")
+    else:
+        monkeypatch.setattr(os, "sysconf", sysconf)
+    assert jobs() == 7
 
 
 def test_build_needs_no_torch(source_tree: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from sysconfig import get_platform
 import pybind11
 import pytest
 
+from capsroute.routing import backends
+
 from .test_build_options import failed_build
-from .tree import clean_environment
+from .tree import ROOT, clean_environment
 
 
 def needs_nvcc(test: Callable[..., None]) -> Callable[..., None]:
@@ -57,6 +60,123 @@ def configured(tree: Path, folder: Path, **changes: str) -> str:
     return done.stdout
 
 
+# What CMakeLists.txt has done when it asks for CUDA, without a compiler to look for.
+SCRIPT = """
+cmake_minimum_required(VERSION 3.24)
+list(APPEND CMAKE_MODULE_PATH "{root}/cmake")
+set(PROJECT_SOURCE_DIR "{root}")
+set(PROJECT_BINARY_DIR "${{CMAKE_CURRENT_LIST_DIR}}")
+set(CMAKE_CXX_COMPILER c++)
+include(CapsrouteOptions)
+{then}
+"""
+ARCHS = """
+set(nvcc nvcc)
+set(nvcc_version 13.0)
+set(nvcc_archs {known})
+include(CapsrouteArchs)
+capsroute_choose_archs()
+string(REPLACE "--generate-code=arch=compute_" "" code "${{generate_code}}")
+message("${{archs_fault}}" "${{CAPSROUTE_CUDA_ARCHS_BUILT}}${{archs_note}} from ${{code}}")
+"""
+CUDA = """
+include(CapsrouteCuda)
+message("${CAPSROUTE_CUDA_SUMMARY}")
+"""
+
+
+def scripted(folder: Path, then: str, **changes: str) -> str:
+    """What the modules of CMake say in a script, words one space apart."""
+    script = folder / "script.cmake"
+    script.write_text(SCRIPT.format(root=ROOT, then=then))
+    environment = clean_environment(**changes)
+    options = [f"-D{name}={value}" for name, value in environment.items() if name.startswith("CAPSROUTE_")]
+    command = ["cmake", *options, "-P", str(script)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return " ".join((done.stdout + done.stderr).split())
+
+
+TORCHS = "TORCH_CUDA_ARCH_LIST"
+EVERY = "75;80;86;89;90;100;120 from 75,code=[sm_75];80,code=[compute_80,sm_80,sm_86,sm_89];90,code=[compute_90,sm_90,"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "changes", "said"),
+    [
+        # A GPU runs what was compiled for an earlier minor version; a system on a chip only its own, or PTX.
+        ("8.9\n7.5\n8.9", {}, "75;89 from 75,code=[sm_75];80,code=[sm_89]"),
+        ("12.1\n10.3", {}, "100;120 from 90,code=[sm_100,sm_120]"),
+        ("10.7", {}, "100 from 90,code=[sm_100]"),
+        ("8.7", {}, "87 from 80,code=[sm_87]"),
+        ("11.0", {}, EVERY),  # with an nvcc that does not know it
+        ("13.0", {}, EVERY),
+        ("7.0", {}, "the GPU of this machine has compute capability 7.0 and the kernels need 7.5 or newer"),
+        ("7.0", {"CAPSROUTE_CUDA_ARCHS": "all"}, EVERY),
+        ("7.0", {"CAPSROUTE_CUDA_ARCHS": "native"}, "shows no GPU that nvcc compiles the kernels for, only [7.0]: "),
+        ("9.0", {"CAPSROUTE_CUDA_ARCHS": "87"}, "87 from 80,code=[sm_87]"),
+        # As torch.utils.cpp_extension reads it.
+        ("9.0", {TORCHS: "8.0;8.6+PTX"}, "80;86 (of TORCH_CUDA_ARCH_LIST) from 80,code=[compute_80,sm_80,sm_86]"),
+        ("9.0", {TORCHS: "7.0 7.5 9.0a"}, "75;90 (of TORCH_CUDA_ARCH_LIST without 7.0) from"),
+        (
+            "9.0",
+            {TORCHS: "Turing Hopper"},
+            "75;90 (of TORCH_CUDA_ARCH_LIST) from 75,code=[compute_75,sm_75];90,code=[comp",
+        ),
+        ("9.0", {TORCHS: "native"}, "90 from 90,code=[sm_90]"),
+        ("9.0", {TORCHS: "6.1"}, "TORCH_CUDA_ARCH_LIST='6.1' names nothing that the kernels and nvcc 13.0 can"),
+        ("9.0", {TORCHS: "sm_80"}, "TORCH_CUDA_ARCH_LIST names 'sm_80', but it must be a list such as"),
+        ("9.0", {TORCHS: "8.0", "CAPSROUTE_CUDA_ARCHS": "90"}, "90 (CAPSROUTE_CUDA_ARCHS goes before TORCH_CUDA_ARCH"),
+    ],
+)
+def test_architectures_that_are_compiled_for(tmp_path: Path, gpus: str, changes: dict[str, str], said: str) -> None:
+    program(tmp_path / "bin", "nvidia-smi", gpus)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    then = ARCHS.format(known="75 80 86 87 88 89 90 100 120")
+    assert said in scripted(tmp_path, then, PATH=path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            "a.h:5: fatal error: nv/target: No such file or directory",
+            "nv/target is missing, so install nvidia-cuda-cccl",
+        ),
+        ("a.h:5: fatal error: 'cub/cub.h' file not found", "cub/cub.h is missing, so install nvidia-cuda-cccl"),
+        ("fatal error: crt/config.h: No such file or directory", "crt/config.h is missing, so install nvidia-cuda-crt"),
+        ("sh: 1: cu13/bin/../nvvm/bin/cicc: not found", "cicc is missing, so install nvidia-nvvm"),
+        ("ld: cannot find -lcudart_static", "cudart_static is missing, so install nvidia-cuda-runtime"),
+        (
+            "a.h:1: error: #error -- unsupported GNU version!\nb",
+            "a.h:1: error: #error -- unsupported GNU version! (CAPS",
+        ),
+    ],
+)
+def test_nvcc_that_cannot_compile_what_the_kernels_include_is_refused(tmp_path: Path, printed: str, said: str) -> None:
+    """As that of PyPI without a package that it does not ask for; CMake's own check lets it pass."""
+    nvcc = Path(fake_nvcc(tmp_path, "13.5", 75, 90))
+    (tmp_path / "printed").write_text(printed)
+    with nvcc.open("a") as script:
+        script.write(f'case "$*" in *probe.cu*) cat "{tmp_path}/printed" >&2; exit 1;; esac\n')
+    needed, found = (scripted(tmp_path, CUDA, CAPSROUTE_CUDA=cuda, CUDACXX=str(nvcc)) for cuda in ("1", "auto"))
+    assert f"capsroute: CAPSROUTE_CUDA=1 was asked for, but {nvcc} cannot compile here: {said}" in needed
+    assert found.startswith(f"none, {nvcc} cannot compile here: {said.partition(' (')[0]}")
+
+
+def test_what_only_capsroute_is_told_goes_before_what_all_extensions_are(tmp_path: Path) -> None:
+    said = scripted(tmp_path, CUDA, CAPSROUTE_CUDA="0", FORCE_CUDA="1")
+    assert said == "none, as asked (CAPSROUTE_CUDA=0 goes before FORCE_CUDA=1)"
+
+
+def test_advice_names_what_the_build_takes() -> None:
+    """The list of architectures stands in CMake, which an installed package has not."""
+    options = (ROOT / "cmake/CapsrouteOptions.cmake").read_text(encoding="utf-8")
+    for name, mine in (("KNOWN", backends._ARCHS), ("ON_CHIP", backends._ON_CHIP)):
+        found = re.search(rf"set\(CAPSROUTE_CUDA_ARCHS_{name} ([\d ]+)\)", options)
+        assert found is not None
+        assert tuple(map(int, found[1].split())) == mine
+
+
 def test_nvcc_that_is_too_old_is_refused(source_tree: Path, tmp_path: Path) -> None:
     nvcc = fake_nvcc(tmp_path, "12.3", 75, 80, 86, 89, 90)
     said = failed_build(source_tree, CAPSROUTE_CUDA="1", CUDACXX=nvcc).strip().splitlines()[-1]
@@ -68,7 +188,7 @@ def test_nvcc_that_is_too_old_is_refused(source_tree: Path, tmp_path: Path) -> N
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("version", "fault"),
-    [("12.3", "is of CUDA 12.3: install 12.4 or newer"), ("13.0", "cannot compile here (CAPSROUTE_CUDA=1 shows why)")],
+    [("12.3", "is of CUDA 12.3: install 12.4 or newer"), ("13.0", "cannot compile here: it wrote no program")],
 )
 def test_nvcc_that_will_not_do_is_left_out_of_an_automatic_build(
     source_tree: Path, tmp_path: Path, version: str, fault: str
@@ -85,20 +205,11 @@ def test_architecture_that_nvcc_does_not_know_is_refused(source_tree: Path, tmp_
 
 
 @needs_nvcc
-@pytest.mark.parametrize(
-    ("gpus", "archs"),
-    [
-        ("9.0", "90"),
-        ("8.9\n7.5\n8.9", "75, 89"),
-        ("12.1\n10.3", "100, 120"),  # newer minor versions run what was compiled for the first
-        ("7.0", "75, 80, 86, 89, 90, 100, 120"),  # too old for this build, which others may still use
-    ],
-)
-def test_architectures_are_those_of_the_gpus(source_tree: Path, tmp_path: Path, gpus: str, archs: str) -> None:
-    program(tmp_path / "bin", "nvidia-smi", gpus)
+def test_nvcc_compiles_for_the_gpus(source_tree: Path, tmp_path: Path) -> None:
+    program(tmp_path / "bin", "nvidia-smi", "8.9\n8.7")
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     said = configured(source_tree, tmp_path / "build", CAPSROUTE_CUDA="1", PATH=path)
-    assert f"CUDA architectures {archs} by nvcc" in said
+    assert "CUDA architectures 87, 89 by nvcc" in said
 
 
 @needs_nvcc

@@ -12,7 +12,7 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 UNWANTED = shutil.ignore_patterns("__pycache__", "*.so", "results")
-BUILD_VARIABLES = ("CAPSROUTE_", "CUDA", "MAX_JOBS", "PYTHONPATH")
+BUILD_VARIABLES = ("CAPSROUTE_", "CUDA", "FORCE_CUDA", "TORCH_CUDA", "CMAKE_ARGS", "MAX_JOBS", "PYTHONPATH")
 
 
 def clean_environment(**changes: str) -> dict[str, str]:

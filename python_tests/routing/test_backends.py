@@ -137,6 +137,22 @@ def test_cuda_that_cannot_be_used(
         assert text in str(caught.value)
 
 
+@pytest.mark.parametrize(("capability", "advice"), [
+    ((7, 0), "none has any for it, they need 75 or newer"),
+    ((8, 7), "CAPSROUTE_CUDA_ARCHS=87 or all"),
+    ((8, 8), "CAPSROUTE_CUDA_ARCHS=88 or all"),
+    ((10, 3), "CAPSROUTE_CUDA_ARCHS=100 or all"),
+    ((10, 7), "CAPSROUTE_CUDA_ARCHS=100 or all"),
+    ((11, 0), "CAPSROUTE_CUDA_ARCHS=110 or all"),
+    ((12, 1), "CAPSROUTE_CUDA_ARCHS=120 or all"),
+    ((13, 0), "CAPSROUTE_CUDA_ARCHS=all, which holds PTX"),
+])  # fmt: skip
+def test_advice_is_what_runs_there(capability: tuple[int, int], advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_native", _Driver([90], "not_built"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capability)
+    assert advice in (backends._cuda_missing(0) or "")
+
+
 def test_cuda_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_native", _Driver([90], ""))
     monkeypatch.setattr(backends, "_answers", {})

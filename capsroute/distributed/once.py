@@ -10,7 +10,7 @@ from torch.autograd.function import Function
 
 NO_FURTHER_DERIVATIVE = (
     "capsroute's kernels are differentiable once where the inputs are divided among ranks, and a derivative of the "
-    "gradients was asked for: route all inputs on one rank by capsroute.dynamic_routing or capsroute.route_votes, which "
+    "gradients was asked for: route all inputs on one rank by capsroute.dynamic_routing or .route_votes, which "
     "can be differentiated again"
 )
 

@@ -37,7 +37,7 @@ _forced = _Forced()
 
 _CPU = Choice("cpu", "tensors on 'cpu' take the CPU kernels")
 # Nothing to warn of: it is what was asked for, and no other backend has it.
-FORWARD_MODE = Choice("reference", "tangents of forward-mode differentiation are those of the definition", forced=True)
+FORWARD_MODE = Choice("reference", "tangents of forward mode are those of the definition", forced=True)
 _warned: set[str] = set()
 
 

@@ -143,7 +143,7 @@ def refuse_unused(command: str, args: argparse.Namespace, **made: object) -> Non
     for name, needs in TABLE[command].items():
         if needs is not None and name in args.given and not needs.met(facts):
             option = f"--{name.replace('_', '-')}"
-            raise CommandError(f"{option} would have no effect: it needs {needs.words}; leave it out")
+            raise CommandError(f"{option} would have no effect: it needs {needs.words}; give that, or leave it out")
 
 
 def walk(parser: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, str, argparse.Action]]:

@@ -50,13 +50,14 @@ class LabelAwareAttention(Leaf):
 
         Raises:
             TypeError: ``interests`` or ``target`` is not a floating-point tensor, or ``interest_mask`` not a bool one.
-            ValueError: Shapes that do not fit.
+            ValueError: Shapes or devices that do not fit.
         """
         if not isinstance(interests, Tensor):
             return self._node("interests", interests, target, interest_mask=interest_mask)
         checks.floating("interests", interests)
-        checks.floating("target", target)
         batch, count, size = checks.rank("interests", interests, "B, J, D")
+        checks.floating("target", target)
+        checks.same_kind("target", target, "interests", interests, dtype=False)
         checks.shape("target", target, "B, D", (batch, size))
         if interest_mask is not None:
             checks.mask("interest_mask", interest_mask, "interests", interests, "B, J", (batch, count))

@@ -48,7 +48,7 @@ def test_an_option_without_effect(command, name, tmp_path, capsys, monkeypatch):
     assert main([*command.split(), *words.replace("FILE", "baseline.json").split()]) == 2
     out, error = capsys.readouterr()
     needs, option = TABLE[command][name], f"--{name.replace('_', '-')}"
-    sentence = f"{option} would have no effect: it needs {needs.words}; leave it out"
+    sentence = f"{option} would have no effect: it needs {needs.words}; give that, or leave it out"
     assert (out, error) == ("", f"capsroute: error: {sentence}\n")
     assert set(tmp_path.rglob("*")) == before
     option_table.refuse_unused(command, argparse.Namespace(given={name}), **met)

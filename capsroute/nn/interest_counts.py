@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from capsroute.routing import checks
+from capsroute.routing import checks, dispatch
 from capsroute.routing.proxies import traceable
 
 __all__ = ["interest_counts", "interest_mask"]
@@ -46,7 +46,8 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
 
     Args:
-        counts: ``[B]``, an integer dtype, from 0 to ``interests``. Inside ``torch.compile`` the values are not checked.
+        counts: ``[B]``, an integer dtype, from 0 to ``interests``. Where they cannot be read, as in a trace or
+            on ``meta``, the values are not checked.
         interests: The most, J.
 
     Raises:
@@ -54,7 +55,7 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
         ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
     """
     check_integers("counts", counts)
-    if not torch.compiler.is_compiling() and counts.numel() > 0:
+    if counts.numel() > 0 and dispatch.is_readable(counts):
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
             raise ValueError(f"counts must be from 0 to interests={interests}, got {least if least < 0 else most}")

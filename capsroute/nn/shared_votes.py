@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute.routing import functional, reference
+from capsroute.routing import dispatch, functional, reference
 from capsroute.routing.options import RoutingOptions
 
 __all__ = ["route_shared_votes"]
@@ -44,7 +44,8 @@ def route_shared_votes(
     constant_coupling = options.gradient == "last" and not (logits is not None and logits.requires_grad)
     # The coefficients of a half type are rounded to it, which the kernels never do to them.
     exact = votes.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(votes.device.type)
-    if not (constant_coupling and exact and votes.requires_grad and torch.is_grad_enabled()):
+    learns = votes.requires_grad and torch.is_grad_enabled() and not dispatch.is_written_down()
+    if not (constant_coupling and exact and learns):
         return functional.route_votes(each, **call)
     with torch.no_grad():
         coupling = functional.route_votes(each, details=("coupling",), **call).coupling  # [B, I, J]

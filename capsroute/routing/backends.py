@@ -134,7 +134,7 @@ def choose(device: torch.device) -> Choice:
         ValueError: A backend is forced that has no kernel for this device.
     """
     kind, name = device.type, _forced.name
-    if (torch._C._is_tracing() or torch.compiler.is_compiling()) and _in_onnx_export():
+    if (torch.compiler.is_compiling() or torch._C._is_tracing()) and _in_onnx_export():
         return _ONNX
     if name is None and kind == "cpu":
         return _CPU

@@ -24,7 +24,7 @@ FLOORS: Sequence[Sequence[str]] = (
     ("routing.core", "routing.definition"),
     ("routing.ops", "routing.passes", "routing.flops", "routing.dispatch", "routing.vmap"),
     ("routing.autograd",),
-    ("routing.calls", "routing.checks", "routing.output_axes", "routing.backends", "routing.details", "routing.sharding"),
+    ("routing.calls", "routing.checks", "routing.output_axes", "routing.backends", "routing.details", "routing.sharding", "routing.decompositions"),
     ("routing.functional",),
     ("", "routing", "testing"),
     ("nn",),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capsroute.nn.activations import capsule_lengths
 from capsroute.nn.leaf import Leaf
+from capsroute.nn.one_hot import one_hot
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -70,7 +71,7 @@ class ReconstructionDecoder(Leaf):
             raise TypeError(f"labels must be of dtype torch.int64, got {labels.dtype}")
         elif labels.shape != capsules.shape[:1]:
             raise ValueError(f"labels must have the shape [{capsules.shape[0]}], got {list(labels.shape)}")
-        chosen = nn.functional.one_hot(labels, capsules.shape[1]).bool().unsqueeze(-1)  # [B, J, 1]
+        chosen = one_hot(labels, capsules.shape[1]).unsqueeze(-1)  # [B, J, 1]
         kept = torch.where(chosen, capsules, 0)
         return self.layers(kept.flatten(1)).unflatten(1, self.image_shape)
 

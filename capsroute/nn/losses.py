@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from capsroute.nn.one_hot import one_hot
 from capsroute.routing.proxies import traceable
 
 __all__ = ["MarginLoss", "margin_loss"]
@@ -19,7 +20,7 @@ def _presence(lengths: Tensor, target: Tensor) -> Tensor:
         )
     if target.dtype != torch.int64:
         raise TypeError(f"target of shape [B] must hold class numbers of dtype torch.int64, got {target.dtype}")
-    return nn.functional.one_hot(target, lengths.shape[1]).to(lengths.dtype)
+    return one_hot(target, lengths.shape[1]).to(lengths.dtype)
 
 
 @traceable
@@ -59,7 +60,8 @@ def margin_loss(
     missed = torch.relu(positive_margin - lengths).square()
     imagined = torch.relu(lengths - negative_margin).square()
     per_class = present * missed + absent_weight * (1 - present) * imagined
-    return per_class.sum() / max(lengths.shape[0], 1)
+    total = per_class.sum().unsqueeze(0)  # torch cannot divide a scalar that is mapped by a vmap over nothing
+    return (total / max(lengths.shape[0], 1)).squeeze(0)
 
 
 class MarginLoss(nn.Module):

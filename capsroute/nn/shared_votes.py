@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute.routing import dispatch, functional, reference
+from capsroute.routing import dispatch, functional, reference, tangents
 from capsroute.routing.options import RoutingOptions
 
 __all__ = ["route_shared_votes"]
@@ -41,11 +41,13 @@ def route_shared_votes(
     """
     call: dict[str, Any] = {"logits": logits, "input_weight": input_weight, **masks, **options.keywords()}
     each = votes[:, :, None, :].expand(-1, -1, outputs, -1)
-    constant_coupling = options.gradient == "last" and not (logits is not None and logits.requires_grad)
+    # What a transform of torch.func differentiates need not say here that it requires a gradient.
+    learnt_logits = logits is not None and (logits.requires_grad or torch._C._are_functorch_transforms_active())
+    constant_coupling = options.gradient == "last" and not learnt_logits
     # The coefficients of a half type are rounded to it, which the kernels never do to them.
     exact = votes.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(votes.device.type)
     learns = votes.requires_grad and torch.is_grad_enabled() and not dispatch.is_written_down()
-    if not (constant_coupling and exact and learns):
+    if not (constant_coupling and exact and learns) or tangents.are_given((votes, logits, input_weight)):
         return functional.route_votes(each, **call)
     with torch.no_grad():
         coupling = functional.route_votes(each, details=("coupling",), **call).coupling  # [B, I, J]

@@ -47,7 +47,7 @@ def _forward(name: str) -> Callable[..., tuple[Tensor, ...]]:
 
 
 def _pre_squash(name: str, options: RoutingOptions, tensors: Sequence[Tensor | None]) -> Tensor:
-    """s of each iteration before the bias, ``[T, B, J, D]``, from which details come."""
+    """S of each iteration before the bias, ``[T, B, J, D]``, from which details come."""
     bias, temperatures = tensors[-len(ops.OPTIONAL)], options.temperatures()
     found = []
     for t in range(1, options.iterations + 1):

@@ -7,7 +7,7 @@ from decimal import Decimal
 import torch
 from torch import Tensor
 
-from capsroute.routing import checks
+from capsroute.routing import checks, dispatch
 from capsroute.routing.proxies import traceable
 
 __all__ = ["interest_counts", "interest_mask"]
@@ -67,8 +67,8 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """Which interests users have that have the first ``counts`` of them: bool ``[B, J]``.
 
     Args:
-        counts: ``[B]``, an integer dtype, from 0 to ``interests``. The values are not checked where there are none yet:
-            while a program is compiled, exported or traced, under a transform of ``torch.func``, on the meta device.
+        counts: ``[B]``, an integer dtype, from 0 to ``interests``. Where they cannot be read, as while a program is
+            compiled, exported or traced, under a transform of ``torch.func`` or on ``meta``, values are not checked.
         interests: The most, J.
 
     Raises:
@@ -77,17 +77,11 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
     """
     check_integers("counts", counts)
     (interests,) = checks.at_least_one(interests=interests)
-    if _values_known(counts) and counts.numel() > 0:
+    if counts.numel() > 0 and dispatch.is_readable(counts):
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
             raise ValueError(f"counts must be from 0 to interests={interests}, got {least if least < 0 else most}")
     return torch.arange(interests, device=counts.device) < counts[:, None]
-
-
-def _values_known(tensor: Tensor) -> bool:
-    """Whether Python may look at the values, and a look leaves nothing behind in a program that is being traced."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
-    return type(tensor) is Tensor and not tensor.is_meta and not traced
 
 
 def is_integer(tensor: Tensor) -> bool:

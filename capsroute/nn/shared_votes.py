@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute.routing import functional, reference, tangents
+from capsroute.routing import dispatch, functional, reference, tangents
 from capsroute.routing.options import RoutingOptions
 
 __all__ = ["route_shared_votes"]
@@ -48,7 +48,7 @@ def route_shared_votes(
     kind = votes.device.type
     cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)  # the meta device has none
     exact = votes.dtype in (torch.float32, torch.float64) and not cast
-    learns = votes.requires_grad and torch.is_grad_enabled()
+    learns = votes.requires_grad and torch.is_grad_enabled() and not dispatch.is_written_down()
     if not (constant_coupling and exact and learns) or tangents.are_given((votes, logits, input_weight)):
         return functional.route_votes(each, **call)
     with torch.no_grad():

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx
 
-from capsroute.routing import checks
+from capsroute.routing import checks, dispatch
 
 __all__ = ["class_numbers", "item_ids", "presence"]
 
@@ -117,20 +117,11 @@ def _zero_or_one(name: str, value: Tensor, like_name: str, like: Tensor) -> Tens
 
 def _can_be_read(value: Tensor) -> bool:
     """Whether Python may look at the values, without waiting for a device."""
-    return value.device.type == "cpu" and _has_values(value)
+    return value.device.type == "cpu" and dispatch.is_readable(value)
 
 
 def _can_be_asserted(value: Tensor) -> bool:
-    return value.device.type == "cuda" and _has_values(value)
-
-
-def _has_values(value: Tensor) -> bool:
-    """Whether it stands for nothing but itself: no program is being made, and no sample is one of many."""
-    if torch.compiler.is_compiling() or _is_jit_tracing():
-        return False
-    plain = type(value) in (Tensor, torch.nn.Parameter)  # not fake, not functional, not distributed
-    mapped = torch._C._functorch.is_functorch_wrapped_tensor(value)  # torch has no public question for it
-    return plain and not mapped and torch._C._len_torch_dispatch_stack() == 0
+    return value.device.type == "cuda" and dispatch.is_readable(value)
 
 
 def _is_jit_tracing() -> bool:

@@ -151,7 +151,7 @@ def choose(device: torch.device) -> Choice:
         ValueError: A backend is forced that has no kernel for this device.
     """
     kind, name = device.type, _forced.name
-    if (torch._C._is_tracing() or torch.compiler.is_compiling()) and _in_onnx_export():
+    if (torch.compiler.is_compiling() or torch._C._is_tracing()) and _in_onnx_export():
         return _ONNX
     if name is None and kind == "cpu":
         return _CPU
@@ -175,4 +175,4 @@ def warn_once(choice: Choice) -> None:
     if not choice.forced and not torch.compiler.is_compiling() and choice.reason not in _warned:
         _warned.add(choice.reason)
         text = f"capsroute falls back to the plain PyTorch reference: {choice.reason}"
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        warnings.warn(text, RuntimeWarning, stacklevel=6)

@@ -31,6 +31,7 @@ FLOORS: Sequence[Sequence[str]] = (
         "routing.backends",
         "routing.details",
         "routing.sharding",
+        "routing.decompositions",
     ),
     ("routing.functional",),
     ("", "routing", "testing"),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from capsroute.nn.conv_base import ConvRouting
-from capsroute.nn.conv_windows import margins, pad, padding_per_axis, per_axis, span, windows
+from capsroute.nn.conv_votes import joined_votes
+from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, per_axis, span, windows
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
 
@@ -97,6 +100,8 @@ class _ConvCapsules(ConvRouting):
                     f"kernel_size={self.kernel_size} with dilation={self.dilation} does not fit into the space "
                     f"{tuple(space)} of poses with padding {tuple(map(tuple, sides))}"
                 )
+        if self.by_convolution():
+            return self._route_votes(poses, sides)
         views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
         positions = views.shape[1 : 1 + self.dimensions]
         if self.positions is not None and positions != self.positions:
@@ -104,6 +109,24 @@ class _ConvCapsules(ConvRouting):
         x = self.inputs(views)
         capsules = self._joint(x) if self.jointly else self._separate(x)
         return self.capsules_first(capsules.unflatten(1, tuple(positions)))
+
+    def by_convolution(self) -> bool:
+        """See :meth:`.ConvRouting.by_convolution`; votes for all positions together are stored anyway."""
+        return self.positions is None and (self.jointly or super().by_convolution())
+
+    def _route_votes(self, poses: Tensor, sides: Sequence[Margins]) -> Tensor:
+        """``[B, C, d, *space]`` to ``[B, J, D, *positions]`` by votes that are stored."""
+        even = all(before == after for before, after in sides)
+        if not even:  # no convolution pads so
+            poses = F.pad(poses, [*itertools.chain(*reversed(sides))])
+        padding = [side.before if even else 0 for side in sides]
+        votes = joined_votes(
+            poses, self.weight, self.kernel_size, stride=self.stride, padding=padding, dilation=self.dilation
+        )
+        if not self.jointly:
+            return self.route_positions(votes)
+        routed = self._jointly(votes.flatten(1, self.dimensions))
+        return self.capsules_first(routed.unflatten(1, votes.shape[1 : 1 + self.dimensions]))
 
     def _separate(self, x: Tensor) -> Tensor:
         """``[B, L, I, d_w]`` to ``[B, L, J, D]``, each position by itself."""
@@ -118,13 +141,13 @@ class _ConvCapsules(ConvRouting):
         return torch.stack(tuple(routed), dim=1)
 
     def _joint(self, x: Tensor) -> Tensor:
-        """The same with one softmax over the positions and capsules of a sample; it stores the votes."""
-        if self.positions is None:
-            votes = prediction_vectors(x.flatten(0, 1), self.weight).unflatten(0, x.shape[:2])  # [B, L, I, J, D]
-        else:
-            pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
-            votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)
-        bias = None if self.bias is None else self.bias.expand(x.shape[1], -1, -1)
+        """The same with one softmax over the positions and capsules of a sample, a weight for each position."""
+        pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
+        return self._jointly(torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1))
+
+    def _jointly(self, votes: Tensor) -> Tensor:
+        """``[B, L, C, J, D]`` to ``[B, L, J, D]``."""
+        bias = None if self.bias is None else self.bias.expand(votes.shape[1], -1, -1)
         return route_votes(votes.transpose(1, 2), bias, **self.options.keywords())
 
     def extra_repr(self) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
+from capsroute.nn.conv_votes import joined_votes
 from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, per_axis, windows
 from capsroute.routing.functional import dynamic_routing
 
@@ -112,6 +113,17 @@ class _ConvTransposeCapsules(ConvRouting):
         sizes = self._output_sizes(space)
         if min(sizes) < 1:
             raise ValueError(f"poses of the space {tuple(space)} leave an output of the size {tuple(sizes)}")
+        if self.by_convolution():
+            votes = joined_votes(
+                *(poses, self.weight, self.kernel_size),
+                transposed=True,
+                stride=self.stride,
+                padding=padding,
+                output_padding=self.output_padding,
+            )
+            for axis, size in enumerate(sizes, 1):
+                votes = votes.narrow(axis, 0, size)  # "same" may want one position less at the end
+            return self.route_positions(votes)
         # The phases lie between each other, so each has as many positions as the longest; what is too much is cut off.
         counts = [-(-size // s) for size, s in zip(sizes, self.stride, strict=True)]
         phases = [

@@ -45,15 +45,23 @@ def joined_votes(
         wide: dict[str, Any] = {name: (fill.get(name, 0), *value) for name, value in geometry.items()}
         return joined_votes(poses, weight, kernel_size, transposed=transposed, **wide).squeeze(1)
     axes = len(kernel_size)
+    convolve = (TRANSPOSED if transposed else CONVOLUTIONS)[axes]
     kernel = weight.reshape(own, outputs * out_size, *kernel_size, size).movedim(-1, 2)  # [I_w, J·D, d, *kernel]
     if transposed:
-        kernel = kernel.transpose(1, 2).flatten(0, 1).contiguous(memory_format=LAST[axes])
+        kernel = kernel.transpose(1, 2)
+    # The kernel lies with its channels last, and what torch's convolutions return follows it in that.
+    if own == 1:  # the types before the batch, so that batch and positions stay neighbours
+        votes = convolve(poses.transpose(0, 1).flatten(0, 1), _last(kernel[0]), **geometry)
+        votes = votes.movedim(1, -1).unflatten(0, (types, batch)).movedim(0, -2)
+    elif axes == 3:  # torch's own groups take 1.5 times as long here, backward
+        each = zip(poses.unbind(1), kernel.unbind(0), strict=True)
+        votes = torch.stack([convolve(x, _last(one), **geometry).movedim(1, -1) for x, one in each], dim=-2)
     else:
-        kernel = kernel.flatten(0, 1)  # channels last, and torch's convolutions follow their kernel in that
-    convolve = (TRANSPOSED if transposed else CONVOLUTIONS)[axes]
-    if own == types:
-        votes = convolve(poses.flatten(1, 2), kernel, groups=types, **geometry).movedim(1, -1)
-        return votes.unflatten(-1, (types, outputs, out_size))
-    # The types before the batch, so that batch and positions stay neighbours.
-    votes = convolve(poses.transpose(0, 1).flatten(0, 1), kernel, **geometry).movedim(1, -1)
-    return votes.unflatten(0, (types, batch)).movedim(0, -2).unflatten(-1, (outputs, out_size))
+        votes = convolve(poses.flatten(1, 2), _last(kernel.flatten(0, 1)), groups=types, **geometry)
+        votes = votes.movedim(1, -1).unflatten(-1, (types, -1))
+    return votes.unflatten(-1, (outputs, out_size))
+
+
+def _last(kernel: Tensor) -> Tensor:
+    """The same, with its channels last in memory."""
+    return kernel.contiguous(memory_format=LAST[kernel.dim() - 2])

@@ -164,7 +164,8 @@ class ConvCapsules2d(_ConvCapsules):
 
     Poses in and out are ``[B, C, d, H, W]`` and ``[B, J, D, H', W']``: at every position C capsules of d components.
     The poses of the windows are gathered and routed by :func:`capsroute.dynamic_routing`, which defines the options;
-    the votes are never stored (but see ``jointly``). H' and W' are those of :class:`torch.nn.Conv2d`.
+    the votes are stored where that takes less memory (see ``"joined"``). H' and W' are those of
+    :class:`torch.nn.Conv2d`.
 
     Public code reads a window in two ways, and ``window`` chooses:
 
@@ -173,8 +174,9 @@ class ConvCapsules2d(_ConvCapsules):
       I = kh·kw·C of size d. The weight is ``[kh·kw·C, J, D, d]`` with the type running fastest.
     * ``"joined"`` (the slim convolutional capsules of Sabour et al. 2017's code, LaLonde and Bagci 2018, "Capsules for
       object segmentation"): the capsules of one type in the window are one input capsule, I = C of size
-      kh·kw·d. Their votes are those of an ordinary convolution. The weight is ``[C, J, D, kh·kw·d]`` with the component
-      of the pose running fastest.
+      kh·kw·d. Their votes are those of an ordinary convolution; where kh·kw·d > J·D, torch's convolution makes them,
+      under its own switches, and they are stored. The weight is ``[C, J, D, kh·kw·d]`` with the component of the pose
+      running fastest.
 
     Positions in the padding are capsules of 0 with a vote of 0.
 

@@ -182,7 +182,8 @@ class ConvTransposeCapsules2d(_ConvTransposeCapsules):
     segmentation".
 
     Output positions with the same remainder modulo the stride are an ordinary convolution with a part of the kernel:
-    the layer is stride² of those, and no position of 0 is put between the poses.
+    the layer is stride² of those, and no position of 0 is put between the poses. Where joined windows have more
+    components than votes, on average over these, the votes are stored, as torch's transposed convolution makes them.
 
     Args:
         in_capsules: Capsule types at each input position, C.

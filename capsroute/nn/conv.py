@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from capsroute.nn.conv_base import ConvRouting
-from capsroute.nn.conv_windows import margins, pad, padding_per_axis, span, windows
+from capsroute.nn.conv_votes import joined_votes
+from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, span, windows
 from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
@@ -100,6 +103,8 @@ class _ConvCapsules(ConvRouting):
                     f"kernel_size={self.kernel_size} with dilation={self.dilation} does not fit into the space "
                     f"{tuple(space)} of poses with padding {tuple(map(tuple, sides))}"
                 )
+        if self.by_convolution():
+            return self._route_votes(poses, sides)
         views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
         positions = views.shape[1 : 1 + self.dimensions]
         if self.positions is not None and positions != self.positions:
@@ -107,6 +112,24 @@ class _ConvCapsules(ConvRouting):
         x = self.inputs(views)
         capsules = self._joint(x) if self.jointly else self._separate(x)
         return self.capsules_first(capsules.unflatten(1, tuple(positions)))
+
+    def by_convolution(self) -> bool:
+        """See :meth:`.ConvRouting.by_convolution`; votes for all positions together are stored anyway."""
+        return self.positions is None and (self.jointly or super().by_convolution())
+
+    def _route_votes(self, poses: Tensor, sides: Sequence[Margins]) -> Tensor:
+        """``[B, C, d, *space]`` to ``[B, J, D, *positions]`` by votes that are stored."""
+        even = all(before == after for before, after in sides)
+        if not even:  # no convolution pads so
+            poses = F.pad(poses, [*itertools.chain(*reversed(sides))])
+        padding = [side.before if even else 0 for side in sides]
+        votes = joined_votes(
+            poses, self.weight, self.kernel_size, stride=self.stride, padding=padding, dilation=self.dilation
+        )
+        if not self.jointly:
+            return self.route_positions(votes)
+        routed = self._jointly(votes.flatten(1, self.dimensions))
+        return self.capsules_first(routed.unflatten(1, votes.shape[1 : 1 + self.dimensions]))
 
     def _separate(self, x: Tensor) -> Tensor:
         """``[B, L, I, d_w]`` to ``[B, L, J, D]``, each position by itself."""
@@ -121,13 +144,13 @@ class _ConvCapsules(ConvRouting):
         return torch.stack(tuple(routed), dim=1)
 
     def _joint(self, x: Tensor) -> Tensor:
-        """The same with one softmax over the positions and capsules of a sample; it stores the votes."""
-        if self.positions is None:
-            votes = prediction_vectors(x.flatten(0, 1), self.weight).unflatten(0, x.shape[:2])  # [B, L, I, J, D]
-        else:
-            pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
-            votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)
-        bias = None if self.bias is None else self.bias.expand(x.shape[1], -1, -1)
+        """The same with one softmax over the positions and capsules of a sample, a weight for each position."""
+        pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
+        return self._jointly(torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1))
+
+    def _jointly(self, votes: Tensor) -> Tensor:
+        """``[B, L, C, J, D]`` to ``[B, L, J, D]``."""
+        bias = None if self.bias is None else self.bias.expand(votes.shape[1], -1, -1)
         return route_votes(votes.transpose(1, 2), bias, **self.options.keywords())
 
     def extra_repr(self) -> str:
@@ -144,7 +167,8 @@ class ConvCapsules2d(_ConvCapsules):
 
     Poses in and out are ``[B, C, d, H, W]`` and ``[B, J, D, H', W']``: at every position C capsules of d components.
     The poses of the windows are gathered and routed by :func:`capsroute.dynamic_routing`, which defines the options;
-    the votes are never stored (but see ``jointly``). H' and W' are those of :class:`torch.nn.Conv2d`.
+    the votes are stored where that takes less memory (see ``"joined"``). H' and W' are those of
+    :class:`torch.nn.Conv2d`.
 
     Public code reads a window in two ways, and ``window`` chooses:
 
@@ -153,8 +177,9 @@ class ConvCapsules2d(_ConvCapsules):
       I = kh·kw·C of size d. The weight is ``[kh·kw·C, J, D, d]`` with the type running fastest.
     * ``"joined"`` (the slim convolutional capsules of Sabour et al. 2017's code, LaLonde and Bagci 2018, "Capsules for
       object segmentation"): the capsules of one type in the window are one input capsule, I = C of size
-      kh·kw·d. Their votes are those of an ordinary convolution. The weight is ``[C, J, D, kh·kw·d]`` with the component
-      of the pose running fastest.
+      kh·kw·d. Their votes are those of an ordinary convolution; where kh·kw·d > J·D, torch's convolution makes them,
+      under its own switches, and they are stored. The weight is ``[C, J, D, kh·kw·d]`` with the component of the pose
+      running fastest.
 
     Positions in the padding are capsules of 0 with a vote of 0.
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from capsroute.nn.conv_votes import votes_are_smaller
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
+from capsroute.routing.functional import route_votes
 
 if TYPE_CHECKING:
     from capsroute.routing.keywords import RoutingKeywords
@@ -78,6 +80,16 @@ class ConvRouting(Leaf):
     def taps(self) -> float:
         """Positions of the input that take part in an output position."""
         return float(math.prod(self.kernel_size))
+
+    def by_convolution(self) -> bool:
+        """Whether votes are made by a convolution and stored, as less memory than the windows would take."""
+        outputs = self.out_capsules * self.out_size
+        return self.window == "joined" and votes_are_smaller(self.taps(), self.in_size, outputs)
+
+    def route_positions(self, votes: Tensor) -> Tensor:
+        """``[B, *positions, C, J, D]`` to ``[B, J, D, *positions]``, each position by itself."""
+        routed = route_votes(votes.flatten(0, self.dimensions), self.bias, **self.options.keywords())
+        return self.capsules_first(routed.unflatten(0, votes.shape[: 1 + self.dimensions]))
 
     def reset_parameters(self) -> None:
         """Draws the weight from N(0, init_std^2); the bias starts at 0.

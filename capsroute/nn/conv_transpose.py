@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
+from capsroute.nn.conv_votes import joined_votes
 from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, windows
 from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing
@@ -115,6 +116,17 @@ class _ConvTransposeCapsules(ConvRouting):
         sizes = self._output_sizes(space)
         if min(sizes) < 1:
             raise ValueError(f"poses of the space {tuple(space)} leave an output of the size {tuple(sizes)}")
+        if self.by_convolution():
+            votes = joined_votes(
+                *(poses, self.weight, self.kernel_size),
+                transposed=True,
+                stride=self.stride,
+                padding=padding,
+                output_padding=self.output_padding,
+            )
+            for axis, size in enumerate(sizes, 1):
+                votes = votes.narrow(axis, 0, size)  # "same" may want one position less at the end
+            return self.route_positions(votes)
         # The phases lie between each other, so each has as many positions as the longest; what is too much is cut off.
         counts = [-(-size // s) for size, s in zip(sizes, self.stride, strict=True)]
         phases = [
@@ -173,7 +185,8 @@ class ConvTransposeCapsules2d(_ConvTransposeCapsules):
     segmentation".
 
     Output positions with the same remainder modulo the stride are an ordinary convolution with a part of the kernel:
-    the layer is stride² of those, and no position of 0 is put between the poses.
+    the layer is stride² of those, and no position of 0 is put between the poses. Where joined windows have more
+    components than votes, on average over these, the votes are stored, as torch's transposed convolution makes them.
 
     Args:
         in_capsules: Capsule types at each input position, C.

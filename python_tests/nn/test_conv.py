@@ -16,6 +16,7 @@ from capsroute.nn import (
     ConvTransposeCapsules1d,
     ConvTransposeCapsules2d,
     ConvTransposeCapsules3d,
+    conv_base,
 )
 
 from .conv_oracle import assert_same, oracle, prepared, random_poses
@@ -82,6 +83,33 @@ def test_votes_of_joined_windows_are_a_convolution(layer_class, geometry, share)
     votes = torch.stack(votes, dim=1).unflatten(2, (5, 6)).permute(0, 4, 5, 1, 2, 3)  # [B, H', W', C, J, D]
     routed = reference.route_votes(votes.flatten(0, 2), layer.bias).unflatten(0, votes.shape[:3])
     assert_same(layer, poses, layer(poses), routed.permute(0, 3, 4, 1, 2))
+
+
+@pytest.mark.parametrize(("layer_class", "geometry"), [
+    (ConvCapsules2d, {"kernel_size": (5, 3), "padding": "same"}),
+    (ConvCapsules1d, {"kernel_size": 5, "stride": 2}),
+    (ConvCapsules3d, {"kernel_size": 2, "padding": 1}),
+    (ConvTransposeCapsules2d, {"kernel_size": 4, "stride": 2, "padding": "same"}),
+])  # fmt: skip
+@pytest.mark.parametrize("share", [False, True])
+def test_windows_that_would_be_larger_than_votes_are_not_gathered(layer_class, geometry, share, monkeypatch):
+    """And the votes are routed where the convolution left them; either way the results are the same."""
+    smaller, larger = (layer_class(3, 4, 2, size, window="joined", share_types=share, **geometry) for size in (3, 32))
+    poses = torch.randn(2, 3, 4, *[6] * smaller.dimensions)
+    gathered, routed, watched = [], [], (conv_base.route_votes, conv_base.ConvRouting.inputs)
+    monkeypatch.setattr(conv_base, "route_votes", lambda *a, **k: routed.append(a[0]) or watched[0](*a, **k))
+    monkeypatch.setattr(conv_base.ConvRouting, "inputs", lambda *a: gathered.append(a) or watched[1](*a))
+    by_convolution = smaller(poses)
+    assert not gathered
+    votes = routed[0]
+    assert votes.untyped_storage().nbytes() == votes.nbytes
+    assert votes.stride()[-2:] == (3, 1)
+    larger(poses)
+    assert len(routed) == 1
+    assert gathered
+    monkeypatch.setattr(conv_base, "votes_are_smaller", lambda *sizes: False)
+    torch.testing.assert_close(smaller(poses), by_convolution)
+    assert len(routed) == 1
 
 
 @pytest.mark.parametrize(("layer_class", "size", "width", "stride", "before", "count"), [
@@ -179,6 +207,7 @@ def test_a_window_of_one_position_reads_the_poses_in_place():
 
 @pytest.mark.parametrize("layer", [
     ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2),
+    ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2, window="joined"),
     ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2, window="joined", jointly=True),
     ConvCapsules2d(2, 3, 4, 5, 3, padding=1, stride=2, positions=2),
     ConvTransposeCapsules2d(2, 3, 4, 5, 2, padding=3, stride=2),
@@ -187,8 +216,9 @@ def test_empty_batch(layer):
     assert layer(torch.empty(0, 2, 3, 4, 4)).shape == (0, 4, 5, 2, 2)
 
 
-def test_compiles_and_exports_without_a_break():
-    layer = ConvCapsules2d(2, 3, 4, 5, 3, padding="same", bias=True)
+@pytest.mark.parametrize("window", ["separate", "joined"])
+def test_compiles_and_exports_without_a_break(window):
+    layer = ConvCapsules2d(2, 3, 4, 5, 3, padding="same", bias=True, window=window)
     poses = torch.randn(2, 2, 3, 4, 4, requires_grad=True)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(poses), layer(poses))

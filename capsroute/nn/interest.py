@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -152,7 +153,8 @@ class InterestCapsules(nn.Module):
         logits: Tensor | None = None,
         input_weight: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
+        details: Sequence[str] | None = None,
+    ) -> Any:
         """Routes sequences of items to interests.
 
         Args:
@@ -165,16 +167,21 @@ class InterestCapsules(nn.Module):
             input_weight: Multiplies the coupling coefficients after the softmax, ``[B, I]``, dtype of ``items``.
             generator: For the draw of ``"per_call"`` logits; by default torch's own of the device. They are drawn as
                 one tensor ``[B, J, I]`` of the dtype of ``items``.
+            details: None, or some of ``"coupling"`` (before any weight of the items, so before ``mask`` with
+                ``mask_after_softmax``), ``"pre_squash"`` and ``"agreement"``.
 
         Returns:
-            Interests ``[B, J, D]``; 0 for a user without any item.
+            Interests ``[B, J, D]``; 0 for a user without any item. With ``details`` a :class:`capsroute.RoutingResult`,
+            whose first field they are.
 
         Raises:
             TypeError: A tensor of the wrong dtype.
             ValueError: Shapes that do not fit, sequences longer than ``max_items``, or ``counts`` that are negative or
                 above the number of interests.
         """
-        checks.floating("items", items)
+        for name, tensor in (("items", items), ("logits", logits), ("input_weight", input_weight)):
+            if tensor is not None:
+                checks.floating(name, tensor)
         if items.dim() != 3 or items.shape[2] != self.in_size:
             raise ValueError(f"items must have the shape [B, I, {self.in_size}], got {list(items.shape)}")
         batch, length, _ = items.shape
@@ -195,8 +202,12 @@ class InterestCapsules(nn.Module):
             "output_mask": None if counts is None else interest_mask(counts, self.interests),
         }
         if self.bilinear_type == 0:
-            return route_shared_votes(self._products(items, input_mask), self.interests, self.options, **keywords)
-        keywords |= self.options.keywords()
+            votes = self._products(items, input_mask)
+            if details is None:
+                return route_shared_votes(votes, self.interests, self.options, **keywords)
+            each = votes[:, :, None, :].expand(-1, -1, self.interests, -1)
+            return functional.route_votes(each, details=details, **keywords, **self.options.keywords())
+        keywords |= {"details": details, **self.options.keywords()}
         if self.bias is not None:
             votes = self._products(items, input_mask).unflatten(2, (self.interests, self.out_size))
             return functional.route_votes(votes, **keywords)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from capsroute.routing.keywords import RoutingKeywords
+    from capsroute.routing.result import RoutingResult
 
 __all__ = ["InterestCapsules"]
 
@@ -154,7 +155,7 @@ class InterestCapsules(nn.Module):
         input_weight: Tensor | None = None,
         generator: torch.Generator | None = None,
         details: Sequence[str] | None = None,
-    ) -> Any:
+    ) -> Tensor | RoutingResult:
         """Routes sequences of items to interests.
 
         Args:
@@ -208,11 +209,14 @@ class InterestCapsules(nn.Module):
             each = votes[:, :, None, :].expand(-1, -1, self.interests, -1)
             return functional.route_votes(each, details=details, **keywords, **self.options.keywords())
         keywords |= {"details": details, **self.options.keywords()}
+        routed: Tensor | RoutingResult
         if self.bias is not None:
             votes = self._products(items, input_mask).unflatten(2, (self.interests, self.out_size))
-            return functional.route_votes(votes, **keywords)
+            routed = functional.route_votes(votes, **keywords)
+            return routed
         weight = self.weight[:length] if self.bilinear_type == 2 else self.weight
-        return functional.dynamic_routing(items, weight, **keywords)
+        routed = functional.dynamic_routing(items, weight, **keywords)
+        return routed
 
     def _products(self, items: Tensor, input_mask: Tensor | None) -> Tensor:
         """W x of all items with types 0 and 1, ``[B, I, D]`` or ``[B, I, J * D]``, by one matrix product."""

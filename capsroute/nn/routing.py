@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from capsroute.routing.keywords import RoutingKeywords
     from capsroute.routing.options import RoutingOptions
+    from capsroute.routing.result import RoutingResult
 
 __all__ = ["CapsuleLayer", "set_routing"]
 
@@ -150,7 +151,7 @@ class CapsuleLayer(nn.Module):
         output_mask: Tensor | None = None,
         input_weight: Tensor | None = None,
         details: Sequence[str] | None = None,
-    ) -> Any:
+    ) -> Tensor | RoutingResult:
         """Routes the input capsules to the output capsules.
 
         Args:
@@ -175,7 +176,7 @@ class CapsuleLayer(nn.Module):
             logits = self.logits
         elif self.logits is not None:
             raise ValueError("logits were given, but this layer learns its own (learnable_logits=True)")
-        return _ROUTINGS[self.routing](
+        routed: Tensor | RoutingResult = _ROUTINGS[self.routing](
             capsules,
             self.weight,
             self.bias,
@@ -186,6 +187,7 @@ class CapsuleLayer(nn.Module):
             details=details,
             **self.options.keywords(),
         )
+        return routed
 
     def _check_shape(self, capsules: Tensor) -> None:
         """``[B, I, d]``, with I as many as this layer was made for, or a multiple of the weights that they share."""

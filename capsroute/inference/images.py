@@ -17,6 +17,7 @@ from torch import Tensor
 
 from capsroute.inference.errors import ImageError
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["InputImage", "read_image"]
 
@@ -44,7 +45,7 @@ class InputImage:
     notes: tuple[str, ...] = ()
 
 
-def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert: bool = False) -> InputImage:
+def read_image(path: AnyPath, shape: Sequence[int], *, resize: bool = False, invert: bool = False) -> InputImage:
     """Reads a PNG or JPEG file.
 
     Grey of 1, 8 or 16 bits, RGB and palettes become numbers in [0, 1]. Colours become grey, and grey three equal
@@ -63,6 +64,7 @@ def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert
             else (transparency, CMYK, frames), or has another size than the network.
         TrainingError: Pillow is not installed.
     """
+    path = as_path("path", path)
     channels, height, width = shape
     notes: list[str] = []
     pixels = _with_channels(_decode(path, notes), channels, path, notes)

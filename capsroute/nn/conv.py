@@ -82,7 +82,7 @@ class _ConvCapsules(ConvRouting):
 
         Returns:
             ``[B, J, D, *positions]``, a view with the capsules last in memory, so that a next layer copies whole
-            capsules. With ``details`` a :class:`capsroute.RoutingResult`, whose first field they are; ``pre_squash`` has
+            capsules. With ``details`` a :class:`capsroute.RoutingResult` that begins with them: ``pre_squash`` has
             their shape, ``coupling`` and ``agreement`` are ``[B, *positions, I, J]``, the I input capsules of a window
             in the order of the weight.
 

@@ -82,7 +82,7 @@ def train(
     config: TrainConfig,
     out: AnyPath,
     *,
-    device: torch.device,
+    device: torch.device | str,
     data_dir: AnyPath | None = None,
     resume: Checkpoint | None = None,
     overwrite: bool = False,
@@ -107,7 +107,7 @@ def train(
         TrainingError: Something that the user can mend; nothing was overwritten.
     """
     data_dir = None if data_dir is None else as_path("data_dir", data_dir)
-    out = as_path("out", out)
+    out, device = as_path("out", out), torch.device(device)
     folder = RunFolder(ranks.from_main(out))
     with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks, resume_options)):
         return _train(config, folder, device, data_dir, resume, overwrite, ranks)

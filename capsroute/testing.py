@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from . import _native
 from .routing import backends, core
+from .routing.values import flag, whole
 
 
 def backend(name: str) -> AbstractContextManager[None]:
@@ -63,11 +64,9 @@ def cuda_division(*, tiles: int = 0, last_outputs: int = 0, last_warps: int = 0)
         TypeError: A figure is no int.
         ValueError: A figure is out of its range.
     """
-    for name, figure in (("tiles", tiles), ("last_outputs", last_outputs), ("last_warps", last_warps)):
-        if not isinstance(figure, int):
-            raise TypeError(f"{name} must be an int, got {type(figure).__name__}")
-        if not 0 <= figure < 2**31:
-            raise ValueError(f"{name} must be at least 0 and below 2**31, got {figure}")
+    tiles = whole("tiles", tiles, least=0)
+    last_outputs = whole("last_outputs", last_outputs, least=0)
+    last_warps = whole("last_warps", last_warps, least=0)
     if tiles not in (0, 1, 2, 4, 8):
         raise ValueError(f"tiles must be 1, 2, 4, 8, or 0 for the choice of the model, got {tiles}")
     modules = [_native, *([core.emulated()] if core.emulation_missing() is None else [])]
@@ -106,7 +105,13 @@ def emulated_device(
     """
     device = core.emulated()
     before = device.settings()
-    device.configure(architecture, multiprocessors, order, seed, check_races)
+    device.configure(
+        whole("architecture", architecture),
+        whole("multiprocessors", multiprocessors),
+        order,
+        whole("seed", seed, least=0),
+        flag("check_races", check_races),
+    )
     try:
         yield
     finally:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
+
+from capsroute.training.paths import AnyPath, as_path
 
 from . import files
 from .contenders import OURS
@@ -57,18 +58,19 @@ class Baseline:
         """The ratios of a run."""
         return cls(environment, dtype, tuple(ratios_of(rows)))
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Store it."""
         files.write_json(path, asdict(self))
 
     @classmethod
-    def read(cls, path: Path) -> Baseline:
+    def read(cls, path: AnyPath) -> Baseline:
         """What :meth:`write` stored.
 
         Raises:
             OSError: The file cannot be read.
             ValueError: It is no baseline.
         """
+        path = as_path("path", path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             ratios = tuple(Ratios(**entry) for entry in content["ratios"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from capsroute import testing
 from capsroute.nn import ConvCapsules2d
+from capsroute.training.paths import AnyPath, as_path
 
 from . import command, contenders, environment, memory, peers
 from .contenders import OURS, Work, fastest, ratio, wrong
@@ -204,8 +204,9 @@ def document(machine: dict[str, Any], shape: Shape, rows: Sequence[Row]) -> str:
     return command.page("Convolutional capsules", origin, where, about, table(_COLUMNS, rows), notes, said)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Shape, list[Row]]:
+def read(path: AnyPath) -> tuple[dict[str, Any], Shape, list[Row]]:
     """What :func:`main` wrote as JSON."""
+    path = as_path("path", path)
     content = json.loads(path.read_text(encoding="utf-8"))
     return content["environment"], Shape(**content["shape"]), [Row(**row) for row in content["rows"]]
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from capsroute.training.paths import AnyPath, as_path
+
 from . import environment, figures_training, plots
 from .ceilings import Ceilings
 from .contenders import OURS, fastest, ratio
@@ -67,12 +69,13 @@ class Results:
     training_machines: list[str]
 
     @classmethod
-    def read(cls, folder: Path) -> Results:
+    def read(cls, folder: AnyPath) -> Results:
         """Read the files of a folder.
 
         Raises:
             ResultsError: There is no ``shapes.json``, or a file is not what its name says.
         """
+        folder = as_path("folder", folder)
         shapes = {path.name: _load(path, _record) for path in _family(folder, SHAPES)}
         if SHAPES not in shapes:
             raise ResultsError(f"{folder / SHAPES} is missing; capsroute bench --json writes it")
@@ -128,8 +131,9 @@ def document(results: Results, figures: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(folder: Path, results: Results) -> None:
+def draw(folder: AnyPath, results: Results) -> None:
     """Draw the figures into the folder; what was measured decides which there are."""
+    folder = as_path("folder", folder)
     plots.draw(folder, results.main)
     if results.sweeps is not None:
         plots.draw(folder, results.sweeps)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
+
+from capsroute.training.paths import AnyPath
 
 from . import panels
 from .contenders import OURS, fastest, ratio
@@ -37,7 +38,7 @@ def details(rows: Sequence[Row]) -> list[str]:
     return [*_table(rows, rows), *(["", *failed] if failed else [])]
 
 
-def draw(path: Path, rows: Sequence[Row], note: str) -> None:
+def draw(path: AnyPath, rows: Sequence[Row], note: str) -> None:
     """Bars: how much of each step is routing; a PNG with a note in small print."""
     runs = {f"convolutions in {name}": [r for r in found if r.seconds] for name, found in _runs(rows).items()}
     panels.save(path, runs, [_bars], 3.5, note)

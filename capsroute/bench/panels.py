@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
+
+from capsroute.training.paths import AnyPath, as_path
 
 from .contenders import OURS, Timed, fastest, ratio
 
@@ -16,7 +17,7 @@ T = TypeVar("T")
 Fill = Callable[[Any, T], bool]  # draws into axes; False if there was nothing to draw
 
 
-def save(path: Path, panels: Mapping[str, T], fills: Sequence[Fill[T]], height: float, note: str = "") -> None:
+def save(path: AnyPath, panels: Mapping[str, T], fills: Sequence[Fill[T]], height: float, note: str = "") -> None:
     """Write a PNG with a column for each of ``panels`` and a row for each of ``fills``; none if nothing is to be seen.
 
     Args:
@@ -26,6 +27,7 @@ def save(path: Path, panels: Mapping[str, T], fills: Sequence[Fill[T]], height: 
         height: Of the figure in inches.
         note: Small print below.
     """
+    path = as_path("path", path)
     from matplotlib.figure import Figure  # without pyplot: no window, no state
 
     figure = Figure(figsize=(_WIDTH * len(panels), height), layout="constrained")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
+
+from capsroute.training.paths import AnyPath, as_path
 
 from . import panels
 from .contenders import fastest
@@ -25,8 +26,9 @@ _SIZES = {
 }
 
 
-def draw(folder: Path, record: Record) -> None:
+def draw(folder: AnyPath, record: Record) -> None:
     """Draw each figure for which there are times, as PNG, into a folder that is made if absent."""
+    folder = as_path("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     shapes = _passes(record.rows)
     if shapes:

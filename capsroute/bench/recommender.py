@@ -10,13 +10,13 @@ import importlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from capsroute.nn import InterestCapsules
+from capsroute.training.paths import AnyPath, as_path
 
 from . import command, contenders, environment
 from .contenders import OURS, Work, ratio, wrong
@@ -258,8 +258,9 @@ def document(machine: dict[str, Any], sizes: Sizes, rows: Sequence[Row]) -> str:
     return command.page("Recommenders", origin, where, about, table(_COLUMNS, rows), notes)
 
 
-def read(path: Path) -> tuple[dict[str, Any], Sizes, list[Row]]:
+def read(path: AnyPath) -> tuple[dict[str, Any], Sizes, list[Row]]:
     """What :func:`main` wrote as JSON."""
+    path = as_path("path", path)
     content = json.loads(path.read_text(encoding="utf-8"))
     return content["environment"], Sizes(**content["sizes"]), [Row(**row) for row in content["rows"]]
 

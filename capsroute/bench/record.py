@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
+
+from capsroute.training.paths import AnyPath
 
 from . import environment as machine
 from . import files
@@ -42,7 +43,7 @@ class Record:
         """Whether every result of the package was right."""
         return is_sound([*self.rows, *(row for _, row in self.swept)])
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Write all of it as JSON; a row of a sweep has ``axis`` and ``value`` besides its own fields."""
         content = {
             "environment": self.environment,
@@ -53,6 +54,6 @@ class Record:
         files.write_json(path, content)
 
 
-def write_training(path: Path, environment: dict[str, Any], rows: Sequence[TrainingRow]) -> None:
+def write_training(path: AnyPath, environment: dict[str, Any], rows: Sequence[TrainingRow]) -> None:
     """Write all of a run of training steps as JSON."""
     files.write_json(path, {"environment": environment, "rows": [asdict(row) for row in rows]})

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from capsroute.routing import checks
+
 from .names import check
 
 
@@ -35,6 +37,10 @@ class Shape:
     output_size: int
     iterations: int
     source: str
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "inputs", "input_size", "outputs", "output_size", "iterations"):
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name)))  # frozen for others
 
     @property
     def votes(self) -> int:

@@ -8,6 +8,8 @@ from functools import partial
 
 import torch
 
+from capsroute.routing import checks
+
 from . import contenders, flops, memory, peers, timing
 from .ceilings import Ceilings
 from .contenders import Work, fastest, ratio, wrong
@@ -76,6 +78,9 @@ class Plan:
     compare: Sequence[str] = peers.FAMILIES
     gradients: Sequence[str] = ("all", "last")
     rounds: int = timing.ROUNDS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rounds", checks.whole("rounds", self.rounds))  # frozen for others
 
 
 def run(

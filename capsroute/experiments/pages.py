@@ -7,6 +7,7 @@ from pathlib import Path
 from capsroute.bench.texts import paragraph
 from capsroute.experiments.record import Record
 from capsroute.experiments.table import load
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["block", "pages"]
 
@@ -16,10 +17,11 @@ def block(record: Record) -> list[str]:
     return [*paragraph(f"{record.headline}."), "", *load(record.experiment).report(record)]
 
 
-def pages(folder: Path) -> dict[Path, Record]:
+def pages(folder: AnyPath) -> dict[Path, Record]:
     """The pages of a folder of documents that have results, and these.
 
     Args:
         folder: Holds ``NAME.md`` for each experiment, and ``results/NAME.json`` once it was run.
     """
+    folder = as_path("folder", folder)
     return {folder / f"{path.stem}.md": Record.read(path) for path in sorted((folder / "results").glob("*.json"))}

@@ -6,12 +6,12 @@ import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from capsroute.bench.environment import headline
 from capsroute.bench.files import replace
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["Record", "Spread", "spread"]
 
@@ -80,7 +80,7 @@ class Record:
             found = found[key]
         return float(found)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Writes JSON in place of what the file held.
 
         Raises:
@@ -95,12 +95,13 @@ class Record:
         replace(path, text + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> Record:
+    def read(cls, path: AnyPath) -> Record:
         """Inverse of :meth:`write`.
 
         Raises:
             TrainingError: The file cannot be read, or is of another kind.
         """
+        path = as_path("path", path)
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except OSError as error:

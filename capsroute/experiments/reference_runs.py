@@ -21,6 +21,7 @@ from capsroute.bench.texts import markdown_table, paragraph
 from capsroute.experiments.record import Spread, spread
 from capsroute.training.config import TrainConfig, preset
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.reporting.figures import new_figure
 from capsroute.training.reporting.metrics import read_metrics
 
@@ -59,13 +60,13 @@ _INTRODUCTION = (
 )
 
 
-def collect(folders: Iterable[Path]) -> list[dict[str, Any]]:
+def collect(folders: Iterable[AnyPath]) -> list[dict[str, Any]]:
     """What the runs in these folders measured.
 
     Raises:
         TrainingError: A folder holds no run on all of MNIST, or one that did not reach its last epoch.
     """
-    return [_run(folder) for folder in folders]
+    return [_run(as_path("folders", folder)) for folder in folders]
 
 
 def _run(folder: Path) -> dict[str, Any]:
@@ -202,8 +203,9 @@ def _beside(runs: Sequence[dict[str, Any]]) -> list[str]:
     return [*markdown_table(["test error / %", *(named[kind] for kind in kinds)], rows), "", *paragraph(note)]
 
 
-def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
+def draw(path: AnyPath, runs: Sequence[dict[str, Any]]) -> None:
     """Draws the test error over the epochs, a line for each run."""
+    path = as_path("path", path)
     figure = new_figure(6.5, 4.0)
     axes = figure.subplots()
     for number, group in enumerate(groups(runs)):
@@ -222,12 +224,13 @@ def draw(path: Path, runs: Sequence[dict[str, Any]]) -> None:
     figure.savefig(path, dpi=120)
 
 
-def write_page(folder: Path) -> None:
+def write_page(folder: AnyPath) -> None:
     """Writes the page and the figure of a folder from its runs.json.
 
     Raises:
         TrainingError: There is none, or it is something else.
     """
+    folder = as_path("folder", folder)
     try:
         runs = json.loads((folder / RUNS).read_text(encoding="utf-8"))
     except OSError as error:

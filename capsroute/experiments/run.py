@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -17,12 +16,13 @@ from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["run_experiment"]
 
 
 def run_experiment(
-    experiment: Experiment, scale: Scale, full: bool, *, device: torch.device, data_dir: Path | None, out: Path
+    experiment: Experiment, scale: Scale, full: bool, *, device: torch.device, data_dir: AnyPath | None, out: AnyPath
 ) -> Record:
     """Runs an experiment with seeds 0, 1, … and writes ``NAME.json`` and ``NAME.png``.
 
@@ -40,6 +40,8 @@ def run_experiment(
     Raises:
         TrainingError: Something that the user can mend; the two files are as they were.
     """
+    data_dir = None if data_dir is None else as_path("data_dir", data_dir)
+    out = as_path("out", out)
     if data_dir is not None and not experiment.reads_files:
         raise TrainingError(f"data_dir must be None for {experiment.name}, which makes its images; got {data_dir}")
     require("matplotlib", "drawing figures")  # before the training rather than after it

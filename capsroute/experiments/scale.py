@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from capsroute.routing import checks
 from capsroute.training.datasets import ImageSet
 from capsroute.training.errors import TrainingError
 
@@ -25,7 +26,7 @@ class Scale:
         lr_decay: Factor on the learning rate per epoch.
 
     Raises:
-        TrainingError: A number is below 1.
+        TrainingError: A number is none, or below 1.
     """
 
     preset: str = "small"
@@ -39,8 +40,11 @@ class Scale:
     def __post_init__(self) -> None:
         for name in ("images", "test_images", "epochs", "seeds", "batch_size"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise TrainingError(f"{name} must be at least 1, got {value}")
+            if value is not None:
+                try:
+                    object.__setattr__(self, name, checks.whole(name, value))  # frozen for others
+                except (TypeError, ValueError) as error:
+                    raise TrainingError(str(error)) from None
 
     def changed(self, **given: int | None) -> Scale:
         """The same with those values that are given; None is not."""

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from capsroute.inference.errors import ImageError
+from capsroute.routing import checks
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["InputImage", "read_image"]
 
@@ -26,6 +28,7 @@ _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _HAVE_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 # Rec. 601, with which nearly every program turns colours into grey.
 _LUMA = (0.299, 0.587, 0.114)
+_LIGHT, _DARK = 0.6, 0.4
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
@@ -44,7 +47,7 @@ class InputImage:
     notes: tuple[str, ...] = ()
 
 
-def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert: bool = False) -> InputImage:
+def read_image(path: AnyPath, shape: Sequence[int], *, resize: bool = False, invert: bool = False) -> InputImage:
     """Reads a PNG or JPEG file.
 
     Grey of 1, 8 or 16 bits, RGB and palettes become numbers in [0, 1]. Colours become grey, and grey three equal
@@ -63,7 +66,9 @@ def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert
             else (transparency, CMYK, frames), or has another size than the network.
         TrainingError: Pillow is not installed.
     """
-    channels, height, width = shape
+    path = as_path("path", path)
+    channels, height, width = checks.per_axis("shape", shape, 3, 1)
+    resize, invert = checks.flag("resize", resize), checks.flag("invert", invert)
     notes: list[str] = []
     pixels = _with_channels(_decode(path, notes), channels, path, notes)
     if pixels.shape[1:] != (height, width):
@@ -74,7 +79,20 @@ def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert
             )
         notes.append(f"resized from {_size(pixels.shape)} to {width}x{height}")
         pixels = _resized(pixels, height, width)
-    return InputImage(path, 1 - pixels if invert else pixels, tuple(notes))
+    pixels = 1 - pixels if invert else pixels
+    if channels == 1 and _dark_on_light(pixels):
+        undone = "--invert made it so" if invert else "--invert makes black and white change places"
+        notes.append(f"dark strokes on a light ground, where handwritten digits are light on dark: {undone}")
+    return InputImage(path, pixels, tuple(notes))
+
+
+def _dark_on_light(pixels: Tensor) -> bool:
+    """Whether the border is light and something inside is dark, ``[1, H, W]``: paper with ink on it."""
+    inside = pixels[:, 1:-1, 1:-1]
+    if inside.numel() == 0:
+        return False
+    border = torch.cat([pixels[:, 0].flatten(), pixels[:, -1].flatten(), pixels[:, 1:-1, [0, -1]].flatten()])
+    return float(border.median()) > _LIGHT and float(inside.min()) < _DARK
 
 
 def _size(shape: Sequence[int]) -> str:

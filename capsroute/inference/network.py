@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.storage.checkpoint import load_checkpoint
 from capsroute.training.storage.runfolder import RunFolder
 from capsroute.training.storage.stored import StoredNetwork
@@ -17,7 +17,7 @@ _ZIP = b"PK\x03\x04"  # the container of torch.save
 _HEADER_BEGINS = 8  # of a safetensors file, after the length of the header
 
 
-def read_network(path: Path) -> StoredNetwork:
+def read_network(path: AnyPath) -> StoredNetwork:
     """Reads the network of a checkpoint or of a safetensors file, whatever its name; no code in it is run.
 
     Args:
@@ -29,6 +29,7 @@ def read_network(path: Path) -> StoredNetwork:
     Raises:
         TrainingError: The file cannot be read, is damaged, or is neither.
     """
+    path = as_path("path", path)
     if os.path.isdir(path):  # which answers, where Path.is_dir raises: a name may be too long
         path = RunFolder(path).weights
     try:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.inference.images import InputImage
+from capsroute.routing import checks
 from capsroute.training.errors import TrainingError
 
 __all__ = ["Prediction", "predict"]
@@ -49,6 +50,7 @@ def predict(
     Raises:
         TrainingError: A score is not finite.
     """
+    batch_size = checks.whole("batch_size", batch_size)
     like = next(network.parameters())
     for start in range(0, len(images), batch_size):
         part = images[start : start + batch_size]

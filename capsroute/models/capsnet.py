@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,6 +39,9 @@ class CapsNetOutput(NamedTuple):
         return self.lengths
 
 
+_MANY_WEIGHTS = 100_000_000  # of the routing, and no published network is near
+
+
 def _positions(name: str, size: int, kernel: int, stride: int, padding: int) -> int:
     """Positions that a convolution has along one side."""
     positions = (size + 2 * padding - kernel) // stride + 1
@@ -50,7 +54,9 @@ class CapsNet(nn.Module):
     """Convolution, primary capsules, class capsules by dynamic routing, and a decoder.
 
     The defaults are the network of the paper for MNIST: 1,152 input capsules of 8 components, 10 output capsules of 16,
-    8.2 million parameters with the decoder and 6.8 million without.
+    8.2 million parameters with the decoder and 6.8 million without. Both grow with the area of the images: 200x200
+    pixels in three channels make 270,848 input capsules and 476 million parameters, 347 million in the routing and 124
+    million in the decoder. ``conv_stride=2, primary_stride=4, decoder_sizes=None`` leaves 25 million of them.
 
     Args:
         in_channels: Channels of the images.
@@ -150,6 +156,13 @@ class CapsNet(nn.Module):
             **place,
             **options,
         )
+        if self.classes.weight.numel() > _MANY_WEIGHTS:
+            warnings.warn(
+                f"image_size={height}x{width} makes {self.classes.in_capsules:,} primary capsules, and so "
+                f"{self.classes.weight.numel():,} weights of the routing: a larger conv_stride or primary_stride makes "
+                "fewer of both, shared_weight=True fewer weights",
+                stacklevel=2,
+            )
         self.decoder: ReconstructionDecoder | None = None
         if decoder_sizes is not None:
             decoder_sizes = checks.wholes("decoder_sizes", decoder_sizes)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, s
 from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
+from capsroute.routing.result import RoutingResult
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -75,22 +76,25 @@ class _ConvCapsules(ConvRouting):
         if self.jointly and self.options.softmax_over != "outputs":
             raise ValueError("jointly needs a softmax over outputs, got softmax_over='inputs'")
 
-    def forward(self, poses: Tensor) -> Tensor:
+    def forward(self, poses: Tensor, *, details: Sequence[str] | None = None) -> Tensor | RoutingResult:
         """Routes the capsules of each window.
 
         Args:
             poses: ``[B, C, d, *space]``, dtype of the weight (or any, under autocast), any strides.
+            details: None, or some of ``"coupling"``, ``"pre_squash"`` and ``"agreement"``.
 
         Returns:
             ``[B, J, D, *positions]``, a view with the capsules last in memory, so that a next layer copies whole
-            capsules.
+            capsules. With ``details`` a :class:`capsroute.RoutingResult` that begins with them: ``pre_squash`` has
+            their shape, ``coupling`` and ``agreement`` are ``[B, *positions, I, J]``, the I input capsules of a window
+            in the order of the weight.
 
         Raises:
             ValueError: The shape does not fit, the window is larger than what it moves over, or ``positions`` are not
                 those that come out.
         """
         if not isinstance(poses, Tensor):
-            return self._node("poses", poses)
+            return self._node("poses", poses, details=details)
         maps = self.capsules_last(poses)
         space = maps.shape[1 : 1 + self.dimensions]
         padding = self.padding or (None,) * self.dimensions
@@ -103,55 +107,78 @@ class _ConvCapsules(ConvRouting):
                     f"kernel_size={self.kernel_size} with dilation={self.dilation} does not fit into the space "
                     f"{tuple(space)} of poses with padding {tuple(map(tuple, sides))}"
                 )
+        n = self.dimensions
         if self.by_convolution():
-            return self._route_votes(poses, sides)
-        views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
-        positions = views.shape[1 : 1 + self.dimensions]
-        if self.positions is not None and positions != self.positions:
-            raise ValueError(f"positions={self.positions} of this layer do not fit those of poses, {tuple(positions)}")
-        x = self.inputs(views)
-        capsules = self._joint(x) if self.jointly else self._separate(x)
-        return self.capsules_first(capsules.unflatten(1, tuple(positions)))
+            votes = self._stored_votes(poses, sides)
+            positions, votes = votes.shape[1 : 1 + n], votes.flatten(1, n)
+            routed = self._jointly(votes, details) if self.jointly else self._separately(votes, details)
+        else:
+            views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
+            positions = views.shape[1 : 1 + n]
+            if self.positions is not None and positions != self.positions:
+                raise ValueError(
+                    f"positions={self.positions} of this layer do not fit those of poses, {tuple(positions)}"
+                )
+            x = self.inputs(views)
+            routed = self._joint(x, details) if self.jointly else self._separate(x, details)
+        routed = _changed(routed, lambda part: part.unflatten(1, tuple(positions)))
+        if isinstance(routed, Tensor):
+            return self.capsules_first(routed)
+        before = None if routed.pre_squash is None else self.capsules_first(routed.pre_squash)
+        return routed._replace(output=self.capsules_first(routed.output), pre_squash=before)
 
     def by_convolution(self) -> bool:
         """See :meth:`.ConvRouting.by_convolution`; votes for all positions together are stored anyway."""
         return self.positions is None and (self.jointly or super().by_convolution())
 
-    def _route_votes(self, poses: Tensor, sides: Sequence[Margins]) -> Tensor:
-        """``[B, C, d, *space]`` to ``[B, J, D, *positions]`` by votes that are stored."""
+    def _stored_votes(self, poses: Tensor, sides: Sequence[Margins]) -> Tensor:
+        """``[B, C, d, *space]`` to ``[B, *positions, C, J, D]``."""
         even = all(before == after for before, after in sides)
         if not even:  # no convolution pads so
             poses = F.pad(poses, [*itertools.chain(*reversed(sides))])
         padding = [side.before if even else 0 for side in sides]
-        votes = joined_votes(
+        return joined_votes(
             poses, self.weight, self.kernel_size, stride=self.stride, padding=padding, dilation=self.dilation
         )
-        if not self.jointly:
-            return self.route_positions(votes)
-        routed = self._jointly(votes.flatten(1, self.dimensions))
-        return self.capsules_first(routed.unflatten(1, votes.shape[1 : 1 + self.dimensions]))
 
-    def _separate(self, x: Tensor) -> Tensor:
+    def _separately(self, votes: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
+        """``[B, L, C, J, D]`` to ``[B, L, J, D]``, each position by itself."""
+        keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
+        routed = route_votes(votes.flatten(0, 1), self.bias, **keywords)
+        return _changed(routed, lambda part: part.unflatten(0, votes.shape[:2]))
+
+    def _separate(self, x: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
         """``[B, L, I, d_w]`` to ``[B, L, J, D]``, each position by itself."""
+        keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
         if self.positions is None:  # then positions are samples
-            return dynamic_routing(x.flatten(0, 1), self.weight, self.bias, **self.options.keywords()).unflatten(
-                0, x.shape[:2]
-            )
-        routed = (
-            dynamic_routing(x_l, weight_l, self.bias, **self.options.keywords())
+            routed = dynamic_routing(x.flatten(0, 1), self.weight, self.bias, **keywords)
+            return _changed(routed, lambda part: part.unflatten(0, x.shape[:2]))
+        at_each = [
+            dynamic_routing(x_l, weight_l, self.bias, **keywords)
             for x_l, weight_l in zip(x.unbind(1), self.weight.unbind(0), strict=True)
-        )
-        return torch.stack(tuple(routed), dim=1)
+        ]
+        if details is None:
+            return torch.stack(at_each, dim=1)
+        fields = zip(*at_each, strict=True)
+        return RoutingResult(*(None if field[0] is None else torch.stack(field, dim=1) for field in fields))  # type: ignore[arg-type]
 
-    def _joint(self, x: Tensor) -> Tensor:
+    def _joint(self, x: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
         """The same with one softmax over the positions and capsules of a sample, a weight for each position."""
         pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
-        return self._jointly(torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1))
+        votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)
+        return self._jointly(votes, details)
 
-    def _jointly(self, votes: Tensor) -> Tensor:
+    def _jointly(self, votes: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
         """``[B, L, C, J, D]`` to ``[B, L, J, D]``."""
         bias = None if self.bias is None else self.bias.expand(votes.shape[1], -1, -1)
-        return route_votes(votes.transpose(1, 2), bias, **self.options.keywords())
+        keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
+        routed: Tensor | RoutingResult = route_votes(votes.transpose(1, 2), bias, **keywords)
+        if isinstance(routed, Tensor):
+            return routed
+        coupling, agreement = (  # [B, C, L, J] to [B, L, C, J]
+            None if part is None else part.transpose(1, 2) for part in (routed.coupling, routed.agreement)
+        )
+        return routed._replace(coupling=coupling, agreement=agreement)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""
@@ -160,6 +187,13 @@ class _ConvCapsules(ConvRouting):
             f"{super().extra_repr()}, padding={padding!r}, dilation={self.dilation}, positions={self.positions}, "
             f"jointly={self.jointly}"
         )
+
+
+def _changed(routed: Tensor | RoutingResult, change: Callable[[Tensor], Tensor]) -> Tensor | RoutingResult:
+    """The output, or each field that is there, changed alike."""
+    if isinstance(routed, Tensor):
+        return change(routed)
+    return RoutingResult(*(None if field is None else change(field) for field in routed))  # type: ignore[arg-type]
 
 
 class ConvCapsules2d(_ConvCapsules):

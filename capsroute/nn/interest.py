@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from capsroute.routing.keywords import RoutingKeywords
+    from capsroute.routing.result import RoutingResult
 
 __all__ = ["InterestCapsules"]
 
@@ -155,7 +157,8 @@ class InterestCapsules(Leaf):
         logits: Tensor | None = None,
         input_weight: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
+        details: Sequence[str] | None = None,
+    ) -> Tensor | RoutingResult:
         """Routes sequences of items to interests.
 
         Args:
@@ -168,9 +171,12 @@ class InterestCapsules(Leaf):
             input_weight: Multiplies the coupling coefficients after the softmax, ``[B, I]``, dtype of ``items``.
             generator: For the draw of ``"per_call"`` logits; by default torch's own of the device. They are drawn as
                 one tensor ``[B, J, I]`` of the dtype of ``items``.
+            details: None, or some of ``"coupling"`` (before any weight of the items, so before ``mask`` with
+                ``mask_after_softmax``), ``"pre_squash"`` and ``"agreement"``.
 
         Returns:
-            Interests ``[B, J, D]``; 0 for a user without any item.
+            Interests ``[B, J, D]``; 0 for a user without any item. With ``details`` a :class:`capsroute.RoutingResult`,
+            whose first field they are.
 
         Raises:
             TypeError: A tensor of the wrong dtype.
@@ -178,9 +184,11 @@ class InterestCapsules(Leaf):
                 above the number of interests.
         """
         if not isinstance(items, Tensor):
-            more = {"input_weight": input_weight, "generator": generator}
+            more = {"input_weight": input_weight, "generator": generator, "details": details}
             return self._node("items", items, mask=mask, counts=counts, logits=logits, **more)
-        checks.floating("items", items)
+        for name, tensor in (("items", items), ("logits", logits), ("input_weight", input_weight)):
+            if tensor is not None:
+                checks.floating(name, tensor)
         if items.dim() != 3 or items.shape[2] != self.in_size:
             raise ValueError(f"items must have the shape [B, I, {self.in_size}], got {list(items.shape)}")
         batch, length, _ = items.shape
@@ -201,13 +209,20 @@ class InterestCapsules(Leaf):
             "output_mask": None if counts is None else interest_mask(counts, self.interests),
         }
         if self.bilinear_type == 0:
-            return route_shared_votes(self._products(items, input_mask), self.interests, self.options, **keywords)
-        keywords |= self.options.keywords()
+            votes = self._products(items, input_mask)
+            if details is None:
+                return route_shared_votes(votes, self.interests, self.options, **keywords)
+            each = votes[:, :, None, :].expand(-1, -1, self.interests, -1)
+            return functional.route_votes(each, details=details, **keywords, **self.options.keywords())
+        keywords |= {"details": details, **self.options.keywords()}
+        routed: Tensor | RoutingResult
         if self.bias is not None:
             votes = self._products(items, input_mask).unflatten(2, (self.interests, self.out_size))
-            return functional.route_votes(votes, **keywords)
+            routed = functional.route_votes(votes, **keywords)
+            return routed
         weight = self.weight[:length] if self.bilinear_type == 2 else self.weight
-        return functional.dynamic_routing(items, weight, **keywords)
+        routed = functional.dynamic_routing(items, weight, **keywords)
+        return routed
 
     def _products(self, items: Tensor, input_mask: Tensor | None) -> Tensor:
         """W x of all items with types 0 and 1, ``[B, I, D]`` or ``[B, I, J * D]``, by one matrix product."""

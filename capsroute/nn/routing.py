@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from capsroute.routing.keywords import RoutingKeywords
     from capsroute.routing.options import RoutingOptions
+    from capsroute.routing.result import RoutingResult
 
 __all__ = ["CapsuleLayer", "set_routing"]
 
-_ROUTINGS: dict[str, Callable[..., Tensor]] = {
+_ROUTINGS: dict[str, Callable[..., Any]] = {
     "fused": functional.dynamic_routing,
     "reference": reference.dynamic_routing,
 }
@@ -50,7 +51,8 @@ class CapsuleLayer(Leaf):
         bias: Whether a learnable bias ``[J, D]`` is added before each squash.
         learnable_logits: Whether the initial logits ``[I, J]`` are a parameter; without it they are 0.
         weight_sets: Distinct weight matrices per output capsule, a divisor of I: input ``i`` uses set
-            ``i mod weight_sets``. None for one per input capsule, 1 for one shared by all.
+            ``i mod weight_sets``. None for one per input capsule, 1 for one shared by all. A layer that is given them
+            takes any multiple of them as inputs, unless it learns logits; I then decides the initial weight alone.
         routing: ``"fused"`` for :func:`capsroute.dynamic_routing`, ``"reference"`` for its definition in plain PyTorch.
             May be changed at any time by setting the attribute.
         init_std: Standard deviation of the initial weight; None for the one that :meth:`reset_parameters` derives.
@@ -94,13 +96,14 @@ class CapsuleLayer(Leaf):
             in_capsules=in_capsules, in_size=in_size, out_capsules=out_capsules, out_size=out_size
         )
         if weight_sets is not None:
-            (weight_sets,) = checks.at_least_one(weight_sets=weight_sets)
+            weight_sets = checks.whole("weight_sets", weight_sets)
             if in_capsules % weight_sets != 0:
                 raise ValueError(f"weight_sets must be a divisor of in_capsules={in_capsules}, got {weight_sets}")
         self.in_capsules = in_capsules
         self.in_size = in_size
         self.out_capsules = out_capsules
         self.out_size = out_size
+        self.weight_sets = weight_sets
         self.options = checks.keyword_options(options)
         self.routing = routing
         self.init_std = checks.spread("init_std", init_std)
@@ -148,7 +151,8 @@ class CapsuleLayer(Leaf):
         input_mask: Tensor | None = None,
         output_mask: Tensor | None = None,
         input_weight: Tensor | None = None,
-    ) -> Tensor:
+        details: Sequence[str] | None = None,
+    ) -> Tensor | RoutingResult:
         """Routes the input capsules to the output capsules.
 
         Args:
@@ -157,27 +161,26 @@ class CapsuleLayer(Leaf):
             input_mask: bool ``[B, I]``, False where an input capsule is absent.
             output_mask: bool ``[B, J]``, False where an output capsule is absent.
             input_weight: Multiplies the coupling coefficients after the softmax, ``[B, I]``.
+            details: None, or some of ``"coupling"``, ``"pre_squash"`` and ``"agreement"``.
 
         Returns:
-            Output capsules ``[B, J, D]``; with the standard squash each has a length below 1.
+            Output capsules ``[B, J, D]``; with the standard squash each has a length below 1. With ``details`` a
+            :class:`capsroute.RoutingResult`, whose first field they are.
 
         Raises:
+            TypeError: A tensor of the wrong kind or dtype.
             ValueError: ``logits`` is given although the layer learns its own, or the shape of ``capsules`` is not
                 ``[B, I, d]``.
         """
         if not isinstance(capsules, Tensor):
-            masks = {"input_mask": input_mask, "output_mask": output_mask}
-            return self._node("capsules", capsules, logits=logits, **masks, input_weight=input_weight)
-        checks.floating("capsules", capsules)
-        if capsules.dim() != 3 or capsules.shape[1:] != (self.in_capsules, self.in_size):
-            raise ValueError(
-                f"capsules must have the shape [B, {self.in_capsules}, {self.in_size}], got {list(capsules.shape)}"
-            )
+            more = {"output_mask": output_mask, "input_weight": input_weight, "details": details}
+            return self._node("capsules", capsules, logits=logits, input_mask=input_mask, **more)
+        self._check_shape(checks.floating("capsules", capsules))
         if logits is None:
             logits = self.logits
         elif self.logits is not None:
             raise ValueError("logits were given, but this layer learns its own (learnable_logits=True)")
-        return _ROUTINGS[self.routing](
+        routed: Tensor | RoutingResult = _ROUTINGS[self.routing](
             capsules,
             self.weight,
             self.bias,
@@ -185,8 +188,34 @@ class CapsuleLayer(Leaf):
             input_mask=input_mask,
             output_mask=output_mask,
             input_weight=input_weight,
+            details=details,
             **self.options.keywords(),
         )
+        return routed
+
+    def _check_shape(self, capsules: Tensor) -> None:
+        """``[B, I, d]``, with I as many as this layer was made for, or a multiple of the weights that they share."""
+        if capsules.dim() == 3 and capsules.shape[2] == self.in_size:
+            inputs = capsules.shape[1]
+            if inputs == self.in_capsules:
+                return
+            shared = self.weight_sets is not None and self.logits is None
+            if shared and inputs > 0 and inputs % self.weight.shape[0] == 0:
+                return
+        raise ValueError(
+            f"capsules must have the shape [B, {self.in_capsules}, {self.in_size}], got {list(capsules.shape)}"
+            f"{self._other_numbers(capsules)}"
+        )
+
+    def _other_numbers(self, capsules: Tensor) -> str:
+        """The way out where only the number of inputs differs."""
+        if capsules.dim() != 3 or capsules.shape[2] != self.in_size:
+            return ""
+        if self.weight_sets is None:
+            return ": pad what has fewer and leave the padding out by input_mask, or share weights by weight_sets"
+        if self.logits is not None:
+            return ": learnable_logits belong to this number of inputs; input_mask leaves some of them out"
+        return f", and any other multiple of weight_sets={self.weight_sets} would do"
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

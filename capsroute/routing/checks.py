@@ -14,51 +14,29 @@ from torch import Tensor
 
 from . import options
 from .options import DEFAULTS, DETAILS, RoutingOptions
-from .values import at_least_one, choice, flag, kind_of, listed, number, per_axis, shown, whole, wholes
+from .tensors import DTYPES, dense, floating
+from .values import at_least_one, choice, flag, kind_of, number, per_axis, shown, whole, wholes
 
-# Of single values, for modules too.
-__all__ = ["at_least_one", "choice", "flag", "number", "per_axis", "shown", "whole", "wholes"]
-
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+# Of single tensors and values, for modules too.
+__all__ = [
+    "DTYPES",
+    "at_least_one",
+    "choice",
+    "dense",
+    "flag",
+    "floating",
+    "kind_of",
+    "number",
+    "per_axis",
+    "shown",
+    "whole",
+    "wholes",
+]
 
 
 def spread(name: str, value: Any) -> float | None:
     """A standard deviation of initial values, or None for one that follows from the sizes."""
     return None if value is None else number(name, value, "None or a finite number of at least 0", or_equal=True)
-
-
-def dense(name: str, value: object, kind: str = "a torch.Tensor") -> Any:
-    """A tensor with strides; what ``torch.fx`` traces with passes for one."""
-    if not isinstance(value, Tensor):
-        if isinstance(value, torch.fx.Proxy):
-            return value
-        made = f": torch.as_tensor({name}) makes one" if hasattr(value, "__array__") or listed(value) else ""
-        raise TypeError(f"{name} must be {kind}, got {kind_of(value)}{made}")
-    if value.is_nested:
-        raise TypeError(
-            f"{name} must be a dense (strided) tensor, got a nested one: torch.nested.to_padded_tensor pads it, and an "
-            "input_mask leaves the padding out"
-        )
-    if value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense (strided) tensor, got layout {value.layout}: give {name}.to_dense()")
-    return value
-
-
-def floating(name: str, value: object) -> Any:
-    """A dense tensor of a dtype that the kernels know."""
-    value = dense(name, value)
-    if isinstance(value, Tensor) and value.dtype not in DTYPES:
-        expected = f"{name} must be float32, float64, bfloat16 or float16, got {value.dtype}"
-        raise TypeError(expected + _way_to_floating(name, value))
-    return value
-
-
-def _way_to_floating(name: str, value: Tensor) -> str:
-    if value.is_quantized:
-        return f": give {name}.dequantize()"
-    if value.is_complex():
-        return f": torch.view_as_real({name}) has its parts"
-    return "" if value.dtype == torch.bool else f": give {name}.float()"
 
 
 def rank(name: str, value: Tensor, axes: str) -> torch.Size:

@@ -4,12 +4,12 @@ The code follows Sabour, Frosst and Hinton, "Dynamic Routing Between Capsules" (
 running sum of the outputs: the logits of iteration t are the initial logits plus the agreement of the votes with
 V = v^1 + ... + v^(t-1). Everything is differentiated by autograd and computed in the dtype of the arguments.
 The size of the batch is never read, so that what traces this code, as the exporters of ONNX do, is right for any.
-Arguments are taken as they are; ``capsroute.routing.functional`` has the checks.
+Options are checked, and that tensors are plain ones; for the rest ``capsroute.routing.functional`` has the checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .options import of_keywords
 from .result import RoutingResult
+from .tensors import dense, floating
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -98,6 +99,12 @@ def coupling_coefficients(logits: Tensor, present: Tensor | None, dim: int, leak
     return share / torch.where(total == 0, 1.0, total)
 
 
+def _check_kinds(check: Callable[[str, Any], Any], **tensors: Tensor | None) -> None:
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            check(name, tensor)
+
+
 def route_votes(
     votes: Tensor,
     bias: Tensor | None = None,
@@ -112,6 +119,8 @@ def route_votes(
 ) -> Any:
     """Plain version of :func:`capsroute.route_votes`; the same arguments and result."""
     options = of_keywords(keywords)
+    _check_kinds(floating, votes=votes, bias=bias, logits=logits, input_weight=input_weight, coupling=coupling)
+    _check_kinds(dense, input_mask=input_mask, output_mask=output_mask)
     axes = votes.shape[2:-1]
     votes = votes.flatten(2, -2)  # [B, I, J, D]
     bias = None if bias is None else bias.flatten(0, -2)
@@ -184,7 +193,9 @@ def dynamic_routing(
     **keywords: Unpack[RoutingKeywords],
 ) -> Any:
     """Plain version of :func:`capsroute.dynamic_routing`; the same arguments and result."""
+    _check_kinds(floating, x=x, weight=weight)
     if input_mask is not None:
+        dense("input_mask", input_mask)
         x = x.masked_fill(~input_mask[..., None], 0)  # absent values must not reach the gradient of the weight either
     return route_votes(
         prediction_vectors(x, weight),

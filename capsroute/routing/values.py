@@ -64,7 +64,7 @@ def number(
 ) -> float:
     """A number above a limit, as a plain int or float: what it was, or what its ``__float__`` says."""
     if type(value) is not float and type(value) is not int:
-        value = _plain(name, value, expected, float)
+        value = plain(name, value, expected, float)
     # An int may be larger than any float and yet below infinity; false for NaN too.
     if not (above < value <= _LARGEST or (or_equal and value == above) or (infinite and value == math.inf)):
         raise ValueError(f"{name} must be {expected}, got {shown(value)}")
@@ -74,7 +74,7 @@ def number(
 def whole(name: str, value: Any, *, least: int = 1, below: int = 2**31) -> int:
     """An int within its bounds, as a plain one: what it was, or what its ``__index__`` says."""
     if type(value) is not int:
-        value = _plain(name, value, f"an int of at least {least}", operator.index)
+        value = plain(name, value, f"an int of at least {least}", operator.index)
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {shown(value)}")
     if value >= below:
@@ -82,12 +82,12 @@ def whole(name: str, value: Any, *, least: int = 1, below: int = 2**31) -> int:
     return value
 
 
-def flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any, expected: str = "a bool") -> bool:
     """A bool, as Python's own; NumPy's, and a tensor or array that holds nothing but one, are as good."""
     if type(value) is bool:
         return value
     if _dtype_of(value) != "bool" or _axes_of(value) != () or _is_meta(value):
-        raise TypeError(f"{name} must be a bool, got {kind_of(value)}")
+        raise TypeError(f"{name} must be {expected}, got {kind_of(value)}")
     return bool(value)
 
 
@@ -125,14 +125,14 @@ def per_axis(name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
     expected = f"an int or a sequence of {axes} ints"
     if values is None:
         if type(value) is not int:
-            value = _plain(name, value, expected, operator.index)
+            value = plain(name, value, expected, operator.index)
         return (whole(name, value, least=least),) * axes
     if len(values) != axes:
         raise ValueError(f"{name} must be {expected}, got {reprlib.repr(tuple(values))}")
     return wholes(name, values, least=least)
 
 
-def _plain(name: str, value: Any, expected: str, convert: Callable[[Any], Plain]) -> Plain:
+def plain(name: str, value: Any, expected: str, convert: Callable[[Any], Plain]) -> Plain:
     """A plain number of what says itself that it is one: NumPy's, a fraction, a tensor that holds nothing but one."""
     if not _is_number(value) or not hasattr(type(value), "__index__" if convert is operator.index else "__float__"):
         raise TypeError(f"{name} must be {expected}, got {kind_of(value)}{_advice(value, convert)}")

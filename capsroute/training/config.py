@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from dataclasses import InitVar, asdict, dataclass, fields, replace
 from typing import Any
 
+from capsroute.routing import values
 from capsroute.training.errors import TrainingError
 
 __all__ = [
@@ -102,7 +104,8 @@ class TrainConfig:
 
     def __post_init__(self, allow_unused: bool) -> None:
         for field in fields(self):
-            _check_kind(field.name, getattr(self, field.name), type(field.default))
+            plain = _plain(field.name, getattr(self, field.name), type(field.default))
+            object.__setattr__(self, field.name, plain)  # frozen for others
         _one_of("dataset", self.dataset, DATASETS)
         _one_of("routing", self.routing, ROUTINGS)
         _one_of("network", self.network, NETWORKS)
@@ -202,23 +205,26 @@ def preset(dataset: str) -> dict[str, Any]:
     return {"dataset": dataset, **_PRESETS[dataset]}
 
 
-# What a value may be where the default is of a type. True and False are no numbers here.
-_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
-    str: ((str,), "text"),
-    bool: ((bool,), "True or False"),
-    int: ((int,), "a whole number"),
-    float: ((int, float), "a number"),
-}
+_EXPECTED = {str: "text", bool: "True or False", int: "a whole number", float: "a number"}
 
 
-def _check_kind(name: str, value: object, kind: type) -> None:
-    """Files may hold anything."""
-    types, expected = _KINDS[kind]
-    fits = isinstance(value, types) and isinstance(value, bool) == (kind is bool)
-    if not fits:
-        raise TrainingError(f"{name} must be {expected}, got {type(value).__name__}")
+def _plain(name: str, value: Any, kind: type) -> Any:
+    """A value of the kind of its default, as Python's own: it goes into checkpoints, JSON and commands."""
+    expected = _EXPECTED[kind]
+    if kind is str:
+        if not isinstance(value, str):
+            raise TrainingError(f"{name} must be {expected}, got {values.kind_of(value)}")
+        return str(value)
+    try:
+        if kind is bool:
+            return values.flag(name, value, expected)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            value = values.plain(name, value, expected, operator.index if kind is int else float)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(str(error)) from None
     if kind is float and isinstance(value, int) and abs(value) > sys.float_info.max:
         raise TrainingError(f"{name} must be {expected}, got one that is too large")
+    return value
 
 
 def _check(name: str, value: object, fits: bool, expected: str) -> None:

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from capsroute.models import PRESETS, CapsNet
+from capsroute.routing import checks
 from capsroute.training.config import TrainConfig
 
 __all__ = ["build_network", "construct_network", "image_shape"]
 
 
-def build_network(config: TrainConfig, device: torch.device, **changes: Any) -> nn.Module:
+def build_network(config: TrainConfig, device: torch.device | str, **changes: Any) -> nn.Module:
     """A network, its parameters drawn from the seed.
 
     Args:
@@ -53,5 +54,5 @@ def image_shape(config: TrainConfig, **changes: Any) -> tuple[int, int, int]:
     defaults = {name: parameter.default for name, parameter in inspect.signature(CapsNet).parameters.items()}
     options = {**defaults, **PRESETS[config.dataset], **changes}
     size = options["image_size"]
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = checks.per_axis("image_size", size, 2, 1)
     return options["in_channels"], height, width

@@ -22,6 +22,7 @@ from capsroute.training.loop.trainer import Trainer
 from capsroute.training.networks import build_network
 from capsroute.training.parallel.launch import lost_ranks_named, resume_command
 from capsroute.training.parallel.ranks import ALONE, Ranks
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.reporting.board import BOARD_PACKAGE, BOARD_PURPOSE
 from capsroute.training.reporting.display import Display, make_display
 from capsroute.training.reporting.figures import draw_learning_curve, draw_reconstructions
@@ -79,10 +80,10 @@ def choose_device(name: str, ranks: Ranks = ALONE) -> torch.device:
 
 def train(
     config: TrainConfig,
-    out: Path,
+    out: AnyPath,
     *,
-    device: torch.device,
-    data_dir: Path | None = None,
+    device: torch.device | str,
+    data_dir: AnyPath | None = None,
     resume: Checkpoint | None = None,
     overwrite: bool = False,
     ranks: Ranks = ALONE,
@@ -105,6 +106,8 @@ def train(
     Raises:
         TrainingError: Something that the user can mend; nothing was overwritten.
     """
+    data_dir = None if data_dir is None else as_path("data_dir", data_dir)
+    out, device = as_path("out", out), torch.device(device)
     folder = RunFolder(ranks.from_main(out))
     with lost_ranks_named(ranks, lambda: _after_a_loss(folder, ranks, resume_options)):
         return _train(config, folder, device, data_dir, resume, overwrite, ranks)

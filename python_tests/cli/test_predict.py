@@ -101,7 +101,9 @@ def test_images_of_another_kind(folder, capsys):
         "capsroute: note: paper.jpg: resized from 64x48 to 8x8",
     ]
     assert predict("paper.jpg", "--resize", "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)["images"][0]["notes"]) == 2
+    notes = json.loads(capsys.readouterr().out)["images"][0]["notes"]
+    assert len(notes) == 3
+    assert notes[2].startswith("dark strokes on a light ground")
 
 
 def test_a_network_without_capsules(folder, capsys):

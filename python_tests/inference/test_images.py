@@ -36,11 +36,17 @@ def palette():
     return image
 
 
+DARK_ON_LIGHT = (
+    "dark strokes on a light ground, where handwritten digits are light on dark: --invert makes black and white change "
+    "places"
+)
+
+
 @pytest.mark.parametrize(
     ("image", "shape", "expected", "notes"),
     [
         (Image.fromarray(RAMP), GREY, grey(RAMP) / 255, ()),
-        (Image.fromarray(RAMP > 100), GREY, grey(RAMP > 100), ()),
+        (Image.fromarray(RAMP > 100), GREY, grey(RAMP > 100), (DARK_ON_LIGHT,)),
         (Image.fromarray(SIXTEEN), GREY, grey(SIXTEEN) / 65535, ()),
         (Image.fromarray(RAMP), COLOUR, grey(RAMP).expand(3, -1, -1) / 255, ("grey given to a network for colours",)),
         (Image.fromarray(RGB), COLOUR, grey(RGB)[0].permute(2, 0, 1) / 255, ()),

@@ -104,3 +104,9 @@ def test_autocast(routing):
 def test_a_kernel_that_does_not_fit(name, size):
     with pytest.raises(ValueError, match=f"{name}={size} does not fit into the"):
         CapsNet(**{**SMALL, name: size})
+
+
+def test_a_large_image_is_warned_of():
+    """Memory runs out later, and without a word about its reason."""
+    with pytest.warns(UserWarning, match=r"200x200 makes 270,848 primary capsules, and so 346,685,440 weights"):
+        CapsNet(in_channels=3, image_size=200, device="meta", decoder_sizes=None)

@@ -18,6 +18,7 @@ from .tree import ROOT
 FLOORS: Sequence[Sequence[str]] = (
     ("_interpreter", "_loading", "_native", "_emulated", "_version", "no_memory"),
     ("routing.values", "routing.result", "routing.keywords", "routing.proxies", "routing.imports"),
+    ("routing.tensors",),
     ("routing.options",),
     ("routing.signatures",),
     ("routing.reference", "routing.tangents"),

@@ -114,6 +114,21 @@ def test_live_bar(monkeypatch):
     assert "\x1b[?25h" in text  # the cursor is back
 
 
+@pytest.mark.parametrize("columns", ["72", "80", "99"])
+def test_live_bar_on_a_narrow_terminal(monkeypatch, columns):
+    """The bar and the speed give way, and no number is cut off."""
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("TERM", "xterm")
+    with make_display(epochs=50, steps_per_epoch=9380, step=123_000) as shown:
+        shown.on_step(step_record(123_456, epoch=14))
+        shown.on_epoch(epoch_record(14, 131_320))  # which draws the bar anew
+    assert "123456/469000" in terminal.getvalue()
+    assert "loss 0.0312  accuracy 0.5000" in terminal.getvalue()
+    assert "…" not in terminal.getvalue()
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with pytest.raises(TrainingError, match=r'the live progress bar needs .*rich.*pip install "capsroute\[train\]"'):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from capsroute.bench import files
+from capsroute.training.paths import AnyPath, as_path
 
 from . import plots, tables
 from .record import Record
@@ -21,7 +21,8 @@ class Folder:
         OSError: It cannot be made or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = as_path("path", path)
         path.mkdir(parents=True, exist_ok=True)
         self.path = path
         for name in ("gpu.json", "gpu.md"):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from capsroute.bench import panels
 from capsroute.bench.contenders import OURS, fastest
 from capsroute.bench.names import grouped
+from capsroute.training.paths import AnyPath, as_path
 
 from .plan import FIRST, is_swept, passes_of
 from .timings import Contenders, Row, by_shape
@@ -16,8 +16,9 @@ from .timings import Contenders, Row, by_shape
 _PASSES = (None, "all")
 
 
-def draw(folder: Path, rows: Sequence[Row]) -> None:
+def draw(folder: AnyPath, rows: Sequence[Row]) -> None:
     """Draw each figure for which there are rows, of the precision that has most of them."""
+    folder = as_path("folder", folder)
     if not rows:
         return
     precision, shown = max(grouped(rows, lambda row: row.precision).items(), key=lambda item: len(item[1]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from capsroute.bench.timing import Timing
+from capsroute.training.paths import AnyPath, as_path
 
 from .ceilings import Ceilings, Floor
 from .correctness import Check
@@ -41,8 +41,9 @@ class Record:
     finished: bool = False
 
     @classmethod
-    def read(cls, path: Path) -> Record:
+    def read(cls, path: AnyPath) -> Record:
         """What an earlier run left in its ``gpu.json``."""
+        path = as_path("path", path)
         content = json.loads(path.read_text(encoding="utf-8"))
         content["ceilings"] = content["ceilings"] and Ceilings(**content["ceilings"])
         content["checks"] = [_check(**check) for check in content["checks"]]

@@ -1,17 +1,16 @@
 """The data sets of ``capsroute train``."""
 
-from pathlib import Path
-
 from capsroute.training.config import WITHOUT_FILES
 from capsroute.training.datasets.digits import load_digits
 from capsroute.training.datasets.imageset import Dataset, Images, ImageSet
 from capsroute.training.datasets.mnist import load_mnist
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath
 
 __all__ = ["Dataset", "ImageSet", "Images", "load_dataset", "load_digits", "load_mnist"]
 
 
-def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
+def load_dataset(name: str, data_dir: AnyPath | None = None) -> Dataset:
     """Loads a data set by name.
 
     Args:

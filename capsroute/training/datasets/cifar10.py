@@ -12,6 +12,7 @@ from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.image_folders import read_image_folders
 from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["CIFAR10_CLASSES", "Cifar10", "load_cifar10"]
 
@@ -39,7 +40,7 @@ class Cifar10:
     title: str
 
 
-def load_cifar10(data_dir: Path | None = None) -> Cifar10:
+def load_cifar10(data_dir: AnyPath | None = None) -> Cifar10:
     """Loads CIFAR-10 from a folder, or fetches it into the folder.
 
     Args:
@@ -52,6 +53,7 @@ def load_cifar10(data_dir: Path | None = None) -> Cifar10:
     Raises:
         TrainingError: Nothing is there and nothing can be fetched, or a file is broken or foreign.
     """
+    data_dir = None if data_dir is None else as_path("data_dir", data_dir)
     folder = user_cache("cifar10") if data_dir is None else data_dir
     archive, zips = folder / _ARCHIVE, [folder / name for name in _ZIPS]
     if not archive.is_file() and any(path.is_file() for path in zips):

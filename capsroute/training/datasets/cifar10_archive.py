@@ -18,6 +18,7 @@ from torch import Tensor
 from capsroute import no_memory
 from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["read_cifar10_archive"]
 
@@ -31,12 +32,13 @@ _CLASSES = 10
 _LARGEST = 2**26
 
 
-def read_cifar10_archive(path: Path) -> tuple[ImageSet, ImageSet]:
+def read_cifar10_archive(path: AnyPath) -> tuple[ImageSet, ImageSet]:
     """Training images and test images of ``cifar-10-python.tar.gz``; nothing is unpacked to the disk.
 
     Raises:
         TrainingError: The file cannot be read, is damaged, or lacks a batch, or a batch is not what it should be.
     """
+    path = as_path("path", path)
     try:
         pickles = _read_members(path)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["fetch", "user_cache"]
 
@@ -21,7 +22,7 @@ def user_cache(dataset: str) -> Path:
     return Path(require("pooch", f"dataset {dataset} without --data-dir").os_cache("capsroute")) / dataset
 
 
-def fetch(folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str) -> Path:
+def fetch(folder: AnyPath, name: str, md5: str, mirrors: Sequence[str], advice: str) -> Path:
     """Fetches a file into a folder, from the first mirror that has it.
 
     Args:
@@ -37,6 +38,7 @@ def fetch(folder: Path, name: str, md5: str, mirrors: Sequence[str], advice: str
     Raises:
         TrainingError: No mirror answers with the right file, or pooch is not installed.
     """
+    folder = as_path("folder", folder)
     pooch = require("pooch", f"fetching {name}")
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
     problems = []

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["read_idx"]
 
@@ -49,12 +50,13 @@ def _rest(file: BufferedIOBase, expected: int) -> tuple[bytearray, int]:
     return data, count
 
 
-def read_idx(path: Path, dimensions: int) -> Tensor:
+def read_idx(path: AnyPath, dimensions: int) -> Tensor:
     """An IDX file of unsigned bytes, plain or gzipped, as uint8 of so many dimensions: 3 for images, 1 for labels.
 
     Raises:
         TrainingError: The file cannot be read, is no such IDX file, or is shorter or longer than its header says.
     """
+    path = as_path("path", path)
     magic, sizes = bytes((0, 0, _UNSIGNED_BYTE, dimensions)), 4 * dimensions
     with _opened(path) as file:
         beginning, header = file.read(4), file.read(sizes)

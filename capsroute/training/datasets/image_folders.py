@@ -16,6 +16,7 @@ from capsroute import no_memory
 from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["ImageFolders", "read_image_folders"]
 
@@ -41,7 +42,7 @@ class ImageFolders:
     formats: tuple[str, ...]
 
 
-def read_image_folders(path: Path, shape: tuple[int, int, int]) -> ImageFolders:
+def read_image_folders(path: AnyPath, shape: tuple[int, int, int]) -> ImageFolders:
     """Reads ``CLASS/NAME.jpg`` (or ``.jpeg``, ``.png``) from a zip file; nothing is unpacked to the disk.
 
     Files and folders that begin with a dot, and what macOS adds under ``__MACOSX``, are left out.
@@ -54,6 +55,7 @@ def read_image_folders(path: Path, shape: tuple[int, int, int]) -> ImageFolders:
         TrainingError: The file cannot be read, is damaged, holds an unsafe path, something other than images, or a
             class without images; or an image is broken, or of another size or mode; or pillow is not installed.
     """
+    path = as_path("path", path)
     pillow = require("PIL.Image", "reading image files")
     try:
         with zipfile.ZipFile(path) as archive:

@@ -8,6 +8,7 @@ from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.idx import read_idx
 from capsroute.training.datasets.imageset import Dataset, ImageSet
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["load_mnist"]
 
@@ -25,7 +26,7 @@ _SIDE = 28
 _CLASSES = 10
 
 
-def load_mnist(data_dir: Path | None = None) -> Dataset:
+def load_mnist(data_dir: AnyPath | None = None) -> Dataset:
     """Loads MNIST from a folder and fetches into it what is absent.
 
     Args:
@@ -35,6 +36,7 @@ def load_mnist(data_dir: Path | None = None) -> Dataset:
     Raises:
         TrainingError: A file is absent and cannot be fetched, or one is truncated, foreign or does not fit the others.
     """
+    data_dir = None if data_dir is None else as_path("data_dir", data_dir)
     if data_dir is None:
         data_dir = user_cache("mnist")
     return Dataset(_load_part(data_dir, "train"), _load_part(data_dir, "t10k"))

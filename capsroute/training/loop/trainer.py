@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from capsroute.routing import checks
 from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import Dataset, Images
 from capsroute.training.errors import TrainingError
@@ -53,7 +54,7 @@ class Trainer:
         model: nn.Module,
         config: TrainConfig,
         data: Dataset,
-        device: torch.device,
+        device: torch.device | str,
         log_every: int = 10,
         objective: Objective | None = None,
         ranks: Ranks = ALONE,
@@ -63,8 +64,8 @@ class Trainer:
         self.objective = objective or objective_for(config)
         self.config = config
         self.data = data
-        self.device = device
-        self.log_every = log_every
+        self.device = device = torch.device(device)
+        self.log_every = checks.whole("log_every", log_every)
         self.epoch = 0
         """Epochs done."""
         self.test_accuracy = math.nan

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from itertools import count
-from pathlib import Path
 from socket import gethostname
 from time import time
 from typing import Any
 
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["BOARD_PACKAGE", "BOARD_PURPOSE", "Board"]
 
@@ -34,10 +34,11 @@ class Board:
         OSError: The file cannot be written, here or later.
     """
 
-    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+    def __init__(self, folder: AnyPath, purge_step: int | None = None) -> None:
         records = require(BOARD_PACKAGE, BOARD_PURPOSE)
         self._events: Any = require("tensorboard.compat.proto.event_pb2", BOARD_PURPOSE)
         self._summaries: Any = require("tensorboard.compat.proto.summary_pb2", BOARD_PURPOSE)
+        folder = as_path("folder", folder)
         folder.mkdir(parents=True, exist_ok=True)
         # The form of name that TensorBoard looks for and sorts by.
         name = f"events.out.tfevents.{int(time()):010d}.{gethostname()}.{os.getpid()}.{next(_numbers)}"

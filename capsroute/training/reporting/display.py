@@ -21,6 +21,9 @@ __all__ = [
     "rich_progress",
 ]
 
+_PURPOSE = "the live progress bar"
+_WIDE = 100  # columns of a terminal that has room for the speed beside the rest
+
 SECONDS_BETWEEN_LINES = 30.0
 """How often plain lines say how far a long piece of work has come."""
 
@@ -35,7 +38,9 @@ def live_bar(*columns: Any) -> Any:
         TrainingError: Rich is not installed.
     """
     rich = rich_progress()
-    bar, steps, left = rich.BarColumn(bar_width=None), rich.MofNCompleteColumn(), rich.TimeRemainingColumn()
+    whole = require("rich.table", _PURPOSE).Column  # where a terminal is narrow, the bar alone gives way
+    bar, steps = rich.BarColumn(bar_width=None), rich.MofNCompleteColumn(table_column=whole(no_wrap=True))
+    left = rich.TimeRemainingColumn(table_column=whole(no_wrap=True))
     return rich.Progress("{task.description}", bar, steps, *columns, left, "left", expand=True)
 
 
@@ -45,7 +50,7 @@ def rich_progress() -> ModuleType:
     Raises:
         TrainingError: Rich is not installed.
     """
-    return require("rich.progress", "the live progress bar")
+    return require("rich.progress", _PURPOSE)
 
 
 class Display(AbstractContextManager["Display"], Observer):
@@ -132,12 +137,11 @@ class LiveDisplay(Display):
 
     def on_step(self, record: StepRecord) -> None:
         """Moves the bar."""
-        self._progress.update(
-            self._task,
-            completed=record.step,
-            description=f"epoch {record.epoch}/{self._epochs}",
-            numbers=f"loss {record.loss:.4f}  accuracy {record.accuracy:.4f}  {record.images_per_second:,.0f} images/s",
-        )
+        numbers = f"loss {record.loss:.4f}  accuracy {record.accuracy:.4f}"
+        if self._progress.console.width >= _WIDE:
+            numbers += f"  {record.images_per_second:,.0f} images/s"
+        description = f"epoch {record.epoch}/{self._epochs}"
+        self._progress.update(self._task, completed=record.step, description=description, numbers=numbers)
 
     def on_epoch(self, record: EpochRecord) -> None:
         """Prints a line above the bar."""

@@ -1,11 +1,11 @@
 """Pictures of a finished run."""
 
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from capsroute.training.extras import require
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["draw_learning_curve", "draw_reconstructions", "new_figure"]
 
@@ -22,12 +22,13 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def draw_reconstructions(
-    path: Path, images: Tensor, reconstructions: Tensor, labels: Tensor, predicted: Tensor
+    path: AnyPath, images: Tensor, reconstructions: Tensor, labels: Tensor, predicted: Tensor
 ) -> None:
     """Draws images above what the decoder makes of the capsule of the predicted class, as PNG.
 
     Both are ``[N, channels, H, W]`` in [0, 1] with one or three channels; true and predicted classes are ``[N]``.
     """
+    path = as_path("path", path)
     count = len(images)
     figure = new_figure(0.8 * count, 2.0)
     axes = figure.subplots(2, count, squeeze=False)
@@ -44,11 +45,12 @@ def draw_reconstructions(
     figure.savefig(path, dpi=120)
 
 
-def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
+def draw_learning_curve(path: AnyPath, records: list[dict[str, Any]]) -> None:
     """Draws the training loss over the steps, and the accuracies below, as PNG.
 
     The records are what :func:`capsroute.training.reporting.metrics.read_metrics` returns.
     """
+    path = as_path("path", path)
     steps = [record for record in records if record["kind"] == "step"]
     epochs = [record for record in records if record["kind"] == "epoch"]
     figure = new_figure(7.0, 5.5)

@@ -9,13 +9,14 @@ from typing import Any
 
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.records import EpochRecord, StepRecord
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.reporting.board import Board
 from capsroute.training.storage.files import failures_named, replace_files
 
 __all__ = ["MetricsWriter", "read_metrics"]
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: AnyPath) -> list[dict[str, Any]]:
     """Records of a metrics file, each with its ``kind``: ``"run"``, ``"step"`` or ``"epoch"``.
 
     A last line that a crash cut off is left out.
@@ -23,6 +24,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         TrainingError: The file holds something else.
     """
+    path = as_path("path", path)
     records = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
@@ -59,7 +61,9 @@ class MetricsWriter:
         TrainingError: TensorBoard is not installed, or the files cannot be written, here or later.
     """
 
-    def __init__(self, path: Path, tensorboard_dir: Path, step: int = 0, epoch: int = 0) -> None:
+    def __init__(self, path: AnyPath, tensorboard_dir: AnyPath, step: int = 0, epoch: int = 0) -> None:
+        path = as_path("path", path)
+        tensorboard_dir = as_path("tensorboard_dir", tensorboard_dir)
         self._path = path
         self._board_path = tensorboard_dir
         with failures_named(path):

@@ -18,6 +18,7 @@ from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.records import EpochRecord
 from capsroute.training.loop.trainer import Trainer
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.storage.stored import StoredNetwork, mismatch
 
 __all__ = ["Checkpoint", "load_checkpoint", "trained_weights", "write_checkpoint"]
@@ -128,12 +129,13 @@ def write_checkpoint(
     torch.save(contents, file)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: AnyPath) -> Checkpoint:
     """Reads what :func:`write_checkpoint` wrote, onto the CPU.
 
     Raises:
         TrainingError: The file cannot be read or is not such a checkpoint.
     """
+    path = as_path("path", path)
     try:
         with path.open("rb") as file:  # by its path, torch would go by the ending of the name
             _check_archive(file)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 
 __all__ = ["FileNotWritten", "failures_named", "remove_leftovers", "replace_files"]
 
@@ -33,7 +34,7 @@ class FileNotWritten(Exception):
         self.full = full
 
 
-def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
+def replace_files(files: Mapping[AnyPath, Callable[[BinaryIO], object]]) -> None:
     """Writes files in place of what their paths hold, or leaves all of that as it is.
 
     Every file is on the disk under another name before the first is renamed, since a rename needs no room: a full disk
@@ -47,10 +48,11 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
     Raises:
         FileNotWritten: The disk is full, the path is a folder's, or anything else that the system refuses.
     """
-    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in files}
-    current = next(iter(files), Path())
+    writers = {as_path("files", path): write for path, write in files.items()}
+    temporaries = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in writers}
+    current = next(iter(writers), Path())
     try:
-        for current, write in files.items():
+        for current, write in writers.items():
             with open(temporaries[current], "wb") as file:
                 write(file)
                 file.flush()
@@ -59,7 +61,7 @@ def replace_files(files: Mapping[Path, Callable[[BinaryIO], object]]) -> None:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(current))
         for current, temporary in temporaries.items():
             os.replace(temporary, current)
-        for folder in {path.parent for path in files}:
+        for folder in {path.parent for path in writers}:
             _sync_folder(folder)
     except (OSError, RuntimeError) as error:
         cause = _system_error(error)

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.storage.files import remove_leftovers
 
 __all__ = ["RunFolder"]
@@ -17,7 +18,8 @@ class RunFolder:
         path: The folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = as_path("path", path)
         self.path = path
         self.checkpoint = path / "checkpoint.pt"
         """State after the last epoch, or where the run was interrupted."""

@@ -17,6 +17,7 @@ from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
 from capsroute.training.networks import construct_network
+from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.storage.files import FileNotWritten, replace_files
 from capsroute.training.storage.stored import StoredNetwork, mismatch
 
@@ -95,13 +96,14 @@ def write_weights(file: BinaryIO, stored: StoredNetwork) -> None:
     file.write(require("safetensors.torch", _PURPOSE).save(tensors, metadata))
 
 
-def read_weights(path: Path | str) -> StoredNetwork:
+def read_weights(path: AnyPath) -> StoredNetwork:
     """Reads what :func:`save_weights` wrote, without building the network.
 
     Raises:
         TrainingError: The file cannot be read, is damaged or truncated, or is none of capsroute's; or safetensors is
             not installed.
     """
+    path = as_path("path", path)
     path = Path(path)
     safetensors = require("safetensors", _PURPOSE)
     try:
@@ -148,7 +150,7 @@ def _stored(path: Path, metadata: Mapping[str, str], state: Mapping[str, Tensor]
     return StoredNetwork(path, TrainConfig.from_dict(config), state, names, dict(options), epoch, step)
 
 
-def load_network(path: Path | str) -> nn.Module:
+def load_network(path: AnyPath) -> nn.Module:
     """The network of a safetensors file that :func:`save_weights` or ``capsroute train`` wrote.
 
     Nothing in the file is run, and torch's random generators stay as they are.
@@ -164,4 +166,5 @@ def load_network(path: Path | str) -> nn.Module:
         TrainingError: The file cannot be read, is damaged or truncated, is none of capsroute's, or holds other weights
             than those of the network that it names; or safetensors is not installed.
     """
+    path = as_path("path", path)
     return read_weights(path).build()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
-from capsroute.nn.conv_windows import margins, pad, padding_per_axis, per_axis, span, windows
+from capsroute.nn.conv_windows import margins, pad, padding_per_axis, per_axis, plain_sizes, samples, span, windows
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
 
@@ -88,7 +88,7 @@ class _ConvCapsules(ConvRouting):
         if not isinstance(poses, Tensor):
             return self._node("poses", poses)
         maps = self.capsules_last(poses)
-        space = maps.shape[1 : 1 + self.dimensions]
+        space = plain_sizes(maps.shape[1 : 1 + self.dimensions])
         padding = self.padding or (None,) * self.dimensions
         sides = [
             margins(*axis) for axis in zip(space, self.kernel_size, self.stride, self.dilation, padding, strict=True)
@@ -100,19 +100,17 @@ class _ConvCapsules(ConvRouting):
                     f"{tuple(space)} of poses with padding {tuple(map(tuple, sides))}"
                 )
         views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
-        positions = views.shape[1 : 1 + self.dimensions]
+        positions = plain_sizes(views.shape[1 : 1 + self.dimensions])
         if self.positions is not None and positions != self.positions:
             raise ValueError(f"positions={self.positions} of this layer do not fit those of poses, {tuple(positions)}")
         x = self.inputs(views)
         capsules = self._joint(x) if self.jointly else self._separate(x)
-        return self.capsules_first(capsules.unflatten(1, tuple(positions)))
+        return self.capsules_first(capsules.reshape(-1, *positions, self.out_capsules, self.out_size))
 
     def _separate(self, x: Tensor) -> Tensor:
-        """``[B, L, I, d_w]`` to ``[B, L, J, D]``, each position by itself."""
+        """``[B, L, I, d_w]`` to ``[B * L, J, D]`` or ``[B, L, J, D]``, each position by itself."""
         if self.positions is None:  # then positions are samples
-            return dynamic_routing(x.flatten(0, 1), self.weight, self.bias, **self.options.keywords()).unflatten(
-                0, x.shape[:2]
-            )
+            return dynamic_routing(samples(x), self.weight, self.bias, **self.options.keywords())
         routed = (
             dynamic_routing(x_l, weight_l, self.bias, **self.options.keywords())
             for x_l, weight_l in zip(x.unbind(1), self.weight.unbind(0), strict=True)
@@ -122,7 +120,8 @@ class _ConvCapsules(ConvRouting):
     def _joint(self, x: Tensor) -> Tensor:
         """The same with one softmax over the positions and capsules of a sample; it stores the votes."""
         if self.positions is None:
-            votes = prediction_vectors(x.flatten(0, 1), self.weight).unflatten(0, x.shape[:2])  # [B, L, I, J, D]
+            votes = prediction_vectors(samples(x), self.weight)  # [B * L, I, J, D]
+            votes = votes.reshape(-1, *plain_sizes(x.shape[1:3]), *votes.shape[2:])
         else:
             pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
             votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)

@@ -46,6 +46,8 @@ def route_shared_votes(
     kind = votes.device.type
     cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)  # the meta device has none
     exact = votes.dtype in (torch.float32, torch.float64) and not cast
+    # Nor in a trace, which torch repeats with gradients off to compare the graphs.
+    exact = exact and not torch.jit.is_tracing()
     if not (constant_coupling and exact and votes.requires_grad and torch.is_grad_enabled()):
         return functional.route_votes(each, **call)
     with torch.no_grad():

@@ -127,6 +127,11 @@ def _in_onnx_export() -> bool:
     return torch.onnx.is_in_onnx_export()
 
 
+def in_onnx_export() -> bool:
+    """Whether an ONNX exporter is tracing, of whichever kind."""
+    return (torch.compiler.is_compiling() or torch.jit.is_tracing()) and _in_onnx_export()
+
+
 def choose(device: torch.device) -> Choice:
     """The backend for tensors on ``device``.
 
@@ -134,7 +139,7 @@ def choose(device: torch.device) -> Choice:
         ValueError: A backend is forced that has no kernel for this device.
     """
     kind, name = device.type, _forced.name
-    if (torch._C._is_tracing() or torch.compiler.is_compiling()) and _in_onnx_export():
+    if in_onnx_export():
         return _ONNX
     if name is None and kind == "cpu":
         return _CPU

@@ -79,7 +79,7 @@ def plain_sizes(shape: Sequence[int]) -> tuple[int, ...]:
     While the ONNX exporter of TorchScript traces, sizes are nodes of its graph, and a shape with a node in it makes it
     write down the batch of its example. Plain numbers beside a -1 leave the batch free; the grid is fixed there.
     """
-    fixed = torch.jit.is_tracing() and backends.in_onnx_export()
+    fixed = not torch.compiler.is_compiling() and backends.in_onnx_export()
     return tuple(map(int, shape)) if fixed else tuple(shape)
 
 

@@ -20,6 +20,7 @@ from . import testing
 from ._version import __version__
 from .routing import backends, flops, options, reference, result
 from .routing.core import build_info
+from .routing.decompositions import decompositions
 from .routing.functional import dynamic_routing, explain, route_votes
 from .routing.result import RoutingResult
 
@@ -27,6 +28,7 @@ __all__ = [
     "RoutingResult",
     "__version__",
     "build_info",
+    "decompositions",
     "dynamic_routing",
     "explain",
     "reference",

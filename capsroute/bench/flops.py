@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from capsroute.routing import flops
+
 from .shapes import Shape
 
 

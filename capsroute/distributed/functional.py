@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from typing_extensions import Unpack
 
-from capsroute.routing import calls, ops
+from capsroute.routing import backends, calls, ops
 from capsroute.routing.keywords import AllKeywords
 from capsroute.routing.options import RoutingOptions
 
@@ -114,6 +114,11 @@ def _routed(
 def _checked(sources: Sequence[Tensor], bias: Tensor | None, keywords: dict[str, Any]) -> calls.Call:
     tensors = {name: keywords.pop(name, None) for name in _TENSORS}
     call = calls.checked(sources, bias, **tensors, keywords=keywords)
+    if call.choice is backends.FORWARD_MODE or torch._C._are_functorch_transforms_active():
+        raise ValueError(
+            f"{call.name} must not be given tangents or run inside a transform of torch.func where its inputs are "
+            f"divided among ranks, which neither can see: use capsroute.{call.name} with all inputs"
+        )
     if call.choice.name == "reference":
         raise ValueError(f"sharded routing needs a kernel for the device of its tensors: {call.choice.reason}")
     return call

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from capsroute.routing import ops, passes
-from capsroute.routing.autograd import refusing_a_second_derivative
+from capsroute.routing import ops, passes, tangents
 from capsroute.routing.options import RoutingOptions
 
 from .groups import Members
+from .once import NO_FURTHER_DERIVATIVE, refusing_a_second_derivative
 from .steps import Steps
 
 Optional = Sequence[Tensor | None]
@@ -99,6 +99,8 @@ class _Sharded(Function):
         tensors, saved = ctx.saved_tensors[: -len(_Saved._fields)], _Saved(*ctx.saved_tensors[-len(_Saved._fields) :])
         sources = len(tensors) - len(ops.OPTIONAL)
         needed = ctx.needs_input_grad[1 : 1 + sources + ops.DIFFERENTIABLE]
+        if tangents.are_given((grad_output, *tensors)):
+            raise RuntimeError(NO_FURTHER_DERIVATIVE)
         with torch.no_grad():
             gradients = _backward(ctx.call, grad_output, tensors, saved, needed)
         if torch.is_grad_enabled():  # create_graph=True

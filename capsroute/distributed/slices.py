@@ -44,6 +44,10 @@ class _Split(Function):
         whole[:, ctx.held.start : ctx.held.stop] = gradient
         return ctx.ranks.add_up(whole), None, None
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return tangent[:, ctx.held.start : ctx.held.stop].clone(memory_format=torch.contiguous_format)
+
 
 def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     """This rank's slice of input capsules that every rank has computed.

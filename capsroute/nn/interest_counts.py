@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from capsroute.routing import checks
+from capsroute.routing import checks, dispatch
 from capsroute.routing.proxies import traceable
 
 __all__ = ["interest_counts", "interest_mask"]
@@ -55,17 +55,11 @@ def interest_mask(counts: Tensor, interests: int) -> Tensor:
         ValueError: ``counts`` is not ``[B]``, or a value is negative or above ``interests``.
     """
     check_integers("counts", counts)
-    if _values_known(counts) and counts.numel() > 0:
+    if counts.numel() > 0 and dispatch.is_readable(counts):
         least, most = (int(value) for value in counts.aminmax())
         if least < 0 or most > interests:
             raise ValueError(f"counts must be from 0 to interests={interests}, got {least if least < 0 else most}")
     return torch.arange(interests, device=counts.device) < counts[:, None]
-
-
-def _values_known(tensor: Tensor) -> bool:
-    """Whether Python may look at the values, and a look leaves nothing behind in a program that is being traced."""
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active()
-    return type(tensor) is Tensor and not tensor.is_meta and not traced
 
 
 def is_integer(tensor: Tensor) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from capsroute.nn.leaf import Leaf
+from capsroute.nn.one_hot import one_hot
 from capsroute.routing import checks
 
 __all__ = ["LabelAwareAttention"]
@@ -68,8 +69,7 @@ class LabelAwareAttention(Leaf):
         """What each interest counts, ``[B, J]``."""
         if math.isinf(self.power):
             chosen = (scores if present is None else scores.masked_fill(~present, -math.inf)).argmax(dim=1)
-            # Not one_hot, which looks at the numbers.
-            weights = (chosen[:, None] == torch.arange(scores.shape[1], device=scores.device)).to(scores.dtype)
+            weights = one_hot(chosen, scores.shape[1]).to(scores.dtype)
         else:
             sharpened = self._sharpened(scores)
             if present is not None:

@@ -56,7 +56,8 @@ def margin_loss(
     missed = torch.relu(positive_margin - lengths).square()
     imagined = torch.relu(lengths - negative_margin).square()
     per_class = present * missed + absent_weight * (1 - present) * imagined
-    return per_class.sum() / max(lengths.shape[0] * prod(lengths.shape[2:]), 1)
+    total = per_class.sum().unsqueeze(0)  # torch cannot divide a scalar that is mapped by a vmap over nothing
+    return (total / max(lengths.shape[0] * prod(lengths.shape[2:]), 1)).squeeze(0)
 
 
 class MarginLoss(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from capsroute.routing import functional, reference
+from capsroute.routing import dispatch, functional, reference, tangents
 from capsroute.routing.options import RoutingOptions
 
 __all__ = ["route_shared_votes"]
@@ -41,14 +41,15 @@ def route_shared_votes(
     """
     call: dict[str, Any] = {"logits": logits, "input_weight": input_weight, **masks, **options.keywords()}
     each = votes[:, :, None, :].expand(-1, -1, outputs, -1)
-    constant_coupling = options.gradient == "last" and not (logits is not None and logits.requires_grad)
+    # What a transform of torch.func differentiates need not say here that it requires a gradient.
+    learnt_logits = logits is not None and (logits.requires_grad or torch._C._are_functorch_transforms_active())
+    constant_coupling = options.gradient == "last" and not learnt_logits
     # The coefficients of a half type are rounded to it, which the kernels never do to them.
     kind = votes.device.type
     cast = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)  # the meta device has none
     exact = votes.dtype in (torch.float32, torch.float64) and not cast
-    # Nor in a trace, which torch repeats with gradients off to compare the graphs.
-    exact = exact and not torch.jit.is_tracing()
-    if not (constant_coupling and exact and votes.requires_grad and torch.is_grad_enabled()):
+    learns = votes.requires_grad and torch.is_grad_enabled() and not dispatch.is_written_down()
+    if not (constant_coupling and exact and learns) or tangents.are_given((votes, logits, input_weight)):
         return functional.route_votes(each, **call)
     with torch.no_grad():
         coupling = functional.route_votes(each, details=("coupling",), **call).coupling  # [B, I, J]

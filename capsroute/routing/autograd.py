@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from . import definition, ops, tangents
+from . import definition, dispatch, ops, tangents
 from .options import RoutingOptions
 
 
@@ -139,9 +139,6 @@ def _register(name: str) -> None:
 for _name in ops.SOURCES:
     _register(_name)
 
-# torch before 2.7 has no way to ask.
-_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
-
 
 def route(
     name: str, options: RoutingOptions, tensors: Sequence[Tensor | None], keep: bool = False
@@ -162,7 +159,7 @@ def route(
     if torch._C._are_functorch_transforms_active() or (keep and learns):
         output, pre_squash, _ = _FUNCTIONS[name][1].apply(options, *tensors)
         return output, pre_squash
-    if learns and not (torch._C._is_tracing() or _is_exporting()):  # these write down the op, which has gradients too
+    if learns and not dispatch.is_written_down():
         return _FUNCTIONS[name][0].apply(options, *tensors), None
     output, pre_squash, _ = ops.forward(name, tensors, options, keep)
     return output, pre_squash

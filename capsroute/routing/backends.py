@@ -39,7 +39,7 @@ _CPU = Choice("cpu", "tensors on 'cpu' take the CPU kernels")
 _META = Choice("cpu", "tensors on 'meta' have sizes alone, which every kernel's op derives in the same way")
 _ONNX = Choice("reference", "an ONNX exporter is tracing, and it knows PyTorch's own operators only", forced=True)
 # Nothing to warn of: it is what was asked for, and no other backend has it.
-FORWARD_MODE = Choice("reference", "tangents of forward-mode differentiation are those of the definition", forced=True)
+FORWARD_MODE = Choice("reference", "tangents of forward mode are those of the definition", forced=True)
 _warned: set[str] = set()
 
 
@@ -139,7 +139,7 @@ def choose(device: torch.device) -> Choice:
         ValueError: A backend is forced that has no kernel for this device.
     """
     kind, name = device.type, _forced.name
-    if in_onnx_export():
+    if (torch.compiler.is_compiling() or torch._C._is_tracing()) and _in_onnx_export():
         return _ONNX
     if name is None and kind == "cpu":
         return _CPU
@@ -163,4 +163,4 @@ def warn_once(choice: Choice) -> None:
     if not choice.forced and not torch.compiler.is_compiling() and choice.reason not in _warned:
         _warned.add(choice.reason)
         text = f"capsroute falls back to the plain PyTorch reference: {choice.reason}"
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        warnings.warn(text, RuntimeWarning, stacklevel=6)

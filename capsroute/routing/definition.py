@@ -97,6 +97,6 @@ def pulled_back(
         replaced = {**dict(enumerate(arguments)), **dict(zip(places, values, strict=True))}
         return function(*replaced.values())
 
-    _, pull_back = torch.func.vjp(of_the_wanted, *(arguments[place] for place in places))
+    _, pull_back, *_ = torch.func.vjp(of_the_wanted, *(arguments[place] for place in places))
     found = dict(zip(places, pull_back(given), strict=True))
     return [found.get(place) for place in range(len(arguments))]

@@ -51,3 +51,19 @@ def is_needed(tensors: Sequence[Tensor | None]) -> bool:
         if tensor is not None:
             keys |= _dispatch_keys(tensor).raw_repr()
     return keys & _EXTRAORDINARY != 0 or has_torch_function(tensors) or _profiler_enabled()
+
+
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # torch before 2.7 has no way to ask
+
+
+def is_written_down() -> bool:
+    """Whether a trace or an export writes the call down, for others to run: it gets the op, which has gradients too."""
+    return _is_exporting() or (not torch.compiler.is_compiling() and torch._C._is_tracing())
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Whether the values of a tensor can be looked at now, to check them: not on ``meta``, nor while it is traced."""
+    if torch.compiler.is_compiling():
+        return False
+    keys: int = _dispatch_tls_local_include_set().raw_repr() | _dispatch_keys(tensor).raw_repr()
+    return keys & _EXTRAORDINARY == 0

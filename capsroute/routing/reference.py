@@ -118,14 +118,11 @@ def route_votes(
     given = logits if coupling is None else coupling  # [I, J] or [B, I, J]
     if given is not None:
         given = given.flatten(-len(axes))
-    present = None  # [B, I, J], who takes part
-    if input_mask is not None or output_mask is not None:
-        present = torch.ones_like(votes[..., 0], dtype=torch.bool)
-        if input_mask is not None:
-            present = present & input_mask[:, :, None]
-        if output_mask is not None:
-            output_mask = output_mask.flatten(1)
-            present = present & output_mask[:, None, :]
+    present = None if input_mask is None else input_mask[:, :, None]  # who takes part, [B, I, J] or with sizes of 1
+    if output_mask is not None:
+        output_mask = output_mask.flatten(1)
+        present = output_mask[:, None, :] if present is None else present & output_mask[:, None, :]
+    if present is not None:
         votes = votes.masked_fill(~present[..., None], 0)
         if input_weight is not None and input_mask is not None:
             input_weight = input_weight.masked_fill(~input_mask, 0)
@@ -143,7 +140,7 @@ def route_votes(
             total = total.detach()  # tangents too, which no_grad would let through
         with torch.set_grad_enabled(torch.is_grad_enabled() and (last or options.gradient != "last")):
             if coupling is not None:
-                c = initial.expand_as(votes[..., 0])
+                c = initial if initial.dim() == 3 else initial.unsqueeze(0)
                 c = c if present is None else c.masked_fill(~present, 0)
             else:
                 b = (constant_votes * total.unsqueeze(-3)).sum(-1)
@@ -167,7 +164,7 @@ def route_votes(
         return output
     return RoutingResult(
         output,
-        c.detach().unflatten(2, axes) if "coupling" in details else None,
+        c.detach().expand(votes.shape[:3]).unflatten(2, axes) if "coupling" in details else None,
         s.unflatten(1, axes) if "pre_squash" in details else None,
         (votes * v[:, None]).sum(-1).detach().unflatten(2, axes) if "agreement" in details else None,
     )

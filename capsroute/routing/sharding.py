@@ -55,9 +55,10 @@ def route(name: str, tensors: Sequence[Tensor | None], run: _Run) -> Tensor | Ro
                     f"capsroute.distributed, or call capsroute.{name} inside "
                     "torch.distributed.tensor.experimental.local_map"
                 )
-        if shared:
-            return tensor.redistribute(mesh, [Replicate()] * mesh.ndim).to_local(grad_placements=sums)
-        return tensor.redistribute(mesh, placements).to_local()
+        wanted = [Replicate()] * mesh.ndim if shared else placements
+        if list(tensor.placements) != wanted:
+            tensor = tensor.redistribute(mesh, wanted)
+        return tensor.to_local(grad_placements=sums if shared else placements)
 
     def whole(result: Tensor | None) -> Any:
         if result is None:

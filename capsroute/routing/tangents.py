@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._functorch import eager_transforms
 from torch.autograd import forward_ad
 
 
@@ -44,26 +45,29 @@ class Refusal(NamedTuple):
 
         def checked(*arguments: Any) -> Any:
             if _level_is_open():
+                if eager_transforms.JVP_NESTING > 0:  # torch.func keeps the tangents where no implementation sees them
+                    raise RuntimeError(self._sentence("an argument may have"))
                 for place, argument in enumerate(arguments):
                     if isinstance(argument, Tensor) and has_one(argument):
                         name = getattr(torch.ops.capsroute, self.op).default._schema.arguments[place].name
-                        raise RuntimeError(f"{name} has a tangent of forward-mode differentiation, {self._sentence()}")
+                        raise RuntimeError(self._sentence(f"{name} has"))
             return run(*arguments)
 
         return checked
 
     def by_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
-        """The vmap rule of the op, which cannot see the tangents of what is mapped: refuses wherever there may be."""
+        """The vmap rule of the op, which does not see the tangents of what is mapped: refuses wherever there may be."""
 
         def checked(*arguments: Any) -> Any:
             if _level_is_open():
-                raise RuntimeError(f"vmap is used inside forward-mode differentiation, {self._sentence()}")
+                raise RuntimeError(self._sentence("an argument may have"))
             return rule(*arguments)
 
         return checked
 
-    def _sentence(self) -> str:
+    def _sentence(self, who_has: str) -> str:
         return (
-            f"which torch.ops.capsroute.{self.op} does not have: call capsroute.{self.function}, which does, "
-            "or capsroute.reference"
+            f"{who_has} a tangent of forward-mode differentiation, which torch.ops.capsroute.{self.op} would lose: "
+            f"call capsroute.{self.function} or capsroute.reference.{self.function}, and where torch.compile is used, "
+            "compile the differentiation with the call"
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def in_turn(op: Any, in_dims: Sequence[int | None], arguments: Sequence[Any], count: int) -> tuple[Any, Any]:
-    """The vmap rule that is always right: one call per instance, and one of zeros for the shapes where there is none."""
+    """The vmap rule that is always right: a call per instance, or one of zeros for the shapes where there is none."""
 
     def instance(n: int) -> Iterator[Any]:
         for argument, dim in zip(arguments, in_dims, strict=True):

@@ -65,8 +65,8 @@ def fully_sharded(case: Case) -> None:
 @door("DTensor: a batch that is sharded")
 def dtensor(case: Case) -> None:
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor.experimental import implicit_replication
     from torch.distributed.tensor import Shard, distribute_module, distribute_tensor
+    from torch.distributed.tensor.experimental import implicit_replication
 
     expected = case.module(*case.inputs(3))
     with _group():

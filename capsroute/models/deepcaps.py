@@ -175,7 +175,7 @@ class DeepCaps(nn.Module):
             images: ``[B, in_channels, H, W]``.
             labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule. Presence ``[B, J]``
                 fits where nothing is decoded: this decoder takes one capsule, whichever class it is of.
-            reconstruct: Whether to run the decoder. Where no step does, DistributedDataParallel stops in the second one,
+            reconstruct: Whether to run the decoder. Where none does, DistributedDataParallel stops in its second step,
                 waiting for its gradients: make the network with ``decoder=False`` instead, or pass
                 ``find_unused_parameters=True`` there.
 

@@ -30,7 +30,7 @@ class Leaf(nn.Module):
             TypeError: Always: TorchScript compiles a part of Python in which no option is a keyword.
         """
         raise TypeError(
-            f"{type(self).__name__} must be traced for TorchScript, by torch.jit.trace: torch.jit.script cannot compile it"
+            f"{type(self).__name__} must be traced for TorchScript, by torch.jit.trace: torch.jit.script cannot take it"
         )
 
     def _node(self, name: str, value: object, /, *others: object, **keywords: object) -> Any:

@@ -102,6 +102,7 @@ bench-check: $(STAMPS)/dev build ## fail where capsroute lost over 20 % of its l
 figures: $(STAMPS)/dev ## tables and figures of the documents, from the committed results
 	$(PY) scripts/figures.py
 	$(PY) -m python_tests.reliability.pages
+	$(PY) -m python_tests.doors.page
 
 clean: ## remove what was built
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache capsroute/_native*.so capsroute/_emulated*.so

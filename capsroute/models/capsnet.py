@@ -187,9 +187,9 @@ class CapsNet(nn.Module):
             labels: Class whose capsule is decoded, ``[B]``, int64; or presence ``[B, J]``, 0 or 1 for each class, whose
                 capsules are decoded together; without it, the longest capsule. The paper gives the true class while
                 training. The classification does not depend on it.
-            reconstruct: Whether to run the decoder. Where no step runs it, DistributedDataParallel stops in the second one,
+            reconstruct: Whether to run the decoder. Where none does, DistributedDataParallel stops in its second step,
                 waiting for its gradients: make the network with ``decoder_sizes=None`` instead, or pass
-                ``find_unused_parameters=True`` to DistributedDataParallel.
+                ``find_unused_parameters=True`` there.
 
         Raises:
             TypeError: As :class:`~capsroute.nn.ReconstructionDecoder` does for ``labels``.

@@ -82,7 +82,7 @@ class _Decoder(nn.Module):
 
     def forward(self, capsule: Tensor) -> Tensor:
         """``[B, D]`` to images ``[B, channels, H, W]``."""
-        return self.layers(torch.relu(self.first(capsule)).unflatten(1, self.first_shape))
+        return self.layers(torch.relu(self.first(capsule)).reshape(-1, *self.first_shape))
 
 
 class DeepCaps(nn.Module):
@@ -179,9 +179,9 @@ class DeepCaps(nn.Module):
             images: ``[B, in_channels, H, W]``.
             labels: Class whose capsule is decoded, ``[B]``, int64; without it, the longest capsule. Presence ``[B, J]``
                 fits where nothing is decoded: this decoder takes one capsule, whichever class it is of.
-            reconstruct: Whether to run the decoder. Where no step runs it, DistributedDataParallel stops in the second one,
+            reconstruct: Whether to run the decoder. Where none does, DistributedDataParallel stops in its second step,
                 waiting for its gradients: make the network with ``decoder=False`` instead, or pass
-                ``find_unused_parameters=True`` to DistributedDataParallel.
+                ``find_unused_parameters=True`` there.
 
         Raises:
             TypeError: ``labels`` is no tensor, or class numbers are not int64.

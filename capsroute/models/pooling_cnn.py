@@ -163,9 +163,9 @@ class PoolingCNN(nn.Module):
             labels: Class numbers ``[B]`` or presence ``[B, classes]``, which are checked and not used: what CapsNet
                 decodes depends on the class, what this network decodes does not. They stand here so that one training
                 loop serves both.
-            reconstruct: Whether to run the decoder. Where no step runs it, DistributedDataParallel stops in the second one,
+            reconstruct: Whether to run the decoder. Where none does, DistributedDataParallel stops in its second step,
                 waiting for its gradients: make the network with ``decoder_sizes=None`` instead, or pass
-                ``find_unused_parameters=True`` to DistributedDataParallel.
+                ``find_unused_parameters=True`` there.
 
         Raises:
             TypeError: As :func:`capsroute.nn.margin_loss` does for its target.

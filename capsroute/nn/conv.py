@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from capsroute.nn.conv_base import ConvRouting
 from capsroute.nn.conv_votes import joined_votes
-from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, span, windows
-from capsroute.routing import checks
+from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, plain_sizes, samples, span, windows
+from capsroute.routing import backends, checks
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
 from capsroute.routing.result import RoutingResult
@@ -96,7 +96,7 @@ class _ConvCapsules(ConvRouting):
         if not isinstance(poses, Tensor):
             return self._node("poses", poses, details=details)
         maps = self.capsules_last(poses)
-        space = maps.shape[1 : 1 + self.dimensions]
+        space = plain_sizes(maps.shape[1 : 1 + self.dimensions])
         padding = self.padding or (None,) * self.dimensions
         sides = [
             margins(*axis) for axis in zip(space, self.kernel_size, self.stride, self.dilation, padding, strict=True)
@@ -110,18 +110,16 @@ class _ConvCapsules(ConvRouting):
         n = self.dimensions
         if self.by_convolution():
             votes = self._stored_votes(poses, sides)
-            positions, votes = votes.shape[1 : 1 + n], votes.flatten(1, n)
+            positions, votes = tuple(votes.shape[1 : 1 + n]), votes.flatten(1, n)
             routed = self._jointly(votes, details) if self.jointly else self._separately(votes, details)
         else:
             views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
-            positions = views.shape[1 : 1 + n]
+            positions = plain_sizes(views.shape[1 : 1 + n])
             if self.positions is not None and positions != self.positions:
-                raise ValueError(
-                    f"positions={self.positions} of this layer do not fit those of poses, {tuple(positions)}"
-                )
+                raise ValueError(f"positions={self.positions} of this layer do not fit those of poses, {positions}")
             x = self.inputs(views)
             routed = self._joint(x, details) if self.jointly else self._separate(x, details)
-        routed = _changed(routed, lambda part: part.unflatten(1, tuple(positions)))
+        routed = _changed(routed, lambda part: part.reshape(-1, *positions, *plain_sizes(part.shape[2:])))
         if isinstance(routed, Tensor):
             return self.capsules_first(routed)
         before = None if routed.pre_squash is None else self.capsules_first(routed.pre_squash)
@@ -129,7 +127,9 @@ class _ConvCapsules(ConvRouting):
 
     def by_convolution(self) -> bool:
         """See :meth:`.ConvRouting.by_convolution`; votes for all positions together are stored anyway."""
-        return self.positions is None and (self.jointly or super().by_convolution())
+        if self.positions is not None or backends.in_onnx_export():
+            return False
+        return self.jointly or super().by_convolution()
 
     def _stored_votes(self, poses: Tensor, sides: Sequence[Margins]) -> Tensor:
         """``[B, C, d, *space]`` to ``[B, *positions, C, J, D]``."""
@@ -151,8 +151,9 @@ class _ConvCapsules(ConvRouting):
         """``[B, L, I, d_w]`` to ``[B, L, J, D]``, each position by itself."""
         keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
         if self.positions is None:  # then positions are samples
-            routed = dynamic_routing(x.flatten(0, 1), self.weight, self.bias, **keywords)
-            return _changed(routed, lambda part: part.unflatten(0, x.shape[:2]))
+            routed = dynamic_routing(samples(x), self.weight, self.bias, **keywords)
+            length = plain_sizes(x.shape[1:2])
+            return _changed(routed, lambda part: part.reshape(-1, *length, *plain_sizes(part.shape[1:])))
         at_each = [
             dynamic_routing(x_l, weight_l, self.bias, **keywords)
             for x_l, weight_l in zip(x.unbind(1), self.weight.unbind(0), strict=True)
@@ -163,9 +164,13 @@ class _ConvCapsules(ConvRouting):
         return RoutingResult(*(None if field[0] is None else torch.stack(field, dim=1) for field in fields))  # type: ignore[arg-type]
 
     def _joint(self, x: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
-        """The same with one softmax over the positions and capsules of a sample, a weight for each position."""
-        pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
-        votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)
+        """The same with one softmax over the positions and capsules of a sample."""
+        if self.positions is None:
+            votes = prediction_vectors(samples(x), self.weight)  # [B * L, I, J, D]
+            votes = votes.reshape(-1, *plain_sizes(x.shape[1:3]), *votes.shape[2:])
+        else:
+            pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
+            votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)
         return self._jointly(votes, details)
 
     def _jointly(self, votes: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:

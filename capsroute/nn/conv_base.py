@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.conv_votes import votes_are_smaller
+from capsroute.nn.conv_windows import plain_sizes
 from capsroute.nn.leaf import Leaf
-from capsroute.routing import checks
+from capsroute.routing import backends, checks
 from capsroute.routing.functional import route_votes
 
 if TYPE_CHECKING:
@@ -82,9 +83,12 @@ class ConvRouting(Leaf):
         return float(math.prod(self.kernel_size))
 
     def by_convolution(self) -> bool:
-        """Whether votes are made by a convolution and stored, as less memory than the windows would take."""
-        outputs = self.out_capsules * self.out_size
-        return self.window == "joined" and votes_are_smaller(self.taps(), self.in_size, outputs)
+        """Whether votes are made by a convolution and stored, as less memory than the windows would take.
+
+        Not for ONNX: the older exporter would write down the batch of its example.
+        """
+        smaller = votes_are_smaller(self.taps(), self.in_size, self.out_capsules * self.out_size)
+        return self.window == "joined" and smaller and not backends.in_onnx_export()
 
     def route_positions(self, votes: Tensor) -> Tensor:
         """``[B, *positions, C, J, D]`` to ``[B, J, D, *positions]``, each position by itself."""
@@ -124,10 +128,10 @@ class ConvRouting(Leaf):
             )
         return poses.movedim((1, 2), (-2, -1))
 
-    @staticmethod
-    def capsules_first(capsules: Tensor) -> Tensor:
+    def capsules_first(self, capsules: Tensor) -> Tensor:
         """``[B, *positions, J, D]`` to a view ``[B, J, D, *positions]``."""
-        return capsules.movedim((-2, -1), (1, 2))
+        n = self.dimensions  # axes count from the front: the older ONNX exporter takes a source of -1 for itself
+        return capsules.movedim((n + 1, n + 2), (1, 2))
 
     def inputs(self, windows: Tensor) -> Tensor:
         """Input capsules of all windows: ``[B, *positions, *kernel, C, d]`` to ``[B, L, I, d_w]``.
@@ -135,13 +139,13 @@ class ConvRouting(Leaf):
         Their order is that of the weight: input i uses weight i mod I_w.
         """
         n = self.dimensions
-        batch, *positions = windows.shape[: n + 1]
-        components = math.prod(windows.shape[n + 1 :])
+        shape = plain_sizes(windows.shape[1:])
+        positions, components = shape[:n], math.prod(shape[n:])
         capsules = self.in_capsules if self.window == "joined" else components // self.in_size
         # Only where a window has a weight for each position and type may positions come first; that copies longer runs.
         if self.share_types or self.window == "joined":
-            windows = windows.movedim(-2, n + 1)  # [B, *positions, C, *kernel, d]
-        return windows.reshape(batch, math.prod(positions), capsules, components // capsules)
+            windows = windows.movedim(2 * n + 1, n + 1)  # [B, *positions, C, *kernel, d]
+        return windows.reshape(-1, math.prod(positions), capsules, components // capsules)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
 from capsroute.nn.conv_votes import joined_votes
-from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, windows
+from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, plain_sizes, samples, windows
 from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing
 
@@ -111,7 +111,7 @@ class _ConvTransposeCapsules(ConvRouting):
         if not isinstance(poses, Tensor):
             return self._node("poses", poses)
         maps = self.capsules_last(poses)
-        n, space = self.dimensions, maps.shape[1 : 1 + self.dimensions]
+        n, space = self.dimensions, plain_sizes(maps.shape[1 : 1 + self.dimensions])
         padding = self.padding or [(k - s) // 2 for k, s in zip(self.kernel_size, self.stride, strict=True)]
         sizes = self._output_sizes(space)
         if min(sizes) < 1:
@@ -134,11 +134,11 @@ class _ConvTransposeCapsules(ConvRouting):
             for k, s, p, size, count in zip(self.kernel_size, self.stride, padding, space, counts, strict=True)
         ]
         routed = [self._route(maps, phase) for phase in itertools.product(*phases)]  # each [B, L, J, D]
-        capsules = torch.stack(routed, dim=1).unflatten(2, counts).unflatten(1, self.stride)
+        capsules = torch.stack(routed, dim=1).reshape(-1, *self.stride, *counts, self.out_capsules, self.out_size)
         # [B, *stride, *counts, J, D]; along an axis the phases lie between the counts.
         order = [0, *itertools.chain(*((1 + n + axis, 1 + axis) for axis in range(n))), 2 * n + 1, 2 * n + 2]
         full = [count * s for count, s in zip(counts, self.stride, strict=True)]
-        capsules = capsules.permute(order).reshape(maps.shape[0], *full, self.out_capsules, self.out_size)
+        capsules = capsules.permute(order).reshape(-1, *full, self.out_capsules, self.out_size)
         for axis, size in enumerate(sizes, 1):
             capsules = capsules.narrow(axis, 0, size)
         return self.capsules_first(capsules)
@@ -154,7 +154,8 @@ class _ConvTransposeCapsules(ConvRouting):
         weight, kernel = self._weight(phase)
         one = (1,) * self.dimensions
         x = self.inputs(windows(pad(maps, [axis.sides for axis in phase]), kernel, one, one))
-        return dynamic_routing(x.flatten(0, 1), weight, self.bias, **self.options.keywords()).unflatten(0, x.shape[:2])
+        capsules = dynamic_routing(samples(x), weight, self.bias, **self.options.keywords())
+        return capsules.reshape(-1, *plain_sizes(x.shape[1:2]), self.out_capsules, self.out_size)
 
     def _weight(self, phase: Sequence[_Phase]) -> tuple[Tensor, list[int]]:
         """The part of the weight that a phase uses, in the order of its windows, and the size of these."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from capsroute.routing import backends, sharding
 from capsroute.routing.checks import choice, per_axis
 
 SAME = "same"
@@ -66,6 +67,21 @@ def span(kernel: int, dilation: int) -> int:
     return dilation * (kernel - 1) + 1
 
 
+def plain_sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    """Those of some axes but the batch, for a reshape.
+
+    While the ONNX exporter of TorchScript traces, sizes are nodes of its graph, and a shape with a node in it makes it
+    write down the batch of its example. Plain numbers beside a -1 leave the batch free; the grid is fixed there.
+    """
+    fixed = not torch.compiler.is_compiling() and backends.in_onnx_export()
+    return tuple(map(int, shape)) if fixed else tuple(shape)
+
+
+def samples(x: Tensor) -> Tensor:
+    """``[B, L, I, d]`` to ``[B * L, I, d]``: where all positions have one weight, they are samples."""
+    return x.reshape(-1, *plain_sizes(x.shape[2:]))
+
+
 def pad(poses: Tensor, sides: Sequence[Margins]) -> Tensor:
     """Zeros around, or positions cut off, ``[B, *space, C, d]``; the same tensor where there is nothing to do."""
     if not any(itertools.chain(*sides)):
@@ -76,10 +92,24 @@ def pad(poses: Tensor, sides: Sequence[Margins]) -> Tensor:
 
 
 def windows(poses: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
-    """A view of all windows: ``[B, *space, C, d]`` to ``[B, *positions, *kernel, C, d]``."""
+    """All windows, a view but where one cannot be had: ``[B, *space, C, d]`` to ``[B, *positions, *kernel, C, d]``."""
     axes = len(kernel)
+    unfold = _gathered if backends.in_onnx_export() or sharding.among((poses,)) else _unfolded
     for axis, (k, s, gap) in enumerate(zip(kernel, stride, dilation, strict=True), 1):
-        poses = poses.unfold(axis, span(k, gap), s)[..., ::gap]
+        poses = unfold(poses, axis, k, s, gap)
     # now [B, *positions, C, d, *kernel]
     first = poses.dim() - axes
     return poses.movedim(tuple(range(first, first + axes)), tuple(range(axes + 1, 2 * axes + 1)))
+
+
+def _unfolded(poses: Tensor, axis: int, kernel: int, stride: int, dilation: int) -> Tensor:
+    """The windows along an axis, a view: ``[..., W, ...]`` to ``[..., positions, ..., kernel]``."""
+    return poses.unfold(axis, span(kernel, dilation), stride)[..., ::dilation]
+
+
+def _gathered(poses: Tensor, axis: int, kernel: int, stride: int, dilation: int) -> Tensor:
+    """The same as a copy, for what cannot unfold: ONNX has no such operator, and DTensors have no rule for it."""
+    positions = (poses.shape[axis] - span(kernel, dilation)) // stride + 1
+    first = stride * torch.arange(positions, device=poses.device)
+    index = first[:, None] + dilation * torch.arange(kernel, device=poses.device)  # [positions, kernel]
+    return poses.index_select(axis, index.flatten()).unflatten(axis, index.shape).movedim(axis + 1, -1)

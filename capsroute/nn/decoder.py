@@ -77,7 +77,8 @@ class ReconstructionDecoder(Leaf):
             labels = capsule_lengths(capsules).argmax(dim=1)
         chosen = targets.presence("labels", labels, "capsules", capsules[:, :, 0]).unsqueeze(-1)  # [B, J, 1]
         kept = torch.where(chosen, capsules, 0)
-        return self.layers(kept.flatten(1)).unflatten(1, self.image_shape)
+        # Not unflatten, in which the older ONNX exporter writes down the batch size of the example.
+        return self.layers(kept.flatten(1)).reshape(-1, *self.image_shape)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

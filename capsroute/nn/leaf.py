@@ -23,6 +23,16 @@ class Leaf(nn.Module):
         """The layer by a name, as the graph of a layer that is traced by itself needs one."""
         return self
 
+    def __prepare_scriptable__(self) -> Any:
+        """What ``torch.jit.script`` asks for.
+
+        Raises:
+            TypeError: Always: TorchScript compiles a part of Python in which no option is a keyword.
+        """
+        raise TypeError(
+            f"{type(self).__name__} must be traced for TorchScript, by torch.jit.trace: torch.jit.script cannot take it"
+        )
+
     def _node(self, name: str, value: object, /, *others: object, **keywords: object) -> Any:
         """The node of a call whose first argument is no tensor.
 

@@ -105,4 +105,5 @@ def primary_poses(
     if maps.dim() < 2 or maps.shape[1] % types:
         raise ValueError(f"maps must have a multiple of types={types} channels, got the shape {list(maps.shape)}")
     poses = maps.unflatten(1, (types, maps.shape[1] // types)).movedim(2, -1)  # [B, C, *space, d]
-    return squash(poses, eps, kind, constant).movedim(-1, 2)
+    # Counted from the front: the older ONNX exporter takes a source of -1 for itself.
+    return squash(poses, eps, kind, constant).movedim(maps.dim(), 2)

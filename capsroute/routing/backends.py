@@ -144,6 +144,11 @@ def _in_onnx_export() -> bool:
     return torch.onnx.is_in_onnx_export()
 
 
+def in_onnx_export() -> bool:
+    """Whether an ONNX exporter is tracing, of whichever kind."""
+    return (torch.compiler.is_compiling() or torch.jit.is_tracing()) and _in_onnx_export()
+
+
 def choose(device: torch.device) -> Choice:
     """The backend for tensors on ``device``.
 

@@ -20,9 +20,7 @@ from .table import DOORS
 def main(arguments: list[str] | None = None) -> int:
     """Write the table; the exit status is 1 where a cell is not what it must be."""
     parser = argparse.ArgumentParser(prog="python -m python_tests.doors", description="Try every model at every door.")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="keep the cells here; doors not tried stay as they are"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the cells here, beside those of other doors")
     parser.add_argument("--only", default="", metavar="TEXT", help="doors with this in their name")
     given = parser.parse_args(arguments)
     rows, wrong = [], 0

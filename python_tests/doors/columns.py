@@ -1,4 +1,4 @@
-"""The columns: the two functions, the layers and the networks, each small, as a module of tensors with a batch first."""
+"""The columns: the two functions, layers and networks, each small, as a module of tensors with a batch first."""
 
 from __future__ import annotations
 
@@ -110,6 +110,7 @@ class Answer(nn.Module):
         super().__init__()
         self.module = module
         self.first = first
+        self.train(module.training)  # an exporter puts it on everything inside again, when it is done
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """All tensors, or the first one."""
@@ -137,4 +138,11 @@ class Case(NamedTuple):
 def case(name: str) -> Case:
     """A column with its module, ready to use, the same each time."""
     torch.manual_seed(len(name))
-    return Case(name, COLUMNS[name].make().eval())
+    column = COLUMNS[name]
+    module = column.make()
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 1.0
+    with torch.no_grad():
+        module(*column.inputs(8))  # the batch norms' statistics: without them nothing is left of the deeper capsules
+    return Case(name, module.eval())

@@ -81,9 +81,12 @@ def same(got: object, expected: object, rtol: float = 1e-4, atol: float = 1e-5) 
     """All tensors of two outputs agree; those of float64 to nearly all of their digits."""
     ours, theirs = tensors(got), tensors(expected)
     assert theirs, "there is nothing to compare"
-    if theirs[0].dtype == torch.float64:
-        rtol, atol = 1e-8, 1e-10
-    torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+    assert len(ours) == len(theirs), f"{len(ours)} tensors, and {len(theirs)} are expected"
+    for mine, right in zip(ours, theirs, strict=True):
+        scale = float(right.detach().abs().max()) if right.is_floating_point() else 0.0
+        if right.dtype == torch.float64:
+            rtol, atol = 1e-8, 1e-10
+        torch.testing.assert_close(mine, right, rtol=rtol, atol=atol * scale)
 
 
 def total(output: object) -> Tensor:

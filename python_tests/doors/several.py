@@ -66,12 +66,14 @@ def fully_sharded(case: Case) -> None:
 def dtensor(case: Case) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_module, distribute_tensor
+    from torch.distributed.tensor.experimental import implicit_replication
 
     expected = case.module(*case.inputs(3))
     with _group():
         mesh = init_device_mesh("cpu", (1,))
         module = distribute_module(case.module, mesh)
-        output = module(*(distribute_tensor(t, mesh, [Shard(0)]) for t in case.inputs(3)))
+        with implicit_replication():  # of the plain tensors that a network makes itself
+            output = module(*(distribute_tensor(t, mesh, [Shard(0)]) for t in case.inputs(3)))
         same([t.full_tensor() for t in tensors(output)], expected)
 
 

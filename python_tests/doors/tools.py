@@ -87,8 +87,7 @@ def flops(case: Case) -> None:
     with FlopCounterMode(display=False) as counter:
         total(case.module(*case.inputs(3))).backward()
     counted = {str(op): count for op, count in counter.get_flop_counts()["Global"].items()}
-    for direction in ("forward", "backward"):
-        assert sum(n for op, n in counted.items() if op.startswith("capsroute.") and direction in op) > 0, counted
+    assert sum(count for op, count in counted.items() if op.startswith("capsroute.")) > 0, counted
 
 
 @door("`torchinfo.summary`", "torchinfo")

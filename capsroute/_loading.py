@@ -9,11 +9,12 @@ from pathlib import Path
 
 # First: the compiled module takes the OpenMP library that torch has loaded, and wheels bring none.
 import torch
+from torch.jit._trace import TracerWarning
 
 from ._version import __version__
 
 # What a trace finds our checks to decide from sizes is not lost to it; torch ignores these warnings of its own modules.
-warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"capsroute\.(?!nn\.conv)")
+warnings.filterwarnings("ignore", category=TracerWarning, module=r"capsroute\.(?!nn\.conv)")
 
 _HERE = Path(__file__).parent
 

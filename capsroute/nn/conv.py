@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from capsroute.nn.conv_base import ConvRouting
+from capsroute.nn.conv_base import ConvRouting, changed
 from capsroute.nn.conv_votes import joined_votes
 from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, plain_sizes, samples, span, windows
 from capsroute.routing import backends, checks
@@ -111,7 +111,7 @@ class _ConvCapsules(ConvRouting):
         if self.by_convolution():
             votes = self._stored_votes(poses, sides)
             positions, votes = tuple(votes.shape[1 : 1 + n]), votes.flatten(1, n)
-            routed = self._jointly(votes, details) if self.jointly else self._separately(votes, details)
+            routed = self._jointly(votes, details) if self.jointly else self.separately(votes, details)
         else:
             views = windows(pad(maps, sides), self.kernel_size, self.stride, self.dilation)
             positions = plain_sizes(views.shape[1 : 1 + n])
@@ -119,7 +119,7 @@ class _ConvCapsules(ConvRouting):
                 raise ValueError(f"positions={self.positions} of this layer do not fit those of poses, {positions}")
             x = self.inputs(views)
             routed = self._joint(x, details) if self.jointly else self._separate(x, details)
-        routed = _changed(routed, lambda part: part.reshape(-1, *positions, *plain_sizes(part.shape[2:])))
+        routed = changed(routed, lambda part: part.reshape(-1, *positions, *plain_sizes(part.shape[2:])))
         if isinstance(routed, Tensor):
             return self.capsules_first(routed)
         before = None if routed.pre_squash is None else self.capsules_first(routed.pre_squash)
@@ -141,19 +141,13 @@ class _ConvCapsules(ConvRouting):
             poses, self.weight, self.kernel_size, stride=self.stride, padding=padding, dilation=self.dilation
         )
 
-    def _separately(self, votes: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
-        """``[B, L, C, J, D]`` to ``[B, L, J, D]``, each position by itself."""
-        keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
-        routed = route_votes(votes.flatten(0, 1), self.bias, **keywords)
-        return _changed(routed, lambda part: part.unflatten(0, votes.shape[:2]))
-
     def _separate(self, x: Tensor, details: Sequence[str] | None) -> Tensor | RoutingResult:
         """``[B, L, I, d_w]`` to ``[B, L, J, D]``, each position by itself."""
         keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
         if self.positions is None:  # then positions are samples
             routed = dynamic_routing(samples(x), self.weight, self.bias, **keywords)
             length = plain_sizes(x.shape[1:2])
-            return _changed(routed, lambda part: part.reshape(-1, *length, *plain_sizes(part.shape[1:])))
+            return changed(routed, lambda part: part.reshape(-1, *length, *plain_sizes(part.shape[1:])))
         at_each = [
             dynamic_routing(x_l, weight_l, self.bias, **keywords)
             for x_l, weight_l in zip(x.unbind(1), self.weight.unbind(0), strict=True)
@@ -192,13 +186,6 @@ class _ConvCapsules(ConvRouting):
             f"{super().extra_repr()}, padding={padding!r}, dilation={self.dilation}, positions={self.positions}, "
             f"jointly={self.jointly}"
         )
-
-
-def _changed(routed: Tensor | RoutingResult, change: Callable[[Tensor], Tensor]) -> Tensor | RoutingResult:
-    """The output, or each field that is there, changed alike."""
-    if isinstance(routed, Tensor):
-        return change(routed)
-    return RoutingResult(*(None if field is None else change(field) for field in routed))  # type: ignore[arg-type]
 
 
 class ConvCapsules2d(_ConvCapsules):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,19 @@ from capsroute.nn.conv_windows import plain_sizes
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import backends, checks
 from capsroute.routing.functional import route_votes
+from capsroute.routing.result import RoutingResult
 
 if TYPE_CHECKING:
     from capsroute.routing.keywords import RoutingKeywords
 
 WINDOWS = ("separate", "joined")
+
+
+def changed(routed: Tensor | RoutingResult, change: Callable[[Tensor], Tensor]) -> Tensor | RoutingResult:
+    """The output, or each field that is there, changed alike."""
+    if isinstance(routed, Tensor):
+        return change(routed)
+    return RoutingResult(*(None if field is None else change(field) for field in routed))  # type: ignore[arg-type]
 
 
 class ConvRouting(Leaf):
@@ -90,10 +98,11 @@ class ConvRouting(Leaf):
         smaller = votes_are_smaller(self.taps(), self.in_size, self.out_capsules * self.out_size)
         return self.window == "joined" and smaller and not backends.in_onnx_export()
 
-    def route_positions(self, votes: Tensor) -> Tensor:
-        """``[B, *positions, C, J, D]`` to ``[B, J, D, *positions]``, each position by itself."""
-        routed = route_votes(votes.flatten(0, self.dimensions), self.bias, **self.options.keywords())
-        return self.capsules_first(routed.unflatten(0, votes.shape[: 1 + self.dimensions]))
+    def separately(self, votes: Tensor, details: Sequence[str] | None = None) -> Tensor | RoutingResult:
+        """``[B, L, C, J, D]`` to ``[B, L, J, D]``, each position by itself."""
+        keywords: dict[str, Any] = {"details": details, **self.options.keywords()}
+        routed = route_votes(votes.flatten(0, 1), self.bias, **keywords)
+        return changed(routed, lambda part: part.unflatten(0, votes.shape[:2]))
 
     def reset_parameters(self) -> None:
         """Draws the weight from N(0, init_std^2); the bias starts at 0.

@@ -126,15 +126,17 @@ class _ConvTransposeCapsules(ConvRouting):
             )
             for axis, size in enumerate(sizes, 1):
                 votes = votes.narrow(axis, 0, size)  # "same" may want one position less at the end
-            return self.route_positions(votes)
+            routed = self.separately(votes.flatten(1, n))
+            assert isinstance(routed, Tensor)
+            return self.capsules_first(routed.unflatten(1, sizes))
         # The phases lie between each other, so each has as many positions as the longest; what is too much is cut off.
         counts = [-(-size // s) for size, s in zip(sizes, self.stride, strict=True)]
         phases = [
             [_Phase.of(r, k, s, p, size, count) for r in range(s)]
             for k, s, p, size, count in zip(self.kernel_size, self.stride, padding, space, counts, strict=True)
         ]
-        routed = [self._route(maps, phase) for phase in itertools.product(*phases)]  # each [B, L, J, D]
-        capsules = torch.stack(routed, dim=1).reshape(-1, *self.stride, *counts, self.out_capsules, self.out_size)
+        each = [self._route(maps, phase) for phase in itertools.product(*phases)]  # [B, L, J, D]
+        capsules = torch.stack(each, dim=1).reshape(-1, *self.stride, *counts, self.out_capsules, self.out_size)
         # [B, *stride, *counts, J, D]; along an axis the phases lie between the counts.
         order = [0, *itertools.chain(*((1 + n + axis, 1 + axis) for axis in range(n))), 2 * n + 1, 2 * n + 2]
         full = [count * s for count, s in zip(counts, self.stride, strict=True)]

@@ -146,7 +146,7 @@ def _in_onnx_export() -> bool:
 
 def in_onnx_export() -> bool:
     """Whether an ONNX exporter is tracing, of whichever kind."""
-    return (torch.compiler.is_compiling() or torch.jit.is_tracing()) and _in_onnx_export()
+    return (torch.compiler.is_compiling() or torch._C._is_tracing()) and _in_onnx_export()
 
 
 def choose(device: torch.device) -> Choice:

@@ -69,8 +69,8 @@ def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     held = held_inputs(x.shape[1], group)
     if torch._C._are_functorch_transforms_active():
         raise ValueError(
-            "split_inputs must not run inside a transform of torch.func, which cannot see the sum over the ranks in its "
-            "gradient: split before the transform, or give capsroute.dynamic_routing all inputs"
+            "split_inputs must not run inside a transform of torch.func, which cannot see the sum over the ranks in "
+            "its gradient: split before the transform, or give capsroute.dynamic_routing all inputs"
         )
     if tangents.has_one(x):  # it is linear
         return forward_ad.make_dual(*(_Split.apply(each, held, members(group)) for each in forward_ad.unpack_dual(x)))

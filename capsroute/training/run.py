@@ -165,7 +165,7 @@ def _train(
                 MetricsWriter(folder.metrics, folder.tensorboard, trainer.step, trainer.epoch)
             )
             metrics.describe_run(_facts(trainer))
-            print(_headline(trainer, folder), flush=True)
+            print("\n".join((_headline(trainer, folder), *data.notes)), flush=True)
             observers = [metrics, stack.enter_context(display), saver]
         received = stack.enter_context(interrupts_call(request_stop))
         finished = trainer.fit(observers, saver.save)

@@ -5,9 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from capsroute.training.datasets.digits import load_digits
+from capsroute.training.datasets.division import held_out
 from capsroute.training.datasets.facts import DatasetFacts
 from capsroute.training.datasets.imageset import Dataset, Images, ImageSet
 from capsroute.training.datasets.mnist import load_mnist
+from capsroute.training.datasets.own_folder import load_folder
 from capsroute.training.datasets.reading import ReadOptions
 from capsroute.training.errors import TrainingError
 
@@ -19,8 +21,10 @@ __all__ = [
     "Images",
     "ReadOptions",
     "Reader",
+    "held_out",
     "load_dataset",
     "load_digits",
+    "load_folder",
     "load_mnist",
 ]
 
@@ -42,6 +46,7 @@ class Reader:
 READERS: dict[str, Reader] = {
     "digits": Reader(lambda data_dir, options: load_digits(), frozenset()),
     "mnist": Reader(lambda data_dir, options: load_mnist(data_dir)),
+    "folder": Reader(load_folder, frozenset({"data_dir", "image_size", "channels", "test_share", "test_seed"})),
 }
 """What ``--dataset`` may name. Their presets stand in :mod:`capsroute.training.config`, under the same names."""
 

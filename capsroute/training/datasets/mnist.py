@@ -48,7 +48,7 @@ def _of_unknown(folder: Path) -> DatasetFacts:
     """Other images under MNIST's names, as those of Fashion-MNIST come: they are called as their folder is."""
     return DatasetFacts(
         title=folder.resolve().name or str(folder),
-        description="read from files that have the names of MNIST's; they are not those of MNIST",
+        description="Read from files that have the names of MNIST's; they are not those of MNIST",
         origin=f"not known; the files lay in a folder of the name {folder.resolve().name}",
         licence="not known",
     )

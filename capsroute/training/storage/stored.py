@@ -94,7 +94,7 @@ def stored_data(data: Dataset) -> dict[str, Any]:
 
 
 def class_numbers(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Names of the classes of a network of which nothing else is said: ``"0"``, ``"1"``, …"""
+    """Names of the classes of a network of which nothing else is said: ``"0"``, ``"1"`` and so on."""
     return tuple(map(str, range(class_count(state) or 0)))
 
 

@@ -49,6 +49,11 @@ class StoredNetwork:
         """Channels, height and width in pixels of the images that it takes."""
         return image_shape(self.config, **self.options)
 
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it was trained on a folder of pictures, which were brought to one size, and takes such."""
+        return self.config.dataset == "folder"
+
     def misnamed(self, expected: Mapping[str, Tensor]) -> str | None:
         """Why the names of the classes do not fit the parameters of a network: a clause, or None where they do."""
         count = class_count(expected)

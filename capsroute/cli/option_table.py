@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from capsroute.cli.errors import CommandError
-from capsroute.training.config import DATASETS, NEEDS, WITHOUT_FILES
+from capsroute.training.config import NEEDS
+from capsroute.training.datasets import READERS
 
 __all__ = ["ALWAYS", "TABLE", "Needs", "describe", "given_options", "refuse_unused", "walk"]
 
@@ -43,15 +44,16 @@ def _of_training(field: str) -> Needs:
     return Needs(option if value is True else f"{option} {value}", lambda facts: bool(facts[name] == value))
 
 
-_FILES = [name for name in DATASETS if name not in WITHOUT_FILES]
+def _of_reading(option: str) -> Needs:
+    """The row of an option that says how images are read, by the data sets that have a use for it."""
+    takers = [name for name, reader in READERS.items() if option in reader.takes]
+    return Needs(f"a --dataset that takes it: {', '.join(takers)}", lambda facts: facts["dataset"] in takers)
+
 
 TABLE: dict[str, dict[str, Needs | None]] = {
     "train": {
         "dataset": ALWAYS,
-        "data_dir": Needs(
-            f"a --dataset that is read from files, as {', '.join(_FILES)}",
-            lambda facts: facts["dataset"] not in WITHOUT_FILES,
-        ),
+        **{name: _of_reading(name) for name in ("data_dir", "image_size", "channels", "test_share", "test_seed")},
         "shift": ALWAYS,
         "network": ALWAYS,
         "iterations": _of_training("iterations"),
@@ -62,6 +64,7 @@ TABLE: dict[str, dict[str, Needs | None]] = {
         "batch_size": ALWAYS,
         "lr": ALWAYS,
         "lr_decay": _of_training("lr_decay"),
+        "class_weights": ALWAYS,
         "schedule": ALWAYS,
         "warmup": ALWAYS,
         "ema": ALWAYS,

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from capsroute.bench.texts import markdown_table
-from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import colour, show_tiles
@@ -19,6 +18,7 @@ from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
 from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, Cifar10, load_cifar10
 from capsroute.training.paths import as_path
+from capsroute.training.reporting.confusion import confusion, scores
 from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
@@ -49,7 +49,7 @@ def _run(context: Context, seed: int) -> Outcome:
     for network in NETWORKS:
         config = context.config(seed, network, shift=2)
         trainer = context.fit(train, test, config, _OPTIONS)
-        matrix = confusion(trainer, test, len(CIFAR10_CLASSES))
+        matrix = confusion(trainer.model, test, len(CIFAR10_CLASSES), trainer.device)
         numbers[network] = {
             "accuracy": context.accuracy(trainer, test),
             "train_accuracy": context.accuracy(trainer, train[: len(test)]),

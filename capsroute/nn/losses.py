@@ -29,6 +29,8 @@ def margin_loss(
     positive_margin: float = 0.9,
     negative_margin: float = 0.1,
     absent_weight: float = 0.5,
+    *,
+    reduction: str = "mean",
 ) -> Tensor:
     """Margin loss for digit existence, Sabour et al. 2017, equation 4.
 
@@ -43,14 +45,16 @@ def margin_loss(
         positive_margin: ``m+``, the length from which on a present class costs nothing.
         negative_margin: ``m-``, the length up to which an absent class costs nothing.
         absent_weight: ``lambda``, weight of the absent classes.
+        reduction: ``"mean"`` over the batch, or ``"none"``, for weights of one's own for each image.
 
     Returns:
-        Scalar; 0 for an empty batch.
+        Scalar; 0 for an empty batch. With ``reduction="none"``, ``[B]``.
 
     Raises:
         TypeError: ``lengths`` is not floating point, or ``target`` is no tensor, or class numbers are not int64.
         ValueError: ``lengths`` has another shape, ``target`` has neither of its two or another device, a class is not
-            from 0 to J - 1, or presence is not 0 or 1. On a GPU a wrong value ends in an assertion of the device;
+            from 0 to J - 1, or presence is not 0 or 1, or
+            ``reduction`` is unknown. On a GPU a wrong value ends in an assertion of the device;
             inside ``torch.compile`` values are not checked.
     """
     positive_margin, negative_margin, absent_weight = _constants(positive_margin, negative_margin, absent_weight)
@@ -63,12 +67,16 @@ def margin_loss(
             f"lengths must have the shape [B, J], [B, J, H, W] or [B, J, D, H, W], got {list(lengths.shape)}; "
             "unsqueeze(1) gives those of one class, and its target, their axis J"
         )
+    checks.choice("reduction", reduction, ("mean", "none"))
     if lengths.dtype in (torch.float16, torch.bfloat16):
         lengths = lengths.float()
     present = targets.presence("target", target, "lengths", lengths).to(lengths.dtype)
     missed = torch.relu(positive_margin - lengths).square()
     imagined = torch.relu(lengths - negative_margin).square()
     per_class = present * missed + absent_weight * (1 - present) * imagined
+    if reduction == "none":
+        each = per_class.flatten(2).mean(2) if lengths.dim() > 2 else per_class
+        return each.sum(dim=1)
     total = per_class.sum().unsqueeze(0)  # torch cannot divide a scalar that is mapped by a vmap over nothing
     return (total / max(lengths.shape[0] * prod(lengths.shape[2:]), 1)).squeeze(0)
 

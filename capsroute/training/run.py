@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -13,24 +14,26 @@ from torch import nn
 
 from capsroute._version import __version__
 from capsroute.training.config import TrainConfig
-from capsroute.training.datasets import Dataset, load_dataset
+from capsroute.training.datasets import Dataset, ReadOptions, load_dataset
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
 from capsroute.training.loop.interrupt import interrupts_call
 from capsroute.training.loop.records import Observer
 from capsroute.training.loop.trainer import Trainer
-from capsroute.training.networks import build_network
+from capsroute.training.networks import build_network, network_options
 from capsroute.training.parallel.launch import lost_ranks_named, resume_command
 from capsroute.training.parallel.ranks import ALONE, Ranks
 from capsroute.training.paths import AnyPath, as_path
 from capsroute.training.reporting.board import BOARD_PACKAGE, BOARD_PURPOSE
+from capsroute.training.reporting.confusion import confusion, scores, scores_table
 from capsroute.training.reporting.display import Display, make_display
-from capsroute.training.reporting.figures import draw_learning_curve, draw_reconstructions
+from capsroute.training.reporting.figures import draw_confusion, draw_learning_curve, draw_reconstructions
 from capsroute.training.reporting.metrics import MetricsWriter, read_metrics
 from capsroute.training.storage.checkpoint import Checkpoint
-from capsroute.training.storage.files import failures_named
+from capsroute.training.storage.files import failures_named, replace_files
 from capsroute.training.storage.runfolder import RunFolder
 from capsroute.training.storage.saving import Saver
+from capsroute.training.storage.stored import stored_data
 
 __all__ = ["TrainResult", "choose_device", "train"]
 
@@ -133,14 +136,14 @@ def _train(
     require(BOARD_PACKAGE, BOARD_PURPOSE)
     require("safetensors.torch", "writing model.safetensors")
     # One rank fetches what is absent, and the others find it.
-    data = ranks.on_main(lambda: load_dataset(config.dataset, data_dir)) or load_dataset(config.dataset, data_dir)
+    data = ranks.on_main(lambda: _read(config, data_dir)) or _read(config, data_dir)
     side = data.train.image_shape[-1]
     if config.shift >= side:
         raise TrainingError(f"shift must be less than the {side} pixels of the images, got {config.shift}")
     if device.type == "cuda":  # what makes a resumed run the same bit for bit there
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    trainer = Trainer(build_network(config, device), config, data, device, ranks=ranks)
+    trainer = Trainer(build_network(config, device, **network_options(config, data)), config, data, device, ranks=ranks)
     if resume is not None:
         resume.restore(trainer)
         if trainer.epoch > config.epochs:
@@ -149,13 +152,15 @@ def _train(
     def prepare() -> Display:
         made = make_display(config.epochs, len(trainer.batches), trainer.step)
         folder.prepare(resume.path if resume else None, overwrite)
+        if data.record:
+            _write_json(folder.images, data.record)
         return made
 
     display = ranks.on_main(prepare)
-    saver = Saver(folder, trainer)
+    saver = Saver(folder, trainer, data_dir=data_dir)
     if resume is not None:
         changed = resume.changed | config.changed_since(resume.config)
-        saver = Saver(folder, trainer, resume.last_epoch, changed)
+        saver = Saver(folder, trainer, resume.last_epoch, changed, data_dir)
 
     def request_stop() -> None:
         trainer.stop_requested = True
@@ -167,7 +172,7 @@ def _train(
                 MetricsWriter(folder.metrics, folder.tensorboard, trainer.step, trainer.epoch)
             )
             metrics.describe_run(_facts(trainer))
-            print(_headline(trainer, folder), flush=True)
+            print("\n".join((_headline(trainer, folder), *data.notes)), flush=True)
             observers = [metrics, stack.enter_context(display), saver]
         received = stack.enter_context(interrupts_call(request_stop))
         finished = trainer.fit(observers, saver.save)
@@ -176,16 +181,24 @@ def _train(
     if ranks.main:
         with failures_named(folder.learning_curve):
             draw_learning_curve(folder.learning_curve, read_metrics(folder.metrics))
+        _report_classes(trainer, folder)
         if config.reconstruction:
             with trainer.averaged(), failures_named(folder.reconstructions):
                 _draw_reconstructions(folder.reconstructions, trainer.model, data, device)
     return TrainResult(trainer.test_accuracy, None)
 
 
+def _read(config: TrainConfig, data_dir: Path | None) -> Dataset:
+    if config.dataset is None:
+        raise TrainingError("dataset must name a data set; to images of a program's own, Trainer is given")
+    options = ReadOptions(**{field.name: getattr(config, field.name) for field in fields(ReadOptions)})
+    return load_dataset(config.dataset, data_dir, options)
+
+
 def _headline(trainer: Trainer, folder: RunFolder) -> str:
     config, ranks = trainer.config, trainer.ranks
     device = trainer.device.type if ranks.size == 1 else f"{ranks.size} ranks of {trainer.device.type}"
-    return f"training on {config.dataset} with {config.routing} routing on {device}, into {folder.path}"
+    return f"training on {trainer.data.facts.heading} with {config.routing} routing on {device}, into {folder.path}"
 
 
 def _facts(trainer: Trainer) -> dict[str, object]:
@@ -193,6 +206,7 @@ def _facts(trainer: Trainer) -> dict[str, object]:
         "step": trainer.step,
         "config": trainer.config.as_dict(),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "data": stored_data(trainer.data),
         "training_images": len(trainer.data.train),
         "test_images": len(trainer.data.test),
         "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.machine(),
@@ -208,4 +222,25 @@ def _draw_reconstructions(path: Path, model: nn.Module, data: Dataset, device: t
     images, labels = data.test.batch(slice(0, _PICTURES))
     with torch.no_grad():
         output = model(images.to(device))
-    draw_reconstructions(path, images, output.reconstruction, labels, output.scores.argmax(dim=1).cpu())
+    predicted = output.scores.argmax(dim=1).cpu()
+    draw_reconstructions(path, images, output.reconstruction, labels, predicted, data.classes)
+
+
+def _report_classes(trainer: Trainer, folder: RunFolder) -> None:
+    """Prints, writes and draws what the network makes of each class."""
+    names = trainer.data.classes
+    trainer.model.eval()
+    amp = torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.config.amp)
+    with trainer.averaged(), amp:
+        matrix = confusion(trainer.model, trainer.data.test, len(names), trainer.device)
+    classes = [{"class": name, **score} for name, score in zip(names, scores(matrix), strict=True)]
+    _write_json(folder.confusion, {"step": trainer.step, "classes": classes, "confusion": matrix})
+    with failures_named(folder.confusion_picture):
+        draw_confusion(folder.confusion_picture, matrix, names)
+    print(scores_table(matrix, names), flush=True)
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
+    text = json.dumps(values, indent=1) + "\n"
+    with failures_named(path):
+        replace_files({path: lambda file: file.write(text.encode())})

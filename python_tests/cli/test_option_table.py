@@ -16,6 +16,10 @@ from capsroute.training.datasets import load_dataset
 # For each option that needs something: a command line without it, and facts with it.
 NEEDY = {
     ("train", "data_dir"): ("--data-dir .", {"dataset": "mnist"}),
+    ("train", "image_size"): ("--image-size 32", {"dataset": "folder"}),
+    ("train", "channels"): ("--channels 1", {"dataset": "folder"}),
+    ("train", "test_share"): ("--test-share 0.5", {"dataset": "folder"}),
+    ("train", "test_seed"): ("--test-seed 1", {"dataset": "folder"}),
     ("train", "iterations"): ("--iterations 3 --network pooling-cnn", {"network": "capsnet"}),
     ("train", "routing"): ("--routing fused --network pooling-cnn", {"network": "capsnet"}),
     ("train", "reconstruction_weight"): ("--reconstruction-weight 0.1 --no-reconstruction", {"reconstruction": True}),
@@ -72,5 +76,5 @@ def test_a_configuration_refuses_what_has_no_effect():
         unused = next(reversed(changes))
         assert f"--{unused.replace('_', '-')}" not in older.options()  # the card's command is one that is taken
     assert TrainConfig(**preset("digits"), reconstruction=False).reconstruction_weight == 0.005
-    with pytest.raises(TrainingError, match="data_dir must be None for digits, which is read from no folder; got here"):
+    with pytest.raises(TrainingError, match="data_dir has no effect on the data set digits"):
         load_dataset("digits", "here")

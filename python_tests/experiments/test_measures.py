@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.plotting import show_tiles
 from capsroute.experiments.probe import r2, read
 from capsroute.experiments.shape import PROPERTIES, properties
 from capsroute.training.datasets import ImageSet
+from capsroute.training.reporting.confusion import confusion, scores
 from capsroute.training.reporting.figures import new_figure
 
 Output = namedtuple("Output", "scores")
@@ -28,7 +27,7 @@ def test_confusion_counts_every_image_once():
     labels = torch.randint(3, (600,), generator=torch.Generator().manual_seed(0))
     said = torch.randint(3, (600,), generator=torch.Generator().manual_seed(1))
     data = ImageSet(said.to(torch.uint8)[:, None, None, None].expand(600, 1, 2, 2), labels)
-    counted = confusion(SimpleNamespace(model=first_pixel_says, device=torch.device("cpu")), data, 3)
+    counted = confusion(first_pixel_says, data, 3, torch.device("cpu"))
     expected = [[int(((labels == true) & (said == told)).sum()) for told in range(3)] for true in range(3)]
     assert counted == expected
 

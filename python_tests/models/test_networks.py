@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capsroute import testing
-from capsroute.models import CapsNet, DeepCaps, PoolingCNN, ResNetCapsules, SegCaps
+from capsroute.models import CapsNet, DeepCaps, PoolingCNN, ResNetCapsules, SegCaps, compact_options
 from capsroute.nn import margin_loss
 from capsroute.training.datasets import load_digits
 
@@ -119,3 +119,22 @@ def test_black_images_give_finite_gradients(name: str) -> None:
 def test_unknown_options(name: str) -> None:
     with pytest.raises(TypeError, match="unknown routing option 'routings'"):
         CASES[name].make(routings=3)
+
+
+def test_the_compact_network_has_few_inputs_for_any_size():
+    for height, width in (
+        (1, 1),
+        (8, 8),
+        (23, 23),
+        (24, 24),
+        (28, 28),
+        (64, 64),
+        (96, 24),
+        (97, 24),
+        (224, 224),
+        (30, 1000),
+    ):
+        with torch.device("meta"):
+            network = CapsNet(**compact_options((3, height, width)), classes=2)
+        inputs = network.primary(network.conv(torch.empty(2, 3, height, width, device="meta")))
+        assert inputs.shape[1] == network.classes.weight.shape[0] <= 512

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from capsroute.training.datasets.cifar10_archive import read_cifar10_archive
+from capsroute.training.datasets.division import mixed
 from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.image_folders import read_image_folders
 from capsroute.training.datasets.imageset import ImageSet
@@ -70,7 +69,7 @@ def _read_zips(train_zip: Path, test_zip: Path) -> Cifar10:
         if part.classes != CIFAR10_CLASSES:
             raise TrainingError(f"{path} {_difference(set(part.classes), set(CIFAR10_CLASSES))}")
     formats = " and ".join(sorted({*train.formats, *test.formats}))
-    return Cifar10(_mixed(train.images), _mixed(test.images), f"CIFAR-10, {formats} copy")
+    return Cifar10(mixed(train.images), mixed(test.images), f"CIFAR-10, {formats} copy")
 
 
 def _difference(found: set[str], wanted: set[str]) -> str:
@@ -79,8 +78,3 @@ def _difference(found: set[str], wanted: set[str]) -> str:
     parts = [f"lacks classes of CIFAR-10: {lacking}"] if lacking else []
     parts += [f"has other classes than CIFAR-10: {foreign}"] if foreign else []
     return "; it ".join(parts)
-
-
-def _mixed(images: ImageSet) -> ImageSet:
-    """The images in another order than by class, so that the first ones are of all classes."""
-    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]

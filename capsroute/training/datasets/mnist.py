@@ -1,9 +1,11 @@
 """MNIST: 60,000 handwritten digits of 28x28 pixels to train on, 10,000 to test on (LeCun, Cortes and Burges)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from capsroute.training.datasets.facts import MNIST, DatasetFacts
 from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.idx import read_idx
 from capsroute.training.datasets.imageset import Dataset, ImageSet
@@ -22,6 +24,7 @@ _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+_CHECKSUM = "0e159880783f8bf143870cd4b5ba8e720e04839664818f9dd1aa7d841fd5546d"  # of the images that are known as MNIST
 _SIDE = 28
 _CLASSES = 10
 
@@ -39,7 +42,18 @@ def load_mnist(data_dir: AnyPath | None = None) -> Dataset:
     data_dir = None if data_dir is None else as_path("data_dir", data_dir)
     if data_dir is None:
         data_dir = user_cache("mnist")
-    return Dataset(_load_part(data_dir, "train"), _load_part(data_dir, "t10k"))
+    data = Dataset(_load_part(data_dir, "train"), _load_part(data_dir, "t10k"))
+    return replace(data, facts=MNIST if data.checksum == _CHECKSUM else _of_unknown(data_dir))
+
+
+def _of_unknown(folder: Path) -> DatasetFacts:
+    """Other images under MNIST's names, as those of Fashion-MNIST come: they are called as their folder is."""
+    return DatasetFacts(
+        title=folder.resolve().name or str(folder),
+        description="Read from files that have the names of MNIST's; they are not those of MNIST",
+        origin=f"not known; the files lay in a folder of the name {folder.resolve().name}",
+        licence="not known",
+    )
 
 
 def _load_part(folder: Path, part: str) -> ImageSet:

@@ -6,13 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss, targets
 from capsroute.training.config import TrainConfig
+from capsroute.training.datasets import Dataset, ImageSet
+from capsroute.training.errors import TrainingError
 
-__all__ = ["Classification", "NetworkOutput", "Objective", "cross_entropy", "objective_for", "training_loss"]
+__all__ = [
+    "Classification",
+    "NetworkOutput",
+    "Objective",
+    "balanced_weights",
+    "cross_entropy",
+    "objective_for",
+    "training_loss",
+]
 
 
 class NetworkOutput(Protocol):
@@ -37,20 +48,22 @@ class Objective(Protocol):
         """
 
 
-def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(scores: Tensor, labels: Tensor, *, reduction: str = "mean") -> Tensor:
     """Of a softmax with class numbers ``[B]``; of a sigmoid for each class, summed over them, with presence ``[B, J]``.
 
     Args:
         scores: ``[B, J]``, before softmax or sigmoid.
         labels: As :func:`capsroute.nn.margin_loss` takes its target, and refuses it.
+        reduction: ``"mean"`` over the batch, or ``"none"``.
 
     Returns:
-        Scalar, a mean over the batch.
+        Scalar, or with ``reduction="none"`` ``[B]``.
     """
     present = targets.presence("labels", labels, "scores", scores)
     if labels.dim() == 1:
-        return nn.functional.cross_entropy(scores, labels)
-    return nn.functional.binary_cross_entropy_with_logits(scores, present.to(scores.dtype)) * scores.shape[1]
+        return nn.functional.cross_entropy(scores, labels, reduction=reduction)
+    each = nn.functional.binary_cross_entropy_with_logits(scores, present.to(scores.dtype), reduction="none")
+    return each.sum(dim=1) if reduction == "none" else each.mean() * scores.shape[1]
 
 
 @dataclass(frozen=True)
@@ -65,13 +78,16 @@ class Classification:
     Args:
         criterion: Of scores ``[B, J]`` and labels ``[B]``, int64, or ``[B, J]``; a mean over the batch.
         reconstruction_weight: Factor on the squared error, summed over the pixels and averaged over the batch.
+        class_weights: ``[classes]``, by which the loss of an image of each class is multiplied, its reconstruction left
+            out; the criterion must take ``reduction="none"`` then. None for 1.
         present_above: Of the scores; by default the middle between the two margins of the margin loss.
         per_label: What the accuracy is with presence: the share of all labels that are right, or, by default, the share
             of images of which all labels are.
     """
 
-    criterion: Callable[[Tensor, Tensor], Tensor]
+    criterion: Callable[..., Tensor]
     reconstruction_weight: float
+    class_weights: Tensor | None = None
     present_above: float = 0.5
     per_label: bool = False
 
@@ -89,7 +105,12 @@ class Classification:
 
     def loss(self, output: NetworkOutput, images: Tensor, labels: Tensor) -> Tensor:
         """The loss alone, of an output that is there; a scalar, of at least float32."""
-        loss = self.criterion(_at_least_single(output.scores), labels)
+        scores = _at_least_single(output.scores)
+        if self.class_weights is None:
+            loss = self.criterion(scores, labels)
+        else:  # not divided by the sum of the weights: a batch that is taken in parts must come to the same
+            weights = self.class_weights.to(scores)[labels]
+            loss = (weights * self.criterion(scores, labels, reduction="none")).mean()
         if output.reconstruction is not None:
             error = (_at_least_single(output.reconstruction) - images).square().sum() / len(images)
             loss = loss + self.reconstruction_weight * error
@@ -101,11 +122,32 @@ def _at_least_single(values: Tensor) -> Tensor:
     return values.float() if values.element_size() < 4 else values
 
 
-def objective_for(config: TrainConfig) -> Classification:
-    """What the network of a configuration minimises."""
+def objective_for(config: TrainConfig, data: Dataset) -> Classification:
+    """What the network of a configuration minimises.
+
+    Raises:
+        TrainingError: Class weights were asked for, of images that have not one class each.
+    """
+    weights = balanced_weights(data) if config.class_weights == "balanced" else None
     if config.network == "pooling-cnn":  # a score of 0 is a probability of one half
-        return Classification(cross_entropy, config.reconstruction_weight, present_above=0.0)
-    return Classification(margin_loss, config.reconstruction_weight)
+        return Classification(cross_entropy, config.reconstruction_weight, weights, present_above=0.0)
+    return Classification(margin_loss, config.reconstruction_weight, weights)
+
+
+def balanced_weights(data: Dataset) -> Tensor:
+    """``[classes]``, float64: N / (classes that are there · images of the class), whose mean over the images is 1.
+
+    A class without training images has 0.
+
+    Raises:
+        TrainingError: The training images are not in memory, or have several labels each.
+    """
+    labels = data.train.labels if isinstance(data.train, ImageSet) else None
+    if labels is None or labels.dim() != 1:
+        raise TrainingError("class_weights balanced needs training images in memory, each with one class")
+    counts = torch.bincount(labels, minlength=len(data.classes)).double()
+    weights = len(labels) / (counts.count_nonzero() * counts)
+    return torch.where(counts > 0, weights, 0.0)
 
 
 def training_loss(output: CapsNetOutput, images: Tensor, labels: Tensor, reconstruction_weight: float) -> Tensor:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy
+import torch
+from torch import Tensor
 
 from capsroute.training.datasets.streams import opened
 from capsroute.training.errors import TrainingError
 
-__all__ = ["read_matlab"]
+__all__ = ["read_matlab", "whole_numbers"]
 
 _PART = 1 << 20  # bytes that are read at a time
 _HEADER = 128
@@ -63,6 +65,26 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, numpy.ndarray]:
             return dict(_variables(file, wanted))
         except _Damaged as error:
             raise TrainingError(f"{path} {error}") from None
+
+
+def whole_numbers(values: numpy.ndarray, where: str, allowed: range) -> Tensor:
+    """Labels, which MATLAB often keeps as numbers with a fraction: ``[N]``, int64.
+
+    Args:
+        values: Of any shape with at most one axis longer than 1.
+        where: What is named in the message.
+        allowed: Which ones there may be.
+
+    Raises:
+        TrainingError: There are none, they lie in more than one column, or one is no whole number or not allowed.
+    """
+    if values.size != max(values.shape) or values.size == 0:
+        raise TrainingError(f"{where} is an array {list(values.shape)}, not labels [N, 1] or [1, N]")
+    numbers = values.reshape(-1)
+    wrong = ~((numbers >= allowed[0]) & (numbers <= allowed[-1]) & (numbers == numpy.floor(numbers)))
+    if wrong.any():
+        raise TrainingError(f"{where} holds the label {numbers[wrong][0]:g}, not one from {allowed[0]} to {allowed[-1]}")
+    return torch.from_numpy(numbers.astype(numpy.int64))
 
 
 def _variables(file: _Source, wanted: list[_Names]) -> _Found:
@@ -161,7 +183,8 @@ class _Part:
             if len(values) != prod(shape):
                 needed = f"{list(shape)} needs {prod(shape):,}"
                 raise _Damaged(f"is damaged: {name} has {len(values):,} numbers where {needed}")
-            yield name, values.reshape(shape, order="F")
+            # Sizes of nothing may be larger than numpy's strides can be.
+            yield name, values.reshape(shape if len(values) else (0,) * len(shape), order="F")
 
     def _fields(self, wanted: list[_Names], path: _Names) -> _Found:
         lengths, letters = self._numbers("length of the fields' names", 16), self._numbers("fields' names", 1 << 16)

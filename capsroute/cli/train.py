@@ -31,16 +31,26 @@ def add_parser(subparsers: Any) -> None:
     """
     parser = subparsers.add_parser(
         "train",
-        help="train CapsNet on handwritten digits",
+        help="train CapsNet on your images, or on a data set of the field",
         description="Trains CapsNet (Sabour et al. 2017). Options that are not given suit the data set.",
         epilog=_defaults(),
         argument_default=None,
     )
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", metavar="NAME", help="digits (default, no download) or mnist")
     data.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder of MNIST's IDX files; what is absent is fetched into it"
+        "--dataset", metavar="NAME", help="folder, of your own images; digits (default, no download); mnist"
     )
+    data.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="a folder per class, or train/ and test/ of them, or a zip of "
+        "either; for mnist, its IDX files, and what is absent is fetched",
+    )
+    data.add_argument("--image-size", type=int, metavar="PIXELS", help="that images of a folder are brought to")
+    data.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colours (default: as the images)")
+    data.add_argument("--test-share", type=float, metavar="SHARE", help="of each class, to test on (default: 0.2)")
+    data.add_argument("--test-seed", type=int, metavar="N", help="of which ones they are (default: 0)")
     data.add_argument("--shift", type=int, metavar="PIXELS", help="largest random shift of training images")
 
     model = parser.add_argument_group("network")
@@ -58,6 +68,9 @@ def add_parser(subparsers: Any) -> None:
     training.add_argument("--schedule", metavar="NAME", help="of the learning rate: exponential (default) or cosine")
     training.add_argument("--warmup", type=int, metavar="STEPS", help="in which the learning rate rises (default: 0)")
     training.add_argument("--ema", type=float, metavar="DECAY", help="average the weights; test and save the average")
+    training.add_argument(
+        "--class-weights", metavar="HOW", help="balanced: all classes weigh the same in the loss (default: none)"
+    )
     training.add_argument("--accumulate", type=int, metavar="N", help="take the images of a step in N parts")
     training.add_argument("--compile", action=_TOGGLE, help="torch.compile of the network (default: off)")
     training.add_argument("--amp", action=_TOGGLE, help="autocast in bfloat16 (default: off)")
@@ -135,7 +148,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     device = choose_device("auto" if args.device is None else args.device, ranks)
     checkpoint = load_checkpoint(_checkpoint_of(args.resume)) if args.resume is not None else None
     config = _configuration(args, checkpoint)
-    out = args.out or (checkpoint.path.parent if checkpoint is not None else _new_folder(config.dataset))
+    out = args.out or (checkpoint.path.parent if checkpoint is not None else _new_folder(config, args.data_dir))
     values = {name.replace("_", "-"): getattr(args, name) for name in _PLACE_OPTIONS}
     resume_options = {name: value for name, value in values.items() if value is not None}
     with joined(ranks, device, timeout):
@@ -177,7 +190,8 @@ def _configuration(args: argparse.Namespace, checkpoint: Checkpoint | None) -> T
     return TrainConfig(**{**preset(given.get("dataset", "digits")), **given})
 
 
-def _new_folder(dataset: str) -> Path:
+def _new_folder(config: TrainConfig, data_dir: Path | None) -> Path:
     from datetime import datetime
 
-    return Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = data_dir.stem if config.dataset == "folder" and data_dir is not None else config.dataset
+    return Path("runs") / f"{name or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"

@@ -4,7 +4,7 @@ from capsroute.models.capsnet import CapsNet, CapsNetOutput
 from capsroute.models.deepcaps import DeepCaps
 from capsroute.models.mind import MIND, MINDOutput
 from capsroute.models.pooling_cnn import PoolingCNN, PoolingCNNOutput
-from capsroute.models.presets import POOLING_PRESETS, PRESETS
+from capsroute.models.presets import POOLING_PRESETS, PRESETS, compact_options
 from capsroute.models.resnet import ResNetCapsules
 from capsroute.models.segcaps import SegCaps, SegCapsOutput
 
@@ -21,4 +21,5 @@ __all__ = [
     "ResNetCapsules",
     "SegCaps",
     "SegCapsOutput",
+    "compact_options",
 ]

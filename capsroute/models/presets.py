@@ -1,8 +1,9 @@
 """Hyper-parameters of :class:`~capsroute.models.CapsNet` and of the network beside it, by what they are meant for."""
 
+from math import ceil
 from typing import Any
 
-__all__ = ["POOLING_PRESETS", "PRESETS"]
+__all__ = ["POOLING_PRESETS", "PRESETS", "compact_options"]
 
 # Where a preset is silent, the defaults of CapsNet (those of the paper) hold.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -66,3 +67,43 @@ POOLING_PRESETS: dict[str, dict[str, Any]] = {
         "decoder_sizes": (256, 512),
     },
 }
+
+_SMALL = 24  # pixels below which a kernel of 9x9 would see more border than image
+_LONGEST = 4  # side, by the shorter one, for which the kernel that suits it fits into the other too
+_POSITIONS = 8  # of primary capsules along a side, at most
+
+
+def compact_options(shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Arguments of :class:`~capsroute.models.CapsNet` for images of any size, such that its inputs stay few.
+
+    As the presets ``"digits"`` and ``"quick"``, with strides that grow with the image: at most 8x8 positions of 8 types
+    of primary capsules, 512 input capsules, where the network of the paper has 1,152 for 28x28 pixels and 51,200 for
+    96x96.
+
+    Args:
+        shape: Channels, height and width in pixels.
+
+    Returns:
+        Values of JSON by the names of the arguments, without ``classes``.
+    """
+    channels, height, width = shape
+    short, side = sorted((height, width))
+    if short < _SMALL or side > _LONGEST * short:
+        kernel, stride, padding, primary_kernel, positions = 3, 1, 1, 3, side
+    else:
+        stride = max(2, ceil(side / 32))
+        kernel, padding, primary_kernel = max(9, 2 * stride + 1), 0, 5
+        positions = (side - kernel) // stride - 3
+    return {
+        "in_channels": channels,
+        "image_size": [height, width],
+        "conv_channels": 64,
+        "conv_kernel": kernel,
+        "conv_stride": stride,
+        "conv_padding": padding,
+        "primary_types": 8,
+        "primary_kernel": primary_kernel,
+        "primary_stride": ceil(positions / _POSITIONS),
+        "primary_padding": padding,
+        "decoder_sizes": [256, 512],
+    }

@@ -9,19 +9,37 @@ from typing import Any
 
 from capsroute.training.errors import TrainingError
 
-__all__ = ["DATASETS", "NETWORKS", "ROUTINGS", "SCHEDULES", "TrainConfig", "preset"]
+__all__ = ["CLASS_WEIGHTS", "DATASETS", "NETWORKS", "ROUTINGS", "SCHEDULES", "TrainConfig", "preset"]
 
 NETWORKS = ("capsnet", "pooling-cnn")
 ROUTINGS = ("fused", "reference")
 SCHEDULES = ("exponential", "cosine")
+CLASS_WEIGHTS = ("none", "balanced")
 # What a resumed run may do differently: go on for longer, and compute the same in another way.
 _CHANGEABLE = {"epochs", "routing", "accumulate", "compile"}
 # What the first checkpoints do not have; their runs were as the defaults say.
 _ADDED = {"network", "accumulate", "compile", "ema", "schedule", "warmup"}
+_ADDED |= {"image_size", "channels", "test_share", "test_seed", "class_weights"}
+# What may be None, and of which type it is otherwise.
+_MAY_BE_NONE: dict[str, type] = {
+    "dataset": str,
+    "image_size": int,
+    "channels": int,
+    "test_share": float,
+    "test_seed": int,
+}
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "lr": 3e-3, "reconstruction_weight": 0.005},
     "mnist": {"epochs": 20, "batch_size": 128, "shift": 2},
+    "folder": {
+        "epochs": 30,
+        "batch_size": 32,
+        "lr": 3e-3,
+        "reconstruction_weight": 0.0005,
+        "test_share": 0.2,
+        "test_seed": 0,
+    },
 }
 DATASETS = tuple(_PRESETS)
 
@@ -31,7 +49,8 @@ class TrainConfig:
     """Everything that decides the result of a run, bit for bit, on one machine.
 
     Args:
-        dataset: ``"digits"`` or ``"mnist"``; it also chooses the preset of the network.
+        dataset: Name of a data set that ``capsroute train`` reads, which also chooses the preset of the network; any
+            other title, or None, for images that a program hands over.
         epochs: Passes over the training set, at least 1.
         batch_size: Images per step, at least 1.
         iterations: Routing iterations, at least 1.
@@ -55,12 +74,20 @@ class TrainConfig:
             what is tested and saved for use; 0 for none.
         schedule: ``"exponential"``, the decay by ``lr_decay``, or ``"cosine"``, down to 0 at the end of the run.
         warmup: Steps in which the learning rate rises linearly to what the schedule says, at least 0.
+        image_size: Height and width in pixels that images of a folder are brought to, at least 8; None lets their own
+            sizes decide.
+        channels: 1 for grey, 3 for colours; None lets the images decide.
+        test_share: Share of the images of each class that is held out where a folder has no test images, above 0 and
+            below 1; None for data sets that have a test set.
+        test_seed: Which ones are held out; likewise.
+        class_weights: ``"none"``, or ``"balanced"``: every image counts in the loss by the inverse of how many images
+            its class has, so that all classes weigh the same.
 
     Raises:
         TrainingError: A value is out of its range.
     """
 
-    dataset: str = "digits"
+    dataset: str | None = "digits"
     epochs: int = 30
     batch_size: int = 128
     iterations: int = 3
@@ -78,14 +105,21 @@ class TrainConfig:
     ema: float = 0.0
     schedule: str = "exponential"
     warmup: int = 0
+    image_size: int | None = None
+    channels: int | None = None
+    test_share: float | None = None
+    test_seed: int | None = None
+    class_weights: str = "none"
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check_kind(field.name, getattr(self, field.name), type(field.default))
-        _one_of("dataset", self.dataset, DATASETS)
+            value = getattr(self, field.name)
+            if value is not None or field.name not in _MAY_BE_NONE:
+                _check_kind(field.name, value, _MAY_BE_NONE.get(field.name, type(field.default)))
         _one_of("routing", self.routing, ROUTINGS)
         _one_of("network", self.network, NETWORKS)
         _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("class_weights", self.class_weights, CLASS_WEIGHTS)
         for name in ("epochs", "batch_size", "iterations", "accumulate"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         _check("lr", self.lr, self.lr > 0 and math.isfinite(self.lr), "a number above 0")
@@ -95,7 +129,13 @@ class TrainConfig:
         _check("ema", self.ema, 0 <= self.ema < 1, "at least 0 and below 1")
         weight = self.reconstruction_weight
         _check("reconstruction_weight", weight, weight >= 0 and math.isfinite(weight), "a number of at least 0")
-        _check("seed", self.seed, 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+        for name in ("seed", "test_seed"):
+            seed = getattr(self, name)
+            _check(name, seed, seed is None or 0 <= seed < 2**32, "at least 0 and below 2**32")
+        size, share = self.image_size, self.test_share
+        _check("image_size", size, size is None or 8 <= size <= 1024, "at least 8 and at most 1,024 pixels")
+        _check("channels", self.channels, self.channels in (None, 1, 3), "1 for grey or 3 for colours")
+        _check("test_share", share, share is None or 0 < share < 1, "above 0 and below 1")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, as checkpoints hold them."""
@@ -126,7 +166,7 @@ class TrainConfig:
         arguments: list[str] = []
         for name, value in self.as_dict().items():
             option = name.replace("_", "-")
-            if but is not None and value == getattr(but, name):
+            if value is None or (but is not None and value == getattr(but, name)):
                 continue
             if isinstance(value, bool):
                 arguments.append(f"--{option}" if value else f"--no-{option}")

@@ -8,10 +8,35 @@ from typing import Any
 import torch
 from torch import nn
 
-from capsroute.models import PRESETS, CapsNet
+from capsroute.models import PRESETS, CapsNet, compact_options
 from capsroute.training.config import TrainConfig
+from capsroute.training.datasets import Dataset
 
-__all__ = ["build_network", "construct_network", "image_shape"]
+__all__ = ["build_network", "construct_network", "image_shape", "network_options"]
+
+# Data sets that have a network of their own. Images of all others get one that suits their size.
+_OWN: dict[str | None, dict[str, Any]] = {name: PRESETS[name] for name in ("digits", "mnist")}
+
+
+def network_options(config: TrainConfig, data: Dataset) -> dict[str, Any]:
+    """What a network for these images has beyond the preset of their data set: ``changes`` of :func:`build_network`.
+
+    Args:
+        config: Names the data set.
+        data: Has the shape of the images and the classes.
+
+    Returns:
+        Values of JSON by the names of :class:`~capsroute.models.CapsNet`'s arguments; none where the preset fits.
+    """
+    shape, classes = data.image_shape, len(data.classes)  # no classes where nobody says which there are
+    options: dict[str, Any] = {}
+    if config.dataset not in _OWN:
+        options = compact_options(shape)
+    elif shape != image_shape(config):
+        options = {"in_channels": shape[0], "image_size": list(shape[1:])}
+    if classes and classes != _preset(config)["classes"]:
+        options["classes"] = classes
+    return options
 
 
 def build_network(config: TrainConfig, device: torch.device, **changes: Any) -> nn.Module:
@@ -20,7 +45,8 @@ def build_network(config: TrainConfig, device: torch.device, **changes: Any) -> 
     Args:
         config: As :func:`construct_network` takes it, and with the seed.
         device: Where it is to run.
-        **changes: Options of :class:`~capsroute.models.CapsNet` that take precedence over the preset.
+        **changes: Options of :class:`~capsroute.models.CapsNet` that take precedence over the preset, such as
+            :func:`network_options` finds.
     """
     torch.manual_seed(config.seed)
     return construct_network(config, **changes).to(device=device)
@@ -32,11 +58,11 @@ def construct_network(config: TrainConfig, **changes: Any) -> nn.Module:
     The convolutions work on channels-last memory: faster, and the capsules come out without a copy.
 
     Args:
-        config: Its data set chooses the preset. The network ``"pooling-cnn"`` has about as many parameters as the
-            capsule network of the same preset and decoder.
+        config: Its data set chooses the preset; one that has none begins with the network of the paper. The network
+            ``"pooling-cnn"`` has about as many parameters as the capsule network of the same preset and decoder.
         **changes: Options of :class:`~capsroute.models.CapsNet` that take precedence over the preset.
     """
-    options: dict[str, Any] = {**PRESETS[config.dataset], **changes}
+    options: dict[str, Any] = {**_OWN.get(config.dataset, {}), **changes}
     if not config.reconstruction:
         options["decoder_sizes"] = None
     if config.network == "pooling-cnn":
@@ -50,8 +76,13 @@ def construct_network(config: TrainConfig, **changes: Any) -> nn.Module:
 
 def image_shape(config: TrainConfig, **changes: Any) -> tuple[int, int, int]:
     """Channels, height and width in pixels of the images that :func:`construct_network`'s network takes."""
-    defaults = {name: parameter.default for name, parameter in inspect.signature(CapsNet).parameters.items()}
-    options = {**defaults, **PRESETS[config.dataset], **changes}
+    options = {**_preset(config), **changes}
     size = options["image_size"]
     height, width = (size, size) if isinstance(size, int) else size
     return options["in_channels"], height, width
+
+
+def _preset(config: TrainConfig) -> dict[str, Any]:
+    """Every option of CapsNet by its name, as the data set has it."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(CapsNet).parameters.items()}
+    return {**defaults, **_OWN.get(config.dataset, {})}

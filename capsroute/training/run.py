@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -13,13 +13,13 @@ from torch import nn
 
 from capsroute._version import __version__
 from capsroute.training.config import TrainConfig
-from capsroute.training.datasets import Dataset, load_dataset
+from capsroute.training.datasets import Dataset, ReadOptions, load_dataset
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
 from capsroute.training.loop.interrupt import interrupts_call
 from capsroute.training.loop.records import Observer
 from capsroute.training.loop.trainer import Trainer
-from capsroute.training.networks import build_network
+from capsroute.training.networks import build_network, network_options
 from capsroute.training.parallel.launch import lost_ranks_named, resume_command
 from capsroute.training.parallel.ranks import ALONE, Ranks
 from capsroute.training.reporting.board import BOARD_PACKAGE, BOARD_PURPOSE
@@ -30,6 +30,7 @@ from capsroute.training.storage.checkpoint import Checkpoint
 from capsroute.training.storage.files import failures_named
 from capsroute.training.storage.runfolder import RunFolder
 from capsroute.training.storage.saving import Saver
+from capsroute.training.storage.stored import stored_data
 
 __all__ = ["TrainResult", "choose_device", "train"]
 
@@ -130,14 +131,14 @@ def _train(
     require(BOARD_PACKAGE, BOARD_PURPOSE)
     require("safetensors.torch", "writing model.safetensors")
     # One rank fetches what is absent, and the others find it.
-    data = ranks.on_main(lambda: load_dataset(config.dataset, data_dir)) or load_dataset(config.dataset, data_dir)
+    data = ranks.on_main(lambda: _read(config, data_dir)) or _read(config, data_dir)
     side = data.train.image_shape[-1]
     if config.shift >= side:
         raise TrainingError(f"shift must be less than the {side} pixels of the images, got {config.shift}")
     if device.type == "cuda":  # what makes a resumed run the same bit for bit there
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-    trainer = Trainer(build_network(config, device), config, data, device, ranks=ranks)
+    trainer = Trainer(build_network(config, device, **network_options(config, data)), config, data, device, ranks=ranks)
     if resume is not None:
         resume.restore(trainer)
         if trainer.epoch > config.epochs:
@@ -149,10 +150,10 @@ def _train(
         return made
 
     display = ranks.on_main(prepare)
-    saver = Saver(folder, trainer)
+    saver = Saver(folder, trainer, data_dir=data_dir)
     if resume is not None:
         changed = resume.changed | config.changed_since(resume.config)
-        saver = Saver(folder, trainer, resume.last_epoch, changed)
+        saver = Saver(folder, trainer, resume.last_epoch, changed, data_dir)
 
     def request_stop() -> None:
         trainer.stop_requested = True
@@ -179,10 +180,17 @@ def _train(
     return TrainResult(trainer.test_accuracy, None)
 
 
+def _read(config: TrainConfig, data_dir: Path | None) -> Dataset:
+    if config.dataset is None:
+        raise TrainingError("dataset must name a data set; to images of a program's own, Trainer is given")
+    options = ReadOptions(**{field.name: getattr(config, field.name) for field in fields(ReadOptions)})
+    return load_dataset(config.dataset, data_dir, options)
+
+
 def _headline(trainer: Trainer, folder: RunFolder) -> str:
     config, ranks = trainer.config, trainer.ranks
     device = trainer.device.type if ranks.size == 1 else f"{ranks.size} ranks of {trainer.device.type}"
-    return f"training on {config.dataset} with {config.routing} routing on {device}, into {folder.path}"
+    return f"training on {trainer.data.facts.heading} with {config.routing} routing on {device}, into {folder.path}"
 
 
 def _facts(trainer: Trainer) -> dict[str, object]:
@@ -190,6 +198,7 @@ def _facts(trainer: Trainer) -> dict[str, object]:
         "step": trainer.step,
         "config": trainer.config.as_dict(),
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "data": stored_data(trainer.data),
         "training_images": len(trainer.data.train),
         "test_images": len(trainer.data.test),
         "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.machine(),

@@ -108,7 +108,9 @@ def test_a_checkpoint_of_other_training_images(tmp_path, stop, images):
 
 
 @pytest.mark.parametrize("images", [64, 90])
-def test_a_checkpoint_of_other_training_images_after_an_epoch(path, images):
+def test_a_first_checkpoint_of_other_training_images_after_an_epoch(path, images):
+    """Which tells by its steps alone how many they were."""
+    edit(path, lambda contents: contents.pop("data"))
     other = make_trainer(data=few_digits(train=images))
     message = f"another configuration: it is of step 5, which would be step {-(-images // 16)} with these training im"
     with pytest.raises(TrainingError, match=message):
@@ -122,6 +124,7 @@ def test_a_checkpoint_of_other_training_images_after_an_epoch(path, images):
         (lambda c: c["config"].update(colour=1), r"c.pt: the configuration has other entries .*\['colour'\]"),
         (lambda c: c["config"].update(epochs=[]), "c.pt: epochs must be a whole number, got list"),
         (lambda c: c.update(last_epoch={"epoch": 1}), "c.pt is not a checkpoint of this version"),
+        (lambda c: c.update(data=[1]), "c.pt is not a checkpoint of this version"),
         (lambda c: c.update(changed=1), "c.pt is not a checkpoint of this version"),
         (lambda c: c.update(format="capsroute-train-9"), "c.pt is not a checkpoint of this version"),
         (lambda c: c.pop("rng"), "c.pt is not a checkpoint of this version"),
@@ -144,7 +147,8 @@ def test_a_checkpoint_without_weights(path, trained, change):
 
 def test_a_checkpoint_of_the_first_format(path, trained):
     def shorten(contents):
-        del contents["step"], contents["last_epoch"], contents["changed"]
+        for name in ("step", "last_epoch", "changed", "classes", "options", "data"):
+            del contents[name]
 
     edit(path, shorten)
     loaded = load_checkpoint(path)

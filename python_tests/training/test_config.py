@@ -13,7 +13,6 @@ from capsroute.training import TrainConfig, TrainingError, preset
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("dataset", "cifar", "one of digits, mnist"),
         ("routing", "fast", "one of fused, reference"),
         ("epochs", 0, "at least 1"),
         ("batch_size", 0, "at least 1"),
@@ -32,6 +31,11 @@ from capsroute.training import TrainConfig, TrainingError, preset
         ("warmup", -1, "at least 0"),
         ("seed", -1, "at least 0"),
         ("seed", 2**32, r"below 2\*\*32"),
+        ("image_size", 7, "at least 8"),
+        ("channels", 2, "1 for grey or 3 for colours"),
+        ("test_share", 1.0, "above 0 and below 1"),
+        ("test_seed", -1, "at least 0"),
+        ("class_weights", "equal", "one of none, balanced"),
     ],
 )
 def test_values_out_of_range(name, value, expected):
@@ -42,7 +46,9 @@ def test_values_out_of_range(name, value, expected):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("dataset", None, "text, got NoneType"),
+        ("dataset", 3, "text, got int"),
+        ("routing", None, "text, got NoneType"),
+        ("image_size", 2.5, "a whole number, got float"),
         ("epochs", 2.5, "a whole number, got float"),
         ("epochs", True, "a whole number, got bool"),
         ("seed", torch.zeros(3), "a whole number, got Tensor"),
@@ -71,7 +77,7 @@ def test_presets_are_configurations():
     assert TrainConfig(**preset("digits")).dataset == "digits"
     mnist = TrainConfig(**preset("mnist"))
     assert (mnist.shift, mnist.batch_size, mnist.reconstruction_weight) == (2, 128, 0.0005)
-    with pytest.raises(TrainingError, match="dataset must be one of digits, mnist; got cifar"):
+    with pytest.raises(TrainingError, match="dataset must be one of digits, mnist, folder.*; got cifar"):
         preset("cifar")
 
 
@@ -81,6 +87,7 @@ def test_as_dict_and_back():
     with pytest.raises(TrainingError, match=r"other entries than expected: \['colour'\]"):
         TrainConfig.from_dict({**config.as_dict(), "colour": 1})
     added = ("network", "accumulate", "compile", "ema", "schedule", "warmup")
+    added += ("image_size", "channels", "test_share", "test_seed", "class_weights")
     former = {name: value for name, value in config.as_dict().items() if name not in added}
     assert TrainConfig.from_dict(former) == config
     former.pop("seed")

@@ -6,13 +6,16 @@ import re
 import shlex
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 import torch
 
 from capsroute.cli import _build_parser, main, train
 from capsroute.training import DATASETS, TrainConfig, preset, save_weights
-from capsroute.training.datasets.facts import FACTS
+from capsroute.training.datasets import READERS
+from capsroute.training.datasets.facts import DIGITS as DIGITS_FACTS
+from capsroute.training.datasets.facts import MNIST as MNIST_FACTS
 from capsroute.training.loop.records import EpochRecord
 from capsroute.training.storage.model_card import CardFacts, model_card
 from python_tests.training.trained import preset_network
@@ -20,6 +23,10 @@ from python_tests.training.trained import preset_network
 RECORD = EpochRecord(3, 135, 0.25, 0.5, 0.125, 0.9375, 100.0, 1.0)
 FACTS_OF_A_RUN = CardFacts(
     config=TrainConfig(**preset("digits")),
+    data=DIGITS_FACTS,
+    classes=DIGITS_FACTS.classes,
+    image_shape=(1, 8, 8),
+    checksum="c0ffee",
     parameters=271_488,
     step=135,
     epoch=3,
@@ -83,7 +90,15 @@ RESUMED = "The run was resumed with another {}; the command has what it was last
             [RESUMED.format("--accumulate and --routing"), "weights that are alike up to rounding, whether"],
         ),
         ({"changed": {"compile"}}, [RESUMED.format("--compile")]),
-        ({"config": TrainConfig(**preset("mnist"))}, ["MNIST"]),
+        (
+            {"data": MNIST_FACTS, "image_shape": (3, 28, 32), "training_images": 60_000},
+            [
+                "# CapsNet for mnist",
+                "RGB images of 32x28 pixels",
+                "What was read: 60,000 images to train on and 360 to test on, of 32x28 pixels in RGB, with the checksum "
+                "c0ffee.",
+            ],
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
@@ -98,8 +113,8 @@ def test_it_says_what_is_so(changes, sentences):
     assert ("--reconstruction " in card) == replace(FACTS_OF_A_RUN, **changes).config.reconstruction
 
 
-def test_every_data_set_has_facts():
-    assert FACTS.keys() >= set(DATASETS)
+def test_every_data_set_has_a_reader_and_a_preset():
+    assert READERS.keys() == set(DATASETS)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +125,11 @@ def test_every_data_set_has_facts():
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_command_gives_the_configuration(dataset, changes):
     config = TrainConfig(**{**preset(dataset), **changes})
-    command = command_of(model_card(replace(FACTS_OF_A_RUN, config=config)))
-    assert command == ["capsroute", "train", *config.options()]
-    assert train._configuration(_build_parser().parse_args(command[1:]), None) == config
+    place = Path("my pictures") / ("x" * 80) / "it's here"
+    command = command_of(model_card(replace(FACTS_OF_A_RUN, config=config, data_dir=place)))
+    assert command == ["capsroute", "train", "--data-dir", str(place), *config.options()]
+    arguments = _build_parser().parse_args(command[1:])
+    assert (train._configuration(arguments, None), arguments.data_dir) == (config, place)
 
 
 def test_what_it_shows_runs(tmp_path, monkeypatch, capsys):

@@ -1,27 +1,73 @@
 """The data sets of ``capsroute train``."""
 
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from capsroute.training.datasets.digits import load_digits
+from capsroute.training.datasets.facts import DatasetFacts
 from capsroute.training.datasets.imageset import Dataset, Images, ImageSet
 from capsroute.training.datasets.mnist import load_mnist
+from capsroute.training.datasets.reading import ReadOptions
 from capsroute.training.errors import TrainingError
 
-__all__ = ["Dataset", "ImageSet", "Images", "load_dataset", "load_digits", "load_mnist"]
+__all__ = [
+    "READERS",
+    "Dataset",
+    "DatasetFacts",
+    "ImageSet",
+    "Images",
+    "ReadOptions",
+    "Reader",
+    "load_dataset",
+    "load_digits",
+    "load_mnist",
+]
 
 
-def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
+@dataclass(frozen=True)
+class Reader:
+    """How a data set comes into memory.
+
+    Args:
+        load: Takes the folder of its files, None where none was named, and how to read them.
+        takes: What of these has an effect: ``"data_dir"`` and fields of
+            :class:`~capsroute.training.datasets.ReadOptions`. The rest must be None.
+    """
+
+    load: Callable[[Path | None, ReadOptions], Dataset]
+    takes: frozenset[str] = frozenset({"data_dir"})
+
+
+READERS: dict[str, Reader] = {
+    "digits": Reader(lambda data_dir, options: load_digits(), frozenset()),
+    "mnist": Reader(lambda data_dir, options: load_mnist(data_dir)),
+}
+"""What ``--dataset`` may name. Their presets stand in :mod:`capsroute.training.config`, under the same names."""
+
+
+def load_dataset(name: str, data_dir: Path | None = None, options: ReadOptions | None = None) -> Dataset:
     """Loads a data set by name.
 
     Args:
-        name: ``"digits"`` or ``"mnist"``.
-        data_dir: Folder of the files of MNIST; None for the user's cache.
+        name: One of :data:`READERS`.
+        data_dir: Folder of its files; None for the user's cache, where there is one for it.
+        options: How it is to be read.
 
     Raises:
-        TrainingError: The name is unknown, a package is missing, or the files are absent or broken.
+        TrainingError: The name is unknown, a package is missing, the files are absent or broken, or something was asked
+            for that the data set cannot do.
     """
-    if name == "digits":
-        return load_digits()
-    if name == "mnist":
-        return load_mnist(data_dir)
-    raise TrainingError(f"dataset must be digits or mnist, got {name}")
+    if name not in READERS:
+        raise TrainingError(f"dataset must be one of {', '.join(READERS)}; got {name}")
+    options = options or ReadOptions()
+    reader = READERS[name]
+    for option, value in {"data_dir": data_dir, **asdict(options)}.items():
+        if value is not None and option not in reader.takes:
+            raise TrainingError(f"{option} has no effect on the data set {name}: leave it out, {_advice(option)}")
+    return reader.load(data_dir, options)
+
+
+def _advice(option: str) -> str:
+    takers = [name for name, reader in READERS.items() if option in reader.takes]
+    return f"or choose a data set that takes it: {', '.join(takers)}"

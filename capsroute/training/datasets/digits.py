@@ -5,6 +5,7 @@ They are the test part of the UCI set "Optical Recognition of Handwritten Digits
 
 import torch
 
+from capsroute.training.datasets.facts import DIGITS
 from capsroute.training.datasets.imageset import Dataset, ImageSet
 from capsroute.training.extras import require
 
@@ -32,4 +33,5 @@ def load_digits() -> Dataset:
     return Dataset(
         ImageSet(images[train], labels[train], _WHITE),
         ImageSet(images[test], labels[test], _WHITE),
+        DIGITS,
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Dataset", "ImageSet", "Images"]
+from capsroute.training.datasets.checksum import checksum
+from capsroute.training.datasets.facts import UNNAMED, DatasetFacts
+
+__all__ = ["Dataset", "ImageSet", "Images", "images_checksum"]
+
+_SAMPLED = 256  # images at both ends of a set that is not in memory
 
 
 class Images(Protocol):
@@ -61,7 +68,65 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training set and the test set that is never trained on."""
+    """A training set and the test set that is never trained on, and what is known of them.
+
+    Args:
+        train: Training images.
+        test: Test images, of the same shape and classes.
+        facts: What they show and where they come from.
+        notes: What a user must be told of how they were read: sentences without a full stop, in the order in which they
+            are printed.
+        record: All that was noticed while they were read, as values of JSON; it is kept in the folder of a run.
+
+    Raises:
+        ValueError: The two are of different shapes.
+    """
 
     train: Images
     test: Images
+    facts: DatasetFacts = UNNAMED
+    notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        train, test = self.train.image_shape, self.test.image_shape
+        if train != test:
+            raise ValueError(f"train has images of the shape {train}, but test of {test}: they must be alike")
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels."""
+        return self.train.image_shape
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class: of the facts, else the numbers up to the largest label, which images in memory tell."""
+        if self.facts.classes:
+            return self.facts.classes
+        labels = [part.labels for part in (self.train, self.test) if isinstance(part, ImageSet) and len(part)]
+        if any(part.dim() > 1 for part in labels):  # presence [N, J]
+            return tuple(map(str, range(labels[0].shape[1])))
+        return tuple(map(str, range(1 + max((int(part.max()) for part in labels), default=-1))))
+
+    @cached_property
+    def checksum(self) -> str:
+        """Of both parts; another one means other images, other labels, or another order."""
+        return f"{self.train_checksum}{self.test_checksum}"
+
+    @cached_property
+    def train_checksum(self) -> str:
+        """Of the training images and their labels."""
+        return images_checksum(self.train)
+
+    @cached_property
+    def test_checksum(self) -> str:
+        """Of the test images and their labels."""
+        return images_checksum(self.test)
+
+
+def images_checksum(images: Images) -> str:
+    """Of every pixel and label of images in memory; of the first and last 256 of others, as making all takes long."""
+    if isinstance(images, ImageSet):
+        return checksum((images.images, images.labels, torch.tensor(images.white)))
+    ends = (slice(0, _SAMPLED), slice(max(0, len(images) - _SAMPLED), len(images)))
+    return checksum((torch.tensor(len(images)), *(tensor for part in ends for tensor in images.batch(part))))

@@ -37,7 +37,7 @@ class Trainer:
     Args:
         model: Network, on ``device``.
         config: Configuration of the run.
-        data: Training set and test set.
+        data: Training set and test set, with what is known of them. The configuration need not name it.
         device: Where the network runs.
         log_every: Steps between two :class:`~capsroute.training.loop.records.StepRecord`.
         objective: What is minimised; None for what suits the network of the configuration.
@@ -45,6 +45,7 @@ class Trainer:
             its part of every batch, and must call the same methods.
 
     Raises:
+        TypeError: The data is no :class:`~capsroute.training.datasets.Dataset`.
         TrainingError: The ranks have different configurations, networks or data.
     """
 
@@ -58,6 +59,11 @@ class Trainer:
         objective: Objective | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
+        if not isinstance(data, Dataset):
+            raise TypeError(
+                f"data must be a Dataset of training and test images, got {type(data).__name__}: make one by "
+                "Dataset(train, test), or by held_out(images) from one set"
+            )
         ranks.agree(facts_to_agree_on(model, config, data) if ranks.size > 1 else {})
         self.model = model
         self.objective = objective or objective_for(config)

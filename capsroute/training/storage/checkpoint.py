@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from capsroute import no_memory
 from capsroute.training.config import TrainConfig
-from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.records import EpochRecord
 from capsroute.training.loop.trainer import Trainer
-from capsroute.training.storage.stored import StoredNetwork, mismatch
+from capsroute.training.networks import network_options
+from capsroute.training.storage.stored import StoredNetwork, class_numbers, mismatch, stored_data
 
 __all__ = ["Checkpoint", "load_checkpoint", "trained_weights", "write_checkpoint"]
 
 _FORMAT = "capsroute-train-1"
 _ENTRIES = {"format", "config", "trainer", "rng"}
 # What the first checkpoints do not have.
-_ADDED = {"step", "last_epoch", "changed"}
+_ADDED = {"step", "last_epoch", "changed", "classes", "options", "data"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Checkpoint:
         step: Steps done, where the checkpoint says so.
         last_epoch: What was measured in the last epoch that ended, likewise.
         changed: Names of what the configuration had otherwise before the run was last resumed, or earlier.
+        classes: Name of each class; empty for their numbers.
+        options: As in :class:`~capsroute.training.storage.stored.StoredNetwork`.
+        data: Likewise.
     """
 
     path: Path
@@ -49,15 +52,18 @@ class Checkpoint:
     step: int | None = None
     last_epoch: EpochRecord | None = None
     changed: frozenset[str] = frozenset()
+    classes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     def restore(self, trainer: Trainer) -> None:
         """Puts a trainer, and torch's global random generators, into the state of the checkpoint.
 
         Raises:
-            TrainingError: The checkpoint is of another network or another data set.
+            TrainingError: The checkpoint is of another network, or of other images.
         """
         try:
-            problem = mismatch(trainer.model.state_dict(), self.state["model"])
+            problem = self._other_images(trainer) or mismatch(trainer.model.state_dict(), self.state["model"])
             if problem is None:
                 trainer.load_state_dict(self.state)
                 problem = self._other_steps(trainer)
@@ -69,6 +75,20 @@ class Checkpoint:
             problem = _first_line(error)
         if problem is not None:
             raise TrainingError(f"{self.path} is a checkpoint of another configuration: {problem}")
+
+    def _other_images(self, trainer: Trainer) -> str | None:
+        """How the images differ from those of the checkpoint: a clause."""
+        found = stored_data(trainer.data)
+        if not self.data or self.data["checksum"] == found["checksum"]:
+            return None
+        kinds = {"training_images": "images", "test_images": "test images"}
+        for name, kind in kinds.items():
+            if self.data[name] != found[name]:
+                return f"it was trained on {self.data[name]:,} {kind}, not on {found[name]:,}"
+        return (
+            f"it was trained on as many other images, {self.data['title']} with the checksum {self.data['checksum']}, "
+            f"not on {found['title']} with {found['checksum']}"
+        )
 
     def _other_steps(self, trainer: Trainer) -> str | None:
         """Why the training set has another length than that of the checkpoint, as far as steps can tell: a clause."""
@@ -90,7 +110,14 @@ class Checkpoint:
         except (AttributeError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             raise TrainingError(f"{self.path} is a checkpoint without the weights of a network") from error
         return StoredNetwork(
-            self.path, self.config, state, FACTS[self.config.dataset].classes, epoch=epoch, step=self.step
+            self.path,
+            self.config,
+            state,
+            self.classes or class_numbers(state),
+            self.options,
+            epoch=epoch,
+            step=self.step,
+            data=self.data,
         )
 
 
@@ -124,6 +151,9 @@ def write_checkpoint(
         "step": trainer.step,
         "last_epoch": asdict(last_epoch) if last_epoch else None,
         "changed": sorted(changed),
+        "classes": list(trainer.data.classes),
+        "options": network_options(trainer.config, trainer.data),
+        "data": stored_data(trainer.data),
     }
     torch.save(contents, file)
 
@@ -151,13 +181,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         config = TrainConfig.from_dict(contents["config"])
         last_epoch = _epoch_record(contents.get("last_epoch"))
         changed = frozenset(str(name) for name in contents.get("changed", ()))
+        names = tuple(str(name) for name in contents.get("classes", ()))
+        options, data = dict(contents.get("options", {})), dict(contents.get("data", {}))
         if not isinstance(contents["trainer"], dict) or not isinstance(step, int | None):
             raise TypeError
-    except (RuntimeError, TypeError) as error:  # the former by tensors that stand where none belong
+    except (RuntimeError, TypeError, ValueError) as error:  # the former by tensors that stand where none belong
         raise TrainingError(f"{path} is not a checkpoint of this version of capsroute train") from error
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error
-    return Checkpoint(path, config, contents["trainer"], contents["rng"], step, last_epoch, changed)
+    return Checkpoint(
+        path, config, contents["trainer"], contents["rng"], step, last_epoch, changed, names, options, data
+    )
 
 
 def _check_archive(file: BinaryIO) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from capsroute.training.config import TrainConfig
-from capsroute.training.datasets.facts import FACTS
+from capsroute.training.datasets.facts import DatasetFacts
 from capsroute.training.loop.records import EpochRecord
-from capsroute.training.networks import image_shape
 
 __all__ = ["CardFacts", "model_card"]
 
@@ -28,6 +29,10 @@ class CardFacts:
 
     Args:
         config: Configuration of the run.
+        data: What is known of the images.
+        classes: Name of each class, in the order of the scores.
+        image_shape: Channels, height and width of the images in pixels.
+        checksum: Of the images and labels that were read.
         parameters: Numbers that the network learned.
         step: Steps done.
         epoch: Epochs done.
@@ -40,9 +45,14 @@ class CardFacts:
         threads: CPU threads of each process.
         processes: That trained together.
         changed: Names of what the configuration had otherwise before the run was resumed.
+        data_dir: Folder that was named for the images, if one was.
     """
 
     config: TrainConfig
+    data: DatasetFacts
+    classes: Sequence[str]
+    image_shape: tuple[int, int, int]
+    checksum: str
     parameters: int
     step: int
     epoch: int
@@ -55,18 +65,19 @@ class CardFacts:
     threads: int
     processes: int = 1
     changed: Collection[str] = ()
+    data_dir: Path | None = None
 
 
 def model_card(facts: CardFacts) -> str:
     """A model card in Markdown, a function of the facts alone."""
-    config, data = facts.config, FACTS[facts.config.dataset]
-    channels, height, width = image_shape(config)
+    config, data = facts.config, facts.data
+    channels, height, width = facts.image_shape
     colours = "grey" if channels == 1 else "RGB"
     decoder = ", and a decoder that reconstructs the image" if config.reconstruction else ""
     name = "CapsNet" if config.network == "capsnet" else "PoolingCNN"
     averaged = ", averaged over the steps," if config.ema else ""
     sections = [
-        f"# {name} for {config.dataset}",
+        f"# {name} for {data.heading}",
         _filled(
             f"`model.safetensors` holds the weights{averaged} after step {facts.step:,} (epoch {facts.epoch} of "
             f"{config.epochs}), saved {facts.written:%Y-%m-%d %H:%M} UTC. `checkpoint.pt` holds the same step and what "
@@ -75,7 +86,7 @@ def model_card(facts: CardFacts) -> str:
         "## The network",
         _filled(
             f"{_NETWORKS[config.network]}{decoder}: {facts.parameters:,} parameters. It takes {colours} images of "
-            f"{width}x{height} pixels in [0, 1], and gives {_SCORES[config.network]}: {', '.join(data.classes)}."
+            f"{width}x{height} pixels in [0, 1], and gives {_SCORES[config.network]}: {', '.join(facts.classes)}."
         ),
         "## What it reaches",
         _filled(_results(facts)),
@@ -84,9 +95,13 @@ def model_card(facts: CardFacts) -> str:
         "## How it was trained",
         _training(facts),
         "## The data",
-        _filled(f"{data.title}. {data.description}. Origin: {data.origin}. Licence: {data.licence}."),
+        _filled(
+            f"{data.title}. {data.description}. Origin: {data.origin}. Licence: {data.licence}. What was read: "
+            f"{facts.training_images:,} images to train on and {facts.test_images:,} to test on, of {width}x{height} "
+            f"pixels in {colours}, with the checksum {facts.checksum}."
+        ),
         "## Limits",
-        _limits(config, len(data.classes)),
+        _limits(config, len(facts.classes)),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -142,13 +157,8 @@ print(scores.argmax(dim=1))
 def _training(facts: CardFacts) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     program = f"torchrun --nproc-per-node {facts.processes} -m capsroute" if facts.processes > 1 else "capsroute"
-    command = textwrap.fill(
-        " ".join([program, "train", *facts.config.options()]),
-        _WIDTH - 2,
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    ).replace("\n", " \\\n")
+    place = [] if facts.data_dir is None else ["--data-dir", str(facts.data_dir)]
+    command = _command([*program.split(), "train", *place, *facts.config.options()])
     losses = "the margin loss" if facts.config.network == "capsnet" else "the cross-entropy"
     if facts.config.reconstruction:
         losses += f" and {facts.config.reconstruction_weight} times the squared error of the reconstruction"
@@ -165,12 +175,22 @@ def _training(facts: CardFacts) -> str:
     return f"```\n{command}\n```\n\n{_filled(prose)}"
 
 
+def _command(words: Sequence[str]) -> str:
+    """For a shell, on lines of their own where it is long; a word with spaces in it stays in one piece."""
+    lines = [""]
+    for word in map(shlex.quote, words):
+        if lines[-1] and len(lines[-1]) + len(word) + 1 > _WIDTH - 2:
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return " \\\n".join(lines)
+
+
 def _limits(config: TrainConfig, classes: int) -> str:
     points = [
         f"It always names one of its {classes} classes, also for an image that shows none of them.",
         "Lengths and scores say which class is likelier; they are no calibrated probabilities.",
-        "It knows images like those it was trained on. Digits of other writers, cameras and sizes were not tested, nor "
-        "was dark ink on white paper, unless the image is inverted.",
+        "It knows images like those it was trained on. Those of other writers, cameras and sizes were not tested, nor "
+        "was dark on light where it learned from light on dark, unless the image is inverted.",
         "It was made for research and demonstration; nothing of consequence should hang on it.",
     ]
     if config.shift:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import platform
 from collections.abc import Collection
 from datetime import datetime, timezone
+from pathlib import Path
 
 import torch
 
 from capsroute._version import __version__
-from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.records import EpochRecord, StepRecord
 from capsroute.training.loop.trainer import Trainer
+from capsroute.training.networks import network_options
 from capsroute.training.storage.checkpoint import trained_weights, write_checkpoint
 from capsroute.training.storage.files import FileNotWritten, replace_files
 from capsroute.training.storage.model_card import CardFacts, model_card
 from capsroute.training.storage.runfolder import RunFolder
-from capsroute.training.storage.stored import StoredNetwork
+from capsroute.training.storage.stored import StoredNetwork, class_numbers, stored_data
 from capsroute.training.storage.weights import write_weights
 
 __all__ = ["Saver"]
@@ -31,6 +32,7 @@ class Saver:
         trainer: What is saved.
         last_epoch: What was measured in the last epoch before the run was resumed.
         changed: Names of what the configuration had otherwise before the run was resumed.
+        data_dir: Folder that was named for the images, for the command in the card.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class Saver:
         trainer: Trainer,
         last_epoch: EpochRecord | None = None,
         changed: Collection[str] = (),
+        data_dir: Path | None = None,
     ) -> None:
         self._folder = folder
         self._trainer = trainer
         self._last_epoch = last_epoch
         self._changed = changed
+        self._data_dir = data_dir
 
     def on_step(self, record: StepRecord) -> None:
         """Nothing: steps are not saved."""
@@ -64,12 +68,18 @@ class Saver:
             folder.weights,
             config,
             trained_weights(trainer.state_dict()),
-            FACTS[config.dataset].classes,
+            trainer.data.classes or class_numbers(trainer.model.state_dict()),
+            network_options(config, trainer.data),
             epoch=trainer.epoch,
             step=trainer.step,
+            data=stored_data(trainer.data),
         )
         facts = CardFacts(
             config=config,
+            data=trainer.data.facts,
+            classes=stored.classes,
+            image_shape=trainer.data.image_shape,
+            checksum=trainer.data.checksum,
             parameters=sum(tensor.numel() for tensor in stored.state.values()),
             step=trainer.step,
             epoch=trainer.epoch,
@@ -82,6 +92,7 @@ class Saver:
             threads=torch.get_num_threads(),
             processes=trainer.ranks.size,
             changed=self._changed,
+            data_dir=self._data_dir,
         )
         try:
             replace_files(

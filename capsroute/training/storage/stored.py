@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.training.config import TrainConfig
+from capsroute.training.datasets import Dataset
 from capsroute.training.errors import TrainingError
 from capsroute.training.networks import construct_network, image_shape
 
-__all__ = ["StoredNetwork", "mismatch"]
+__all__ = ["StoredNetwork", "class_numbers", "mismatch", "stored_data"]
 
 _FLOATING = {torch.float32, torch.float64, torch.bfloat16, torch.float16}  # that networks run in
 
@@ -31,6 +32,7 @@ class StoredNetwork:
         options: What its construction had beyond the preset of the data set.
         epoch: Epochs that it was trained for, where the file says so.
         step: Steps, likewise.
+        data: What it was trained on, as :func:`stored_data` has it, where the file says so.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class StoredNetwork:
     options: Mapping[str, Any] = field(default_factory=dict)
     epoch: int | None = None
     step: int | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -78,6 +81,21 @@ def class_count(state: Mapping[str, Tensor]) -> int | None:
     if weight is None or weight.dim() not in (2, 4):
         return None
     return weight.shape[1 if weight.dim() == 4 else 0]  # [I, J, D, d] of capsules, [J, features] of a linear layer
+
+
+def stored_data(data: Dataset) -> dict[str, Any]:
+    """What files say of the images that a network was trained on: values of JSON, ``checksum`` among them."""
+    return {
+        "title": data.facts.title,
+        "checksum": data.checksum,
+        "training_images": len(data.train),
+        "test_images": len(data.test),
+    }
+
+
+def class_numbers(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Names of the classes of a network of which nothing else is said: ``"0"``, ``"1"``, …"""
+    return tuple(map(str, range(class_count(state) or 0)))
 
 
 def mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str | None:

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from capsroute._version import __version__
 from capsroute.training.config import TrainConfig
-from capsroute.training.datasets.facts import FACTS
 from capsroute.training.errors import TrainingError
 from capsroute.training.extras import require
 from capsroute.training.networks import construct_network
 from capsroute.training.storage.files import FileNotWritten, replace_files
-from capsroute.training.storage.stored import StoredNetwork, mismatch
+from capsroute.training.storage.stored import StoredNetwork, class_numbers, mismatch
 
 __all__ = ["load_network", "read_weights", "save_weights", "write_weights"]
 
@@ -46,7 +45,7 @@ def save_weights(
             file keeps.
         config: Its configuration.
         options: What its construction had beyond the preset of the data set, values of JSON by name.
-        classes: Name of each class; None for those of the data set.
+        classes: Name of each class; None for their numbers.
         epoch: Epochs that it was trained for.
         step: Steps that it was trained for.
 
@@ -59,7 +58,7 @@ def save_weights(
         Path(path),
         config,
         model.state_dict(),
-        tuple(FACTS[config.dataset].classes if classes is None else classes),
+        class_numbers(model.state_dict()) if classes is None else tuple(classes),
         options or {},
         epoch,
         step,
@@ -90,6 +89,7 @@ def write_weights(file: BinaryIO, stored: StoredNetwork) -> None:
         "options": json.dumps(dict(stored.options)),
         "classes": json.dumps(list(stored.classes)),
         "trained": json.dumps({"epoch": stored.epoch, "step": stored.step}),
+        "data": json.dumps(dict(stored.data)),
         "sha256": _digest(tensors),
     }
     file.write(require("safetensors.torch", _PURPOSE).save(tensors, metadata))
@@ -145,7 +145,8 @@ def _stored(path: Path, metadata: Mapping[str, str], state: Mapping[str, Tensor]
     "".join(names).encode()  # half a character, which JSON can hold, could not be printed
     if not isinstance(epoch, int | None) or not isinstance(step, int | None):
         raise TypeError("epochs and steps are counted")
-    return StoredNetwork(path, TrainConfig.from_dict(config), state, names, dict(options), epoch, step)
+    data = dict(json.loads(metadata.get("data", "{}")))  # the first such files say nothing of it
+    return StoredNetwork(path, TrainConfig.from_dict(config), state, names, dict(options), epoch, step, data)
 
 
 def load_network(path: Path | str) -> nn.Module:

@@ -17,7 +17,7 @@ from capsroute.experiments.plotting import colour, show_tiles
 from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
-from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, Cifar10, load_cifar10
+from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, load_cifar10
 from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]
@@ -31,9 +31,11 @@ _load = lru_cache(maxsize=1)(load_cifar10)  # decoded once for all seeds
 
 def _data(context: Context) -> tuple[ImageSet, ImageSet, str]:
     """Training and test images, as many as the scale says, and what they are to be called."""
-    cifar10: Cifar10 = _load(context.data_dir)
+    cifar10 = _load(context.data_dir)
+    assert isinstance(cifar10.train, ImageSet)
+    assert isinstance(cifar10.test, ImageSet)
     train, test = context.scale.training_part(cifar10.train), context.scale.test_part(cifar10.test)
-    return train, test, f"{cifar10.title}, {len(train):,} training images"
+    return train, test, f"{cifar10.facts.title}, {len(train):,} training images"
 
 
 def _steps(context: Context) -> int:

@@ -25,8 +25,8 @@ AFFNIST = DatasetFacts(
     name="affnist",
     title="affNIST",
     description=(
-        "handwritten digits of MNIST, light on dark, each under random small affine maps, anywhere in 40x40 pixels: turned "
-        "by up to 20 degrees, sheared by up to 0.2, scaled by 0.8 to 1.2 along either axis"
+        "handwritten digits of MNIST, light on dark, each under random small affine maps, anywhere in 40x40 pixels: "
+        "turned by up to 20 degrees, sheared by up to 0.2, scaled by 0.8 to 1.2 along either axis"
     ),
     origin=f"T. Tieleman, 2013, {_PAGE}; from MNIST, of Y. LeCun, C. Cortes and C. J. C. Burges",
     licence="its author named none",
@@ -53,7 +53,9 @@ def load_affnist(data_dir: Path | None = None) -> Dataset:
     parts = sorted((name for (name,) in lying if name.isdigit()), key=int)
     chosen = next(([name] for name in ("training_and_validation", "training") if (name,) in lying), parts)
     if not chosen:
-        raise absent(data_dir, f"training images of affNIST are wanted as training.mat or 1.mat to 32.mat, from {_PAGE}")
+        raise absent(
+            data_dir, f"training images of affNIST are wanted as training.mat or 1.mat to 32.mat, from {_PAGE}"
+        )
     read = [read_affnist(_only(lying[name,], data_dir)) for name in chosen]
     images, labels = torch.cat([part.images for part in read]), torch.cat([part.labels for part in read])
     return Dataset(ImageSet(images, labels), test, _facts(test, test_file))
@@ -89,7 +91,7 @@ def _only(files: list[Path], folder: Path) -> Path:
 
 def _facts(test: ImageSet, file: Path) -> DatasetFacts:
     """No checksums are published: a file with affNIST's fields and its number of images is its."""
-    return AFFNIST if len(test) == AFFNIST_TEST_IMAGES else unknown(file)
+    return AFFNIST if len(test) == AFFNIST_TEST_IMAGES else unknown(file, AFFNIST.classes)
 
 
 def read_affnist(path: Path) -> ImageSet:

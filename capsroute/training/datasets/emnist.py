@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -73,8 +73,8 @@ def load_emnist(split: str, data_dir: Path | None = None) -> Dataset:
             others, or is of another data set.
     """
     wanted = (
-        f"EMNIST is wanted as emnist-{split}-train-images-idx3-ubyte and its -train-labels-idx1-, -test-images-idx3- and "
-        f"-test-labels-idx1-ubyte, plain or gzipped, or as emnist-{split}.mat, from {_PAGE}"
+        f"EMNIST is wanted as emnist-{split}-train-images-idx3-ubyte and its -train-labels-idx1-, -test-images-idx3- "
+        f"and -test-labels-idx1-ubyte, plain or gzipped, or as emnist-{split}.mat, from {_PAGE}"
     )
     if data_dir is None:
         raise TrainingError(f"dataset emnist-{split} needs --data-dir: {wanted}")
@@ -86,15 +86,17 @@ def load_emnist(split: str, data_dir: Path | None = None) -> Dataset:
         arrays = [read_idx(path) for path in files]
         known = facts_of(files, arrays)
         if known.name:
-            raise TrainingError(f"{files[0]} is a file of {known.title}, not of EMNIST: --dataset {known.name} reads it")
+            raise TrainingError(
+                f"{files[0]} is a file of {known.title}, not of EMNIST: --dataset {known.name} reads it"
+            )
     elif archives:
         path = next(iter(archives.values()))[0]
         files, arrays = [path] * len(IDX_ROLES), _read_matlab(path, labels)
     else:
         raise absent(data_dir, wanted)
     train, test = (_upright(read_labelled(files[n : n + 2], arrays[n : n + 2], labels)) for n in (0, 2))
-    facts = replace(unknown(files[0]), classes=tuple(form.classes))
-    return Dataset(train, test, _facts(split) if (len(train), len(test)) == (form.train, form.test) else facts)
+    is_it = (len(train), len(test)) == (form.train, form.test)
+    return Dataset(train, test, _facts(split) if is_it else unknown(files[0], tuple(form.classes)))
 
 
 def _upright(images: ImageSet) -> ImageSet:
@@ -126,8 +128,8 @@ def _facts(split: str) -> DatasetFacts:
         name=f"emnist-{split}",
         title=f"EMNIST, {split}",
         description=(
-            "handwritten characters of 28x28 pixels, light on dark, made from NIST's Special Database 19 as MNIST's digits "
-            "were; in the files they are transposed, here they are upright"
+            "handwritten characters of 28x28 pixels, light on dark, made from NIST's Special Database 19 as MNIST's "
+            "digits were; in the files they are transposed, here they are upright"
         ),
         origin=f"G. Cohen, S. Afshar, J. Tapson and A. van Schaik, 2017, arXiv:1702.05373, {_PAGE}",
         licence="its authors named none",

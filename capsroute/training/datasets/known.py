@@ -57,7 +57,8 @@ class IdxFiles:
         """Whether images and labels with these MD5s, of their files and of what is in them, are those at ``first``."""
         plain = self.plain or ("-",) * len(self.packed)
         images, labels = (
-            packed == self.packed[first + n] or unpacked == plain[first + n] for n, (packed, unpacked) in enumerate(digests)
+            packed == self.packed[first + n] or unpacked == plain[first + n]
+            for n, (packed, unpacked) in enumerate(digests)
         )
         return labels and (images or not plain[first])
 
@@ -191,14 +192,18 @@ def facts_of(files: Sequence[Path], arrays: Sequence[Tensor]) -> DatasetFacts:
     return unknown(files[0])
 
 
-def unknown(file: Path) -> DatasetFacts:
-    """Of files that have the form of a data set and are none that is known: they are called as their folder is."""
+def unknown(file: Path, classes: tuple[str, ...] = ()) -> DatasetFacts:
+    """Of files that have the form of a data set and are none that is known: they are called as their folder is.
+
+    The form may say which classes there are.
+    """
     name = called(file)
     return DatasetFacts(
         title=name,
-        description="by their checksums, images of none of the data sets that capsroute knows",
+        description="images that are not known: what the files hold is of no data set that capsroute knows",
         origin=f"not known; the files lay in a folder of the name {name}",
         licence="not known",
+        classes=classes,
     )
 
 

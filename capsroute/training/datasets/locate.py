@@ -127,8 +127,17 @@ def absent(folder: Path, wanted: str) -> TrainingError:
 def fetched_into(
     folder: Path, md5s: Mapping[str, str], mirrors: Sequence[str], advice: str, fetch: Fetch
 ) -> list[Path] | None:
-    """Fetches what is absent of files by name and MD5; None where other files lie in the folder, beside which nothing
-    is put.
+    """Fetches what is absent of some files into a folder.
+
+    Args:
+        folder: Where to put them.
+        md5s: MD5 of each file, by name.
+        mirrors: As fetch takes them.
+        advice: Likewise.
+        fetch: What fetches.
+
+    Returns:
+        The files, or None where others lie in the folder: nothing is put beside them.
 
     Raises:
         TrainingError: A file cannot be fetched.

@@ -83,7 +83,9 @@ def whole_numbers(values: numpy.ndarray, where: str, allowed: range) -> Tensor:
     numbers = values.reshape(-1)
     wrong = ~((numbers >= allowed[0]) & (numbers <= allowed[-1]) & (numbers == numpy.floor(numbers)))
     if wrong.any():
-        raise TrainingError(f"{where} holds the label {numbers[wrong][0]:g}, not one from {allowed[0]} to {allowed[-1]}")
+        raise TrainingError(
+            f"{where} holds the label {numbers[wrong][0]:g}, not one from {allowed[0]} to {allowed[-1]}"
+        )
     return torch.from_numpy(numbers.astype(numpy.int64))
 
 

@@ -20,7 +20,7 @@ TYPES = {
     0x1E3D4C55: "<u1",
     0x1E3D4C56: "<i2",
 }
-"""Types of the elements by the first four bytes, as numpy has them; of 0x1E3D4C52, a packed matrix, nobody has a file."""
+"""Types of the elements by the first four bytes, as numpy has them; there are no files with packed ones."""
 _MOST_DIMENSIONS = 8
 _LEAST_SIZES = 3  # so many stand in a header, also where there are fewer dimensions
 

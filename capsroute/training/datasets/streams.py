@@ -1,4 +1,4 @@
-"""Files that are read as a stream, plain or gzipped, in memory that goes by what they hold and not by what they claim."""
+"""Files that are read as a stream, plain or gzipped, in memory that goes by what they hold, not by what they claim."""
 
 from __future__ import annotations
 

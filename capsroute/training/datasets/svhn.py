@@ -27,8 +27,7 @@ _FACTS = DatasetFacts(
     name="svhn",
     title="SVHN, cropped digits",
     description=(
-        "photographs of house numbers in colour, cut to 32x32 pixels around one digit, parts of whose neighbours are in "
-        "the picture too"
+        "photographs of house numbers in colour, cut to 32x32 pixels around one digit, with parts of its neighbours"
     ),
     origin=(
         "Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu and A. Y. Ng, 2011, from Google Street View, "
@@ -63,7 +62,7 @@ def load_svhn(data_dir: Path | None = None) -> Dataset:
         raise absent(folder, wanted)
     train, test = map(read_svhn, files)
     is_it = [file_digest(path) for path in files] == list(_MD5.values())
-    return Dataset(train, test, _FACTS if is_it else unknown(files[0]))
+    return Dataset(train, test, _FACTS if is_it else unknown(files[0], _FACTS.classes))
 
 
 def read_svhn(path: Path) -> ImageSet:
@@ -79,7 +78,9 @@ def read_svhn(path: Path) -> ImageSet:
     if pixels.ndim == len(_SHAPE):  # MATLAB leaves a last axis of one image out
         pixels = pixels[..., None]
     if pixels.dtype != numpy.uint8 or list(pixels.shape[:-1]) != _SHAPE:
-        raise TrainingError(f"{path}: X is an array {list(pixels.shape)} of {pixels.dtype}, not [32, 32, 3, N] of uint8")
+        raise TrainingError(
+            f"{path}: X is an array {list(pixels.shape)} of {pixels.dtype}, not [32, 32, 3, N] of uint8"
+        )
     if pixels.shape[-1] != len(labels):
         raise TrainingError(f"{path} holds {pixels.shape[-1]:,} images, but {len(labels):,} labels")
     images = torch.from_numpy(pixels.transpose(3, 2, 0, 1).copy("C"))

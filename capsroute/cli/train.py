@@ -104,12 +104,12 @@ def _defaults() -> str:
     from capsroute.training.config import DATASETS, TrainConfig, preset
 
     names = ("epochs", "batch_size", "lr", "lr_decay", "shift", "reconstruction_weight")
-    sentences = []
+    alike: dict[str, list[str]] = {}
     for dataset in DATASETS:
         config = TrainConfig(**preset(dataset))
         options = (f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names)
-        sentences.append(f"Defaults for {dataset}: {', '.join(options)}.")
-    return " ".join(sentences)
+        alike.setdefault(", ".join(options), []).append(dataset)
+    return " ".join(f"Defaults for {', '.join(datasets)}: {options}." for options, datasets in alike.items())
 
 
 def run(args: argparse.Namespace) -> int:

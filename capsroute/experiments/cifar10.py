@@ -13,7 +13,7 @@ from capsroute.bench.texts import markdown_table
 from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.plotting import colour, show_tiles
+from capsroute.experiments.plotting import bars, show_tiles
 from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
@@ -80,21 +80,13 @@ def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(7.0, 5.6)
     figure.suptitle(record.seeds[0]["title"], fontsize=10)
     axes, examples = figure.subplots(2, 1, height_ratios=(3, 2))
-    width = 0.4
-    for place, network in enumerate(NETWORKS):
-        recalls = [record.over_seeds(network, "classes", n, "recall") for n in range(len(CIFAR10_CLASSES))]
-        axes.bar(
-            [n + (place - 0.5) * width for n in range(len(recalls))],
-            [100 * recall.mean for recall in recalls],
-            width,
-            yerr=[100 * recall.deviation for recall in recalls],
-            color=colour(network),
-            label=f"{NETWORKS[network]}: {record.over_seeds(network, 'accuracy').percent(1)} %",
-        )
-    axes.set_xticks(range(len(CIFAR10_CLASSES)), CIFAR10_CLASSES, fontsize=7)
+    recalls = {
+        network: [record.over_seeds(network, "classes", n, "recall") for n in range(len(CIFAR10_CLASSES))]
+        for network in NETWORKS
+    }
+    labels = {name: f"{NETWORKS[name]}: {record.over_seeds(name, 'accuracy').percent(1)} %" for name in NETWORKS}
+    bars(axes, recalls, CIFAR10_CLASSES, labels)
     axes.set_ylabel("recognised / %")
-    axes.set_ylim(0, 100)
-    axes.legend(fontsize=8)
     drawn = torch.stack([pictures["images"], *(pictures[network] for network in NETWORKS)])
     show_tiles(examples, drawn, ["input", *NETWORKS.values()], [])
     examples.set_title("test images, and what the decoders make of the capsule or of the features", fontsize=8)

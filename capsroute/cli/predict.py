@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,13 @@ def add_parser(subparsers: Any) -> None:
         description="Prints the class of each image and the largest lengths of its class capsules, or the largest "
         "scores of a network without capsules.",
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="PNG or JPEG")
+    parser.add_argument(
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        type=Path,
+        help="PNG or JPEG; also WebP, TIFF, GIF or BMP, of any size, for a network that was trained on a folder",
+    )
     parser.add_argument(
         "--checkpoint",
         metavar="PATH",
@@ -70,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from capsroute.inference import predict, read_image, read_network
+    from capsroute.inference import predict, read_image, read_network, read_picture
     from capsroute.training.run import choose_device
 
     if args.batch_size < 1:
@@ -82,7 +89,8 @@ def _run(args: argparse.Namespace) -> int:
     if picture is not None:
         _check_picture(picture, stored, args.images, args.overwrite)
     network = stored.build().to(device)
-    images = [read_image(path, stored.image_shape, resize=args.resize, invert=args.invert) for path in args.images]
+    read = partial(read_picture if stored.of_pictures else partial(read_image, resize=args.resize), invert=args.invert)
+    images = [read(path, stored.image_shape) for path in args.images]
     predictions = list(predict(network, images, batch_size=args.batch_size, reconstruct=picture is not None))
     if picture is not None:
         _draw(picture, predictions, stored)
@@ -124,6 +132,7 @@ def _facts(stored: StoredNetwork, predictions: list[Prediction]) -> dict[str, An
         "checkpoint": str(stored.path),
         "network": stored.config.network,
         "dataset": stored.config.dataset,
+        "data": dict(stored.data),
         "epoch": stored.epoch,
         "step": stored.step,
         "scores": _SCORE_NAMES[stored.config.network],

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from capsroute.bench.texts import markdown_table
-from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.experiment import Experiment, Outcome
 from capsroute.experiments.plotting import bars, show_tiles
@@ -18,6 +17,7 @@ from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
 from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, load_cifar10
+from capsroute.training.reporting.confusion import confusion, scores
 from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]

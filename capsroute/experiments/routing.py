@@ -96,7 +96,7 @@ def _step_seconds(trainers: Mapping[str, Trainer], batch: tuple[Tensor, Tensor])
 
     def work(trainer: Trainer) -> Any:
         images, labels = (part.to(trainer.device) for part in batch)
-        objective = objective_for(trainer.config)
+        objective = objective_for(trainer.config, trainer.data)
 
         def call() -> None:
             loss, _ = objective(trainer.model, images, labels)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.bench.texts import markdown_table
-from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.context import NETWORKS, WARMUP, Context
 from capsroute.experiments.data.faces import FACE, OTHER, SIDE, faces_and_others, faces_and_scrambled
 from capsroute.experiments.experiment import Experiment, Outcome
@@ -29,6 +28,7 @@ from capsroute.training.config import TrainConfig
 from capsroute.training.datasets import ImageSet
 from capsroute.training.errors import TrainingError
 from capsroute.training.loop.trainer import Trainer
+from capsroute.training.reporting.confusion import confusion, scores
 from capsroute.training.reporting.figures import new_figure
 
 __all__ = ["EXPERIMENT"]

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from capsroute.inference.errors import ImageError
+from capsroute.training.datasets.pictures import PictureError, look, prepared
 from capsroute.training.extras import require
 
-__all__ = ["InputImage", "read_image"]
+__all__ = ["InputImage", "read_image", "read_picture"]
 
 _FORMATS = ("PNG", "JPEG")
 # What Pillow calls 16-bit grey, in the versions that there are.
@@ -77,20 +78,58 @@ def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert
     return InputImage(path, 1 - pixels if invert else pixels, tuple(notes))
 
 
+def read_picture(path: Path, shape: Sequence[int], *, invert: bool = False) -> InputImage:
+    """Reads an image file for a network that was trained on a folder of pictures, as its training read them.
+
+    Args:
+        path: File: JPEG, PNG, WebP, TIFF, GIF or BMP, of any size.
+        shape: ``(channels, side, side)`` of the network.
+        invert: Whether black and white change places.
+
+    Raises:
+        ImageError: The file cannot be read, or is no picture.
+        TrainingError: Pillow is not installed.
+    """
+    channels, side, _ = shape
+    _check_file(path)
+    try:
+        with path.open("rb") as file:
+            header = look(file)
+            file.seek(0)
+            pixels = prepared(file, side, channels).float() / 255
+    except PictureError as error:
+        raise ImageError(f"cannot read the image {path}: {error}") from error
+    except OSError as error:
+        raise ImageError(f"cannot read the image {path}: {error.strerror or error}") from error
+    notes = (
+        []
+        if (header.width, header.height) == (side, side)
+        else [f"the middle of {header.width}x{header.height} pixels brought to {side}x{side}, as in the training"]
+    )
+    if header.colour and channels == 1:
+        notes.append("colours turned into grey")
+    return InputImage(path, 1 - pixels if invert else pixels, tuple(notes))
+
+
 def _size(shape: Sequence[int]) -> str:
     return f"{shape[-1]}x{shape[-2]}"
 
 
-def _decode(path: Path, notes: list[str]) -> Tensor:
-    """Pixels ``[1 or 3, H, W]`` in [0, 1], the right way up."""
-    module = require("PIL.Image", "reading images")
-    operations = require("PIL.ImageOps", "reading images")
+def _check_file(path: Path) -> None:
+    """Raises an :class:`ImageError` where there is no file that may be read."""
     if not os.path.isfile(path):  # which answers, where Path.is_file raises: a name may be too long
         present = "it is a folder" if os.path.isdir(path) else "it is no file"
         problem = present if os.path.exists(path) else "no such file"
         raise ImageError(f"cannot read the image {path}: {problem}")
     if not os.access(path, os.R_OK):
         raise ImageError(f"cannot read the image {path}: permission denied")
+
+
+def _decode(path: Path, notes: list[str]) -> Tensor:
+    """Pixels ``[1 or 3, H, W]`` in [0, 1], the right way up."""
+    module = require("PIL.Image", "reading images")
+    operations = require("PIL.ImageOps", "reading images")
+    _check_file(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error", module.DecompressionBombWarning)
         try:

@@ -26,6 +26,8 @@ def margin_loss(
     positive_margin: float = 0.9,
     negative_margin: float = 0.1,
     absent_weight: float = 0.5,
+    *,
+    reduction: str = "mean",
 ) -> Tensor:
     """Margin loss for digit existence, Sabour et al. 2017, equation 4.
 
@@ -38,24 +40,30 @@ def margin_loss(
         positive_margin: ``m+``, the length from which on a present class costs nothing.
         negative_margin: ``m-``, the length up to which an absent class costs nothing.
         absent_weight: ``lambda``, weight of the absent classes.
+        reduction: ``"mean"`` over the batch, or ``"none"``, for weights of one's own for each image.
 
     Returns:
-        Scalar; 0 for an empty batch.
+        Scalar; 0 for an empty batch. With ``reduction="none"``, ``[B]``.
 
     Raises:
         TypeError: ``lengths`` is not floating point, or class numbers are not int64.
-        ValueError: ``lengths`` is not ``[B, J]``, or ``target`` has neither of the two shapes.
+        ValueError: ``lengths`` is not ``[B, J]``, or ``target`` has neither of the two shapes, or ``reduction`` is
+            neither of the two.
     """
     if not lengths.is_floating_point():
         raise TypeError(f"lengths must be a floating-point tensor, got {lengths.dtype}")
     if lengths.dim() != 2:
         raise ValueError(f"lengths must have the shape [B, J], got {list(lengths.shape)}")
+    if reduction not in ("mean", "none"):
+        raise ValueError(f"reduction must be mean or none, got {reduction!r}")
     if lengths.dtype in (torch.float16, torch.bfloat16):
         lengths = lengths.float()
     present = _presence(lengths, target)
     missed = torch.relu(positive_margin - lengths).square()
     imagined = torch.relu(lengths - negative_margin).square()
     per_class = present * missed + absent_weight * (1 - present) * imagined
+    if reduction == "none":
+        return per_class.sum(dim=1)
     return per_class.sum() / max(lengths.shape[0], 1)
 
 

@@ -49,8 +49,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "lr": 3e-3,
         "reconstruction_weight": 0.0005,
-        "test_share": 0.2,
-        "test_seed": 0,
     },
 }
 DATASETS = tuple(_PRESETS)
@@ -90,8 +88,8 @@ class TrainConfig:
             sizes decide.
         channels: 1 for grey, 3 for colours; None lets the images decide.
         test_share: Share of the images of each class that is held out where a folder has no test images, above 0 and
-            below 1; None for data sets that have a test set.
-        test_seed: Which ones are held out; likewise.
+            below 1; None for 0.2, and where there are test images.
+        test_seed: Which ones are held out; None for 0, and likewise.
         class_weights: ``"none"``, or ``"balanced"``: every image counts in the loss by the inverse of how many images
             its class has, so that all classes weigh the same.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -23,11 +24,12 @@ from capsroute.training.networks import build_network, network_options
 from capsroute.training.parallel.launch import lost_ranks_named, resume_command
 from capsroute.training.parallel.ranks import ALONE, Ranks
 from capsroute.training.reporting.board import BOARD_PACKAGE, BOARD_PURPOSE
+from capsroute.training.reporting.confusion import confusion, scores, scores_table
 from capsroute.training.reporting.display import Display, make_display
-from capsroute.training.reporting.figures import draw_learning_curve, draw_reconstructions
+from capsroute.training.reporting.figures import draw_confusion, draw_learning_curve, draw_reconstructions
 from capsroute.training.reporting.metrics import MetricsWriter, read_metrics
 from capsroute.training.storage.checkpoint import Checkpoint
-from capsroute.training.storage.files import failures_named
+from capsroute.training.storage.files import failures_named, replace_files
 from capsroute.training.storage.runfolder import RunFolder
 from capsroute.training.storage.saving import Saver
 from capsroute.training.storage.stored import stored_data
@@ -147,6 +149,8 @@ def _train(
     def prepare() -> Display:
         made = make_display(config.epochs, len(trainer.batches), trainer.step)
         folder.prepare(resume.path if resume else None, overwrite)
+        if data.record:
+            _write_json(folder.images, data.record)
         return made
 
     display = ranks.on_main(prepare)
@@ -165,7 +169,7 @@ def _train(
                 MetricsWriter(folder.metrics, folder.tensorboard, trainer.step, trainer.epoch)
             )
             metrics.describe_run(_facts(trainer))
-            print(_headline(trainer, folder), flush=True)
+            print("\n".join((_headline(trainer, folder), *data.notes)), flush=True)
             observers = [metrics, stack.enter_context(display), saver]
         received = stack.enter_context(interrupts_call(request_stop))
         finished = trainer.fit(observers, saver.save)
@@ -174,6 +178,7 @@ def _train(
     if ranks.main:
         with failures_named(folder.learning_curve):
             draw_learning_curve(folder.learning_curve, read_metrics(folder.metrics))
+        _report_classes(trainer, folder)
         if config.reconstruction:
             with trainer.averaged(), failures_named(folder.reconstructions):
                 _draw_reconstructions(folder.reconstructions, trainer.model, data, device)
@@ -214,4 +219,22 @@ def _draw_reconstructions(path: Path, model: nn.Module, data: Dataset, device: t
     images, labels = data.test.batch(slice(0, _PICTURES))
     with torch.no_grad():
         output = model(images.to(device))
-    draw_reconstructions(path, images, output.reconstruction, labels, output.scores.argmax(dim=1).cpu())
+    predicted = output.scores.argmax(dim=1).cpu()
+    draw_reconstructions(path, images, output.reconstruction, labels, predicted, data.classes)
+
+
+def _report_classes(trainer: Trainer, folder: RunFolder) -> None:
+    """Prints, writes and draws what the network makes of each class."""
+    names = trainer.data.classes
+    matrix = confusion(trainer, trainer.data.test, len(names))
+    classes = [{"class": name, **score} for name, score in zip(names, scores(matrix), strict=True)]
+    _write_json(folder.confusion, {"step": trainer.step, "classes": classes, "confusion": matrix})
+    with failures_named(folder.confusion_picture):
+        draw_confusion(folder.confusion_picture, matrix, names)
+    print(scores_table(matrix, names), flush=True)
+
+
+def _write_json(path: Path, values: Mapping[str, object]) -> None:
+    text = json.dumps(values, indent=1) + "\n"
+    with failures_named(path):
+        replace_files({path: lambda file: file.write(text.encode())})

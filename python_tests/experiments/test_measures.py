@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from capsroute.experiments.confusion import confusion, scores
 from capsroute.experiments.plotting import show_tiles
 from capsroute.experiments.probe import r2, read
 from capsroute.experiments.shape import PROPERTIES, properties
 from capsroute.training.datasets import ImageSet
+from capsroute.training.reporting.confusion import confusion, scores
 from capsroute.training.reporting.figures import new_figure
 
 Output = namedtuple("Output", "scores")

@@ -77,7 +77,7 @@ def test_presets_are_configurations():
     assert TrainConfig(**preset("digits")).dataset == "digits"
     mnist = TrainConfig(**preset("mnist"))
     assert (mnist.shift, mnist.batch_size, mnist.reconstruction_weight) == (2, 128, 0.0005)
-    with pytest.raises(TrainingError, match="dataset must be one of digits, mnist, folder.*; got cifar"):
+    with pytest.raises(TrainingError, match=r"dataset must be one of .*digits.*folder.*; got cifar"):
         preset("cifar")
 
 

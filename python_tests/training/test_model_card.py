@@ -95,8 +95,8 @@ RESUMED = "The run was resumed with another {}; the command has what it was last
             [
                 "# CapsNet for mnist",
                 "RGB images of 32x28 pixels",
-                "What was read: 60,000 images to train on and 360 to test on, of 32x28 pixels in RGB, with the checksum "
-                "c0ffee.",
+                "What was read: 60,000 images to train on and 360 to test on, of 32x28 pixels in RGB, with the "
+                "checksum c0ffee.",
             ],
         ),
     ],

@@ -8,10 +8,12 @@ from pathlib import Path
 from capsroute.training.datasets.affnist import load_affnist
 from capsroute.training.datasets.cifar10 import load_cifar10
 from capsroute.training.datasets.digits import load_digits
+from capsroute.training.datasets.division import held_out
 from capsroute.training.datasets.emnist import EMNIST_SPLITS, load_emnist
 from capsroute.training.datasets.facts import DatasetFacts
 from capsroute.training.datasets.imageset import Dataset, Images, ImageSet
 from capsroute.training.datasets.mnist import load_fashion_mnist, load_kmnist, load_mnist, load_qmnist
+from capsroute.training.datasets.own_folder import load_folder
 from capsroute.training.datasets.reading import ReadOptions
 from capsroute.training.datasets.smallnorb import load_smallnorb
 from capsroute.training.datasets.svhn import load_svhn
@@ -25,8 +27,10 @@ __all__ = [
     "Images",
     "ReadOptions",
     "Reader",
+    "held_out",
     "load_dataset",
     "load_digits",
+    "load_folder",
     "load_mnist",
 ]
 
@@ -60,6 +64,7 @@ READERS: dict[str, Reader] = {
     "cifar10": _of_folder(load_cifar10),
     "smallnorb": _of_folder(load_smallnorb),
     "affnist": _of_folder(load_affnist),
+    "folder": Reader(load_folder, frozenset({"data_dir", "image_size", "channels", "test_share", "test_seed"})),
 }
 """What ``--dataset`` may name. Their presets stand in :mod:`capsroute.training.config`, under the same names."""
 

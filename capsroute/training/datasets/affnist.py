@@ -25,7 +25,7 @@ AFFNIST = DatasetFacts(
     name="affnist",
     title="affNIST",
     description=(
-        "handwritten digits of MNIST, light on dark, each under random small affine maps, anywhere in 40x40 pixels: "
+        "Handwritten digits of MNIST, light on dark, each under random small affine maps, anywhere in 40x40 pixels: "
         "turned by up to 20 degrees, sheared by up to 0.2, scaled by 0.8 to 1.2 along either axis"
     ),
     origin=f"T. Tieleman, 2013, {_PAGE}; from MNIST, of Y. LeCun, C. Cortes and C. J. C. Burges",

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from capsroute.training.datasets.cifar10_archive import CIFAR10_BATCHES, read_cifar10_archive, read_cifar10_folder
+from capsroute.training.datasets.division import mixed
 from capsroute.training.datasets.facts import DatasetFacts
 from capsroute.training.datasets.fetch import fetch, user_cache
 from capsroute.training.datasets.image_folders import read_image_folders
@@ -36,7 +37,7 @@ _PER_CLASS = (5_000, 1_000)
 _FACTS = DatasetFacts(
     name="cifar10",
     title="CIFAR-10",
-    description="photographs of animals and vehicles in colour, 32x32 pixels",
+    description="Photographs of animals and vehicles in colour, 32x32 pixels",
     origin="A. Krizhevsky, 2009, from the 80 Million Tiny Images, https://www.cs.toronto.edu/~kriz/cifar.html",
     licence="its author named none",
     classes=CIFAR10_CLASSES,
@@ -104,7 +105,7 @@ def _read_zips(train_zip: Path, test_zip: Path) -> Dataset:
             raise TrainingError(f"{path} {_difference(set(part.classes), set(CIFAR10_CLASSES))}")
     formats = " and ".join(sorted({*train.formats, *test.formats}))
     facts = replace(_FACTS, title=f"CIFAR-10, {formats} copy")
-    return Dataset(_mixed(train.images), _mixed(test.images), facts)
+    return Dataset(mixed(train.images), mixed(test.images), facts)
 
 
 def _difference(found: set[str], wanted: set[str]) -> str:
@@ -113,8 +114,3 @@ def _difference(found: set[str], wanted: set[str]) -> str:
     parts = [f"lacks classes of CIFAR-10: {lacking}"] if lacking else []
     parts += [f"has other classes than CIFAR-10: {foreign}"] if foreign else []
     return "; it ".join(parts)
-
-
-def _mixed(images: ImageSet) -> ImageSet:
-    """The images in another order than by class, so that the first ones are of all classes."""
-    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]

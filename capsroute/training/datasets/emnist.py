@@ -128,7 +128,7 @@ def _facts(split: str) -> DatasetFacts:
         name=f"emnist-{split}",
         title=f"EMNIST, {split}",
         description=(
-            "handwritten characters of 28x28 pixels, light on dark, made from NIST's Special Database 19 as MNIST's "
+            "Handwritten characters of 28x28 pixels, light on dark, made from NIST's Special Database 19 as MNIST's "
             "digits were; in the files they are transposed, here they are upright"
         ),
         origin=f"G. Cohen, S. Afshar, J. Tapson and A. van Schaik, 2017, arXiv:1702.05373, {_PAGE}",

@@ -38,7 +38,7 @@ _NUMERALS = tuple("0123456789")
 
 UNNAMED = DatasetFacts(
     title="images without a name",
-    description="images that a program handed over without saying what they show",
+    description="Images that a program handed over without saying what they show",
     origin="not known",
     licence="not known",
 )

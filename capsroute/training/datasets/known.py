@@ -86,7 +86,7 @@ FASHION_MNIST = IdxFiles(
     DatasetFacts(
         name="fashion-mnist",
         title="Fashion-MNIST",
-        description="photographs of clothes, shoes and bags of a shop, grey, light on dark, in 28x28 pixels",
+        description="Photographs of clothes, shoes and bags of a shop, grey, light on dark, in 28x28 pixels",
         origin="H. Xiao, K. Rasul and R. Vollgraf, 2017, arXiv:1708.07747, https://github.com/zalandoresearch/fashion-mnist",
         licence="MIT, by its repository",
         classes=(
@@ -120,7 +120,7 @@ KMNIST = IdxFiles(
     DatasetFacts(
         name="kmnist",
         title="Kuzushiji-MNIST",
-        description="ten characters of cursive Japanese from old books, light on dark, in 28x28 pixels",
+        description="Ten characters of cursive Japanese from old books, light on dark, in 28x28 pixels",
         origin="T. Clanuwat et al., 2018, arXiv:1812.01718, https://github.com/rois-codh/kmnist",
         licence="CC BY-SA 4.0, by its repository",
         classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
@@ -138,7 +138,7 @@ QMNIST = IdxFiles(
         name="qmnist",
         title="QMNIST",
         description=(
-            "handwritten digits of 28x28 pixels, light on dark: the images of MNIST made anew from those of NIST, and "
+            "Handwritten digits of 28x28 pixels, light on dark: the images of MNIST made anew from those of NIST, and "
             "50,000 more to test on"
         ),
         origin="C. Yadav and L. Bottou, 2019, arXiv:1905.10498, https://github.com/facebookresearch/qmnist",
@@ -200,7 +200,7 @@ def unknown(file: Path, classes: tuple[str, ...] = ()) -> DatasetFacts:
     name = called(file)
     return DatasetFacts(
         title=name,
-        description="images that are not known: what the files hold is of no data set that capsroute knows",
+        description="Images that are not known: what the files hold is of no data set that capsroute knows",
         origin=f"not known; the files lay in a folder of the name {name}",
         licence="not known",
         classes=classes,

@@ -158,7 +158,7 @@ _FACTS = DatasetFacts(
     name="smallnorb",
     title="smallNORB",
     description=(
-        "grey photographs of toys by two cameras, 96x96 pixels that are halved to 48x48 here; 9 elevations, 18 "
+        "Grey photographs of toys by two cameras, 96x96 pixels that are halved to 48x48 here; 9 elevations, 18 "
         "azimuths and 6 lights of ten toys of each kind, five to train on and five to test on"
     ),
     origin=f"Y. LeCun, F. J. Huang and L. Bottou, 2004, {_PAGE}",

@@ -27,7 +27,7 @@ _FACTS = DatasetFacts(
     name="svhn",
     title="SVHN, cropped digits",
     description=(
-        "photographs of house numbers in colour, cut to 32x32 pixels around one digit, with parts of its neighbours"
+        "Photographs of house numbers in colour, cut to 32x32 pixels around one digit, with parts of its neighbours"
     ),
     origin=(
         "Y. Netzer, T. Wang, A. Coates, A. Bissacco, B. Wu and A. Y. Ng, 2011, from Google Street View, "

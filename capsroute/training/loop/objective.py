@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from capsroute.models import CapsNetOutput
 from capsroute.nn import margin_loss
 from capsroute.training.config import TrainConfig
+from capsroute.training.datasets import Dataset, ImageSet
+from capsroute.training.errors import TrainingError
 
-__all__ = ["Classification", "NetworkOutput", "Objective", "objective_for", "training_loss"]
+__all__ = ["Classification", "NetworkOutput", "Objective", "balanced_weights", "objective_for", "training_loss"]
 
-_CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_CRITERIA: dict[str, Callable[..., Tensor]] = {
     "capsnet": margin_loss,
     "pooling-cnn": nn.functional.cross_entropy,
 }
@@ -49,10 +52,13 @@ class Classification:
     Args:
         criterion: Of scores ``[B, classes]`` and labels ``[B]``, int64; a mean over the batch.
         reconstruction_weight: Factor on the squared error, summed over the pixels and averaged over the batch.
+        class_weights: ``[classes]``, by which the loss of an image of each class is multiplied, its reconstruction left
+            out; the criterion must take ``reduction="none"`` then. None for 1.
     """
 
-    criterion: Callable[[Tensor, Tensor], Tensor]
+    criterion: Callable[..., Tensor]
     reconstruction_weight: float
+    class_weights: Tensor | None = None
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Loss and correctness for images ``[B, channels, H, W]`` in [0, 1] and labels ``[B]``, int64."""
@@ -61,7 +67,12 @@ class Classification:
 
     def loss(self, output: NetworkOutput, images: Tensor, labels: Tensor) -> Tensor:
         """The loss alone, of an output that is there; a scalar, of at least float32."""
-        loss = self.criterion(_at_least_single(output.scores), labels)
+        scores = _at_least_single(output.scores)
+        if self.class_weights is None:
+            loss = self.criterion(scores, labels)
+        else:  # not divided by the sum of the weights: a batch that is taken in parts must come to the same
+            weights = self.class_weights.to(scores)[labels]
+            loss = (weights * self.criterion(scores, labels, reduction="none")).mean()
         if output.reconstruction is not None:
             error = (_at_least_single(output.reconstruction) - images).square().sum() / len(images)
             loss = loss + self.reconstruction_weight * error
@@ -73,9 +84,30 @@ def _at_least_single(values: Tensor) -> Tensor:
     return values.float() if values.element_size() < 4 else values
 
 
-def objective_for(config: TrainConfig) -> Classification:
-    """What the network of a configuration minimises."""
-    return Classification(_CRITERIA[config.network], config.reconstruction_weight)
+def objective_for(config: TrainConfig, data: Dataset) -> Classification:
+    """What the network of a configuration minimises.
+
+    Raises:
+        TrainingError: Class weights were asked for, of images that have not one class each.
+    """
+    weights = balanced_weights(data) if config.class_weights == "balanced" else None
+    return Classification(_CRITERIA[config.network], config.reconstruction_weight, weights)
+
+
+def balanced_weights(data: Dataset) -> Tensor:
+    """``[classes]``, float32: N / (classes that are there · images of the class), whose mean over the images is 1.
+
+    A class without training images has 0.
+
+    Raises:
+        TrainingError: The training images are not in memory, or have several labels each.
+    """
+    labels = data.train.labels if isinstance(data.train, ImageSet) else None
+    if labels is None or labels.dim() != 1:
+        raise TrainingError("class_weights balanced needs training images in memory, each with one class")
+    counts = torch.bincount(labels, minlength=len(data.classes)).double()
+    weights = len(labels) / (counts.count_nonzero() * counts)
+    return torch.where(counts > 0, weights, 0.0).float()
 
 
 def training_loss(output: CapsNetOutput, images: Tensor, labels: Tensor, reconstruction_weight: float) -> Tensor:

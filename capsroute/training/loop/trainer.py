@@ -66,7 +66,7 @@ class Trainer:
             )
         ranks.agree(facts_to_agree_on(model, config, data) if ranks.size > 1 else {})
         self.model = model
-        self.objective = objective or objective_for(config)
+        self.objective = objective or objective_for(config, data)
         self.config = config
         self.data = data
         self.device = device

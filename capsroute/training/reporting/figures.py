@@ -1,5 +1,8 @@
 """Pictures of a finished run."""
 
+import warnings
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,11 @@ from torch import Tensor
 
 from capsroute.training.extras import require
 
-__all__ = ["draw_learning_curve", "draw_reconstructions", "new_figure"]
+__all__ = ["draw_confusion", "draw_learning_curve", "draw_reconstructions", "new_figure"]
+
+
+_LETTERS = 12  # of a name in a picture
+_NUMBERED = 20  # classes whose counts are written into the cells
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -21,12 +28,19 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
+def _save(figure: Any, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # names of classes are in any script, the font is not
+        figure.savefig(path, dpi=120)
+
+
 def draw_reconstructions(
-    path: Path, images: Tensor, reconstructions: Tensor, labels: Tensor, predicted: Tensor
+    path: Path, images: Tensor, reconstructions: Tensor, labels: Tensor, predicted: Tensor, names: Sequence[str]
 ) -> None:
     """Draws images above what the decoder makes of the capsule of the predicted class, as PNG.
 
-    Both are ``[N, channels, H, W]`` in [0, 1] with one or three channels; true and predicted classes are ``[N]``.
+    Both are ``[N, channels, H, W]`` in [0, 1] with one or three channels; true and predicted classes are ``[N]``, and
+    have names.
     """
     count = len(images)
     figure = new_figure(0.8 * count, 2.0)
@@ -36,12 +50,40 @@ def draw_reconstructions(
             pixels = picture[column].float().cpu().permute(1, 2, 0).numpy()
             axes[row, column].imshow(pixels, cmap="gray", vmin=0, vmax=1)
             axes[row, column].set_axis_off()
-        axes[0, column].set_title(str(int(labels[column])))
+        axes[0, column].set_title(_short(names[int(labels[column])]))
         axes[1, column].set_title(
-            str(int(predicted[column])), color="black" if predicted[column] == labels[column] else "red"
+            _short(names[int(predicted[column])]), color="black" if predicted[column] == labels[column] else "red"
         )
     figure.suptitle("test images with their labels, above the reconstructions of the predicted capsules", fontsize=8)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
+
+
+def _short(name: str) -> str:
+    """A name above a small picture. Dollars would be taken for formulas."""
+    return (name if len(name) <= _LETTERS else f"{name[: _LETTERS - 1]}…").replace("$", r"\$")
+
+
+def draw_confusion(path: Path, matrix: Sequence[Sequence[int]], names: Sequence[str]) -> None:
+    """Draws how many images of each class (rows) were taken for each class (columns), as PNG.
+
+    The colour of a cell is its share of its row; counts stand in it where there is room.
+    """
+    count = len(names)
+    side = min(3.0 + 0.45 * count, 14.0)
+    figure = new_figure(side, side)
+    axes = figure.subplots()
+    shares = [[value / max(1, sum(row)) for value in row] for row in matrix]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    labels, size = [_short(name) for name in names], 9 if count <= _NUMBERED else 5
+    axes.set_xticks(range(count), labels, rotation=90, fontsize=size)
+    axes.set_yticks(range(count), labels, fontsize=size)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    if count <= _NUMBERED:
+        for row, column in product(range(count), range(count)):
+            colour = "white" if shares[row][column] > 0.5 else "black"
+            axes.text(column, row, f"{matrix[row][column]:,}", ha="center", va="center", color=colour, fontsize=size)
+    _save(figure, path)
 
 
 def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
@@ -66,4 +108,4 @@ def draw_learning_curve(path: Path, records: list[dict[str, Any]]) -> None:
     for axes in (loss_axes, accuracy_axes):
         axes.grid(alpha=0.3)
     loss_axes.legend()
-    figure.savefig(path, dpi=120)
+    _save(figure, path)

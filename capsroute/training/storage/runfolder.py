@@ -33,6 +33,12 @@ class RunFolder:
         """Test images above their reconstructions."""
         self.learning_curve = path / "learning_curve.png"
         """Loss and accuracy over the steps."""
+        self.confusion = path / "confusion.json"
+        """Test images by true and by predicted class, with precision, recall and F1 of each class."""
+        self.confusion_picture = path / "confusion.png"
+        """The same counts, drawn."""
+        self.images = path / "images.json"
+        """What was found in a folder of images, and what of it was left out."""
 
     def prepare(self, resumed: Path | None, overwrite: bool) -> None:
         """Makes the folder ready for a run.
@@ -51,7 +57,8 @@ class RunFolder:
         except OSError as error:
             raise TrainingError(f"cannot write into the folder {self.path}: {error.strerror or error}") from error
         saved = (self.checkpoint, self.weights, self.model_card, self.metrics)
-        files = (*saved, self.tensorboard, self.reconstructions, self.learning_curve)
+        pictures = (self.reconstructions, self.learning_curve, self.confusion_picture)
+        files = (*saved, self.tensorboard, *pictures, self.confusion, self.images)
         present = [file for file in files if file.exists()]
         for file in present:
             if file.is_dir() != (file == self.tensorboard):

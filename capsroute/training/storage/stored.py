@@ -49,6 +49,11 @@ class StoredNetwork:
         """Channels, height and width in pixels of the images that it takes."""
         return image_shape(self.config, **self.options)
 
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it was trained on a folder of pictures, which were brought to one size, and takes such."""
+        return self.config.dataset == "folder"
+
     def misnamed(self, expected: Mapping[str, Tensor]) -> str | None:
         """Why the names of the classes do not fit the parameters of a network: a clause, or None where they do."""
         count = class_count(expected)
@@ -94,7 +99,7 @@ def stored_data(data: Dataset) -> dict[str, Any]:
 
 
 def class_numbers(state: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Names of the classes of a network of which nothing else is said: ``"0"``, ``"1"``, …"""
+    """Names of the classes of a network of which nothing else is said: ``"0"``, ``"1"`` and so on."""
     return tuple(map(str, range(class_count(state) or 0)))
 
 

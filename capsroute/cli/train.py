@@ -38,14 +38,16 @@ def add_parser(subparsers: Any) -> None:
     )
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--dataset", metavar="NAME", help="folder, of your own images; digits (default, no download); mnist"
+        "--dataset",
+        metavar="NAME",
+        help="folder, of your own images; digits (default, no download); or one of those with defaults below",
     )
     data.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
         help="a folder per class, or train/ and test/ of them, or a zip of "
-        "either; for mnist, its IDX files, and what is absent is fetched",
+        "either; for a data set of the field, its files: into an empty folder, those of some are fetched",
     )
     data.add_argument("--image-size", type=int, metavar="PIXELS", help="that images of a folder are brought to")
     data.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colours (default: as the images)")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import scipy.io
 
 from capsroute.cli import main
 from capsroute.experiments import EXPERIMENTS, load
 from capsroute.experiments.record import Record
+from python_tests.training import formats
 from python_tests.training.archives import cifar10_members, class_folders, write_tar, write_zip
 from python_tests.training.doubles import write_mnist
 
@@ -18,6 +20,9 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_mnist(folder)
     write_tar(folder / "cifar-10-python.tar.gz", cifar10_members(8, 20))
+    scipy.io.savemat(folder / "test.mat", formats.affnist(30))
+    # All of the training from viewpoints that are learned, and half of the test.
+    formats.write_norb(folder, {"train": [(0, 0)] * 40, "test": [(0, 0)] * 10 + [(8, 20)] * 10})
     return folder
 
 

@@ -77,7 +77,7 @@ def load_cifar10(data_dir: Path | None = None) -> Dataset:
             return _called(train, test, path, digests == _BATCH_MD5 if not ending else None)
     if zips:
         place = next(iter(zips.values()))[0].parent
-        return _read_zips(place / "train.zip", place / "test.zip")
+        return _read_zips(*(zips.get((part,), [place / f"{part}.zip"])[0] for part in ("train", "test")))
     wanted = (
         "CIFAR-10 is wanted as cifar-10-python.tar.gz, cifar-10-binary.tar.gz, either of them unpacked, or train.zip "
         "and test.zip with a folder of images per class; put it into a folder and name it with --data-dir"

@@ -69,7 +69,7 @@ def matching(files: Iterable[Path], pattern: str) -> dict[tuple[str, ...], list[
     found: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     for path in files:
         if match := re.fullmatch(pattern, path.name, re.IGNORECASE):
-            found[tuple(group.lower() for group in match.groups())].append(path)
+            found[tuple(group.lower() for group in match.groups(""))].append(path)
     return found
 
 

@@ -227,7 +227,7 @@ def test_an_absent_archive_is_fetched_and_its_hash_checked(tmp_path, monkeypatch
         assert len(load_cifar10(tmp_path / "data").test) == 6
         (tmp_path / "data" / "notes.txt").write_text("beside which nothing is put")
         (tmp_path / "data" / ARCHIVE).unlink()
-        with pytest.raises(TrainingError, match="holds notes.txt: CIFAR-10 is wanted as"):
+        with pytest.raises(TrainingError, match=r"holds notes\.txt: CIFAR-10 is wanted as"):
             load_cifar10(tmp_path / "data")
 
 

@@ -15,7 +15,10 @@ from capsroute.training import TrainConfig, TrainingError, preset
 from capsroute.training.config import DATASETS
 from capsroute.training.datasets import READERS, emnist, known, load_dataset, smallnorb, svhn
 from capsroute.training.networks import build_network, image_shape, network_options
+from capsroute.training.reporting import figures
+from capsroute.training.storage.model_card import model_card
 from python_tests.training import formats
+from python_tests.training.test_model_card import FACTS_OF_A_RUN
 
 
 def numpy_of(part):
@@ -125,6 +128,16 @@ def test_smallnorb_beside_a_reading_by_hand(packed, tmp_path, monkeypatch):
     assert smallnorb.smallnorb_facts(shown, test, tmp_path).title == "smallNORB"
     with pytest.raises(ValueError, match="stereo must be"):
         smallnorb.load_smallnorb(tmp_path, stereo="both")
+
+
+def test_pairs_are_drawn_and_told_as_what_they_are(tmp_path):
+    card = " ".join(model_card(replace(FACTS_OF_A_RUN, image_shape=(2, 48, 48))).split())
+    assert "It takes 2-channel images of 48x48 pixels" in card
+    assert "of 48x48 pixels in 2 channels, with the checksum" in card
+    pair = torch.cat([torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)], dim=1)
+    assert figures._shown(pair[0]).tolist() == [[0.0] * 8 + [1.0] * 8] * 8
+    figures.draw_reconstructions(tmp_path / "pairs.png", pair, pair, torch.zeros(1).long(), torch.zeros(1).long(), "a")
+    assert (tmp_path / "pairs.png").read_bytes().startswith(b"\x89PNG")
 
 
 def _damaged_svhn(folder, **changes):

@@ -96,9 +96,7 @@ def _run(context: Context, seed: int) -> Outcome:
         counts.append((len(train), sum(map(len, tests.values()))))
         numbers[task] = {}
         for network in NETWORKS:
-            config = context.config(
-                seed, network, shift=(SMALLNORB_SIDE - _CROP) // 2, reconstruction=False, dataset="smallnorb"
-            )
+            config = context.config(seed, network, shift=(SMALLNORB_SIDE - _CROP) // 2, reconstruction=False)
             model = _Cropped(build_network(config, context.device, **context.network_options(**options)))
             trainer = context.fit(train, tests["familiar"], config, model=model)
             numbers[task][network] = {name: context.accuracy(trainer, images) for name, images in tests.items()}

@@ -41,8 +41,8 @@ def draw_reconstructions(
 ) -> None:
     """Draws images above what the decoder makes of the capsule of the predicted class, as PNG.
 
-    Both are ``[N, channels, H, W]`` in [0, 1], channels other than those of colours side by side; true and predicted classes are ``[N]``, and
-    have names.
+    Both are ``[N, channels, H, W]`` in [0, 1], channels that are no colours side by side; true and predicted classes
+    are ``[N]``, and have names.
     """
     count = len(images)
     figure = new_figure(0.8 * count, 2.0)

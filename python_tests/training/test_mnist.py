@@ -234,6 +234,13 @@ def test_absent_files_are_fetched(tmp_path, mirror):
     assert len(load_dataset("mnist", data_dir).train) == 40  # and only once
 
 
+def test_the_cache_is_filled_whatever_else_lies_there(tmp_path, mirror, monkeypatch):
+    monkeypatch.setattr(mnist, "user_cache", lambda dataset: tmp_path / dataset)
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "tmp-of-a-killed-download").write_bytes(b"half")
+    assert len(load_dataset("mnist").train) == 40
+
+
 def test_a_fetched_file_with_another_hash_is_refused(tmp_path, mirror):
     (mirror / "train-labels-idx1-ubyte.gz").write_bytes(b"something else")
     with pytest.raises(TrainingError, match=r"train-labels-idx1-ubyte.gz is not in .* \(ValueError\)"):

@@ -82,7 +82,7 @@ def load_cifar10(data_dir: Path | None = None) -> Dataset:
         "CIFAR-10 is wanted as cifar-10-python.tar.gz, cifar-10-binary.tar.gz, either of them unpacked, or train.zip "
         "and test.zip with a folder of images per class; put it into a folder and name it with --data-dir"
     )
-    fetched = fetched_into(folder, {_ARCHIVE: _MD5}, _MIRRORS, wanted, fetch)
+    fetched = fetched_into(folder, {_ARCHIVE: _MD5}, _MIRRORS, wanted, fetch, own=data_dir is None)
     if fetched is None:
         raise absent(folder, wanted)
     return _called(*read_cifar10_archive(fetched[0]), fetched[0], True)

@@ -84,17 +84,18 @@ def load_emnist(split: str, data_dir: Path | None = None) -> Dataset:
     archives = matching(files_below(data_dir), rf"(emnist[-_. ]?{split})\.mat")
     if files is not None:
         arrays = [read_idx(path) for path in files]
-        known = facts_of(files, arrays)
-        if known.name:
-            raise TrainingError(
-                f"{files[0]} is a file of {known.title}, not of EMNIST: --dataset {known.name} reads it"
-            )
     elif archives:
         path = next(iter(archives.values()))[0]
         files, arrays = [path] * len(IDX_ROLES), _read_matlab(path, labels)
     else:
         raise absent(data_dir, wanted)
     train, test = (_upright(read_labelled(files[n : n + 2], arrays[n : n + 2], labels)) for n in (0, 2))
+    if files[0] != files[1]:
+        known = facts_of(files, arrays)
+        if known.name:
+            raise TrainingError(
+                f"{files[0]} is a file of {known.title}, not of EMNIST: --dataset {known.name} reads it"
+            )
     is_it = (len(train), len(test)) == (form.train, form.test)
     return Dataset(train, test, _facts(split) if is_it else unknown(files[0], tuple(form.classes)))
 

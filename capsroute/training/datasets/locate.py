@@ -45,11 +45,11 @@ def files_below(folder: Path) -> list[Path]:
     Raises:
         TrainingError: It cannot be read, or is none.
     """
-    if folder.exists() and not folder.is_dir():
-        raise TrainingError(f"{folder} is not a folder: name with --data-dir the one that the files lie in")
     found: list[Path] = []
-    waiting = [(folder, 0)] if folder.exists() else []
     try:
+        if folder.exists() and not folder.is_dir():
+            raise TrainingError(f"{folder} is not a folder: name with --data-dir the one that the files lie in")
+        waiting = [(folder, 0)] if folder.exists() else []
         while waiting and len(found) < _MOST:
             place, depth = waiting.pop(0)
             for path in sorted(place.iterdir()):
@@ -125,7 +125,7 @@ def absent(folder: Path, wanted: str) -> TrainingError:
 
 
 def fetched_into(
-    folder: Path, md5s: Mapping[str, str], mirrors: Sequence[str], advice: str, fetch: Fetch
+    folder: Path, md5s: Mapping[str, str], mirrors: Sequence[str], advice: str, fetch: Fetch, *, own: bool
 ) -> list[Path] | None:
     """Fetches what is absent of some files into a folder.
 
@@ -135,17 +135,19 @@ def fetched_into(
         mirrors: As fetch takes them.
         advice: Likewise.
         fetch: What fetches.
+        own: Whether the folder is one of capsroute's own, in the user's cache.
 
     Returns:
-        The files, or None where others lie in the folder: nothing is put beside them.
+        The files, or None where others lie in a folder of somebody: nothing is put beside them.
 
     Raises:
         TrainingError: A file cannot be fetched.
     """
-    for path in files_below(folder):
-        if path.parent != folder or md5s.get(path.name) != file_digest(path):
-            return None
-    there = {path.name: path for path in files_below(folder)}
+    there = {path.name: path for path in files_below(folder) if path.parent == folder}
+    ours = {name for name, path in there.items() if md5s.get(name) == file_digest(path)}
+    if not own and len(ours) < len(files_below(folder)):
+        return None
+    there = {name: there[name] for name in ours}
     return [there.get(name) or fetch(folder, name, md5, mirrors, advice) for name, md5 in md5s.items()]
 
 

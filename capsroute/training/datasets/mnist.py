@@ -57,7 +57,9 @@ def _load(known: IdxFiles, dataset: str, names: set[str], data_dir: Path | None)
     folder = user_cache(dataset) if data_dir is None else data_dir
     wanted = f"{known.facts.title} is wanted as {_NAMES}, plain or gzipped; put them into a folder and name it with "
     wanted += "--data-dir"
-    files = idx_files(folder, names) or fetched_into(folder, known.md5s, known.mirrors, wanted, fetch)
+    files = idx_files(folder, names) or fetched_into(
+        folder, known.md5s, known.mirrors, wanted, fetch, own=data_dir is None
+    )
     if files is None:
         raise absent(folder, wanted)
     arrays = [read_idx(path) for path in files]

@@ -56,7 +56,7 @@ def load_svhn(data_dir: Path | None = None) -> Dataset:
     lying = matching(files_below(folder), r"(train|test)_32x32\.mat")
     if len(lying) == len(_MD5):
         files = [lying[part,][0] for part in ("train", "test")]
-    elif (fetched := fetched_into(folder, _MD5, _MIRRORS, wanted, fetch)) is not None:
+    elif (fetched := fetched_into(folder, _MD5, _MIRRORS, wanted, fetch, own=data_dir is None)) is not None:
         files = fetched
     else:
         raise absent(folder, wanted)

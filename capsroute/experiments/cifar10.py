@@ -50,7 +50,7 @@ def _run(context: Context, seed: int) -> Outcome:
     for network in NETWORKS:
         config = context.config(seed, network, shift=2)
         trainer = context.fit(train, test, config, _OPTIONS)
-        matrix = confusion(trainer, test, len(CIFAR10_CLASSES))
+        matrix = confusion(trainer.model, test, len(CIFAR10_CLASSES), trainer.device)
         numbers[network] = {
             "accuracy": context.accuracy(trainer, test),
             "train_accuracy": context.accuracy(trainer, train[: len(test)]),

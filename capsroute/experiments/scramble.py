@@ -82,7 +82,7 @@ def _pooling_cnn(context: Context, config: TrainConfig) -> nn.Module:
 
 
 def _judge(trainer: Trainer, images: ImageSet) -> dict[str, Any]:
-    matrix = confusion(trainer, images, len(_CLASSES))
+    matrix = confusion(trainer.model, images, len(_CLASSES), trainer.device)
     return {"confusion": matrix, "classes": scores(matrix)}
 
 

@@ -75,6 +75,8 @@ def read_image(path: Path, shape: Sequence[int], *, resize: bool = False, invert
             )
         notes.append(f"resized from {_size(pixels.shape)} to {width}x{height}")
         pixels = _resized(pixels, height, width)
+    if channels == 1 and not invert and _on_light(pixels):
+        notes.append("dark on a light ground: networks that learned from light digits on dark need --invert")
     return InputImage(path, 1 - pixels if invert else pixels, tuple(notes))
 
 
@@ -176,6 +178,13 @@ def _numbers(image: Any, path: Path) -> Tensor:
 def _refuse_transparent(transparent: bool, path: Path) -> None:
     if transparent:
         raise ImageError(f"{path} has transparent pixels: put it on a background first")
+
+
+def _on_light(pixels: Tensor) -> bool:
+    """Whether the ground is light, by the rim of the image, and there is something darker on it."""
+    rim = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
+    ground = rim.quantile(0.25)
+    return bool(ground > 0.6 and pixels.min() < ground - 0.25)
 
 
 def _with_channels(pixels: Tensor, channels: int, path: Path, notes: list[str]) -> Tensor:

@@ -226,7 +226,10 @@ def _draw_reconstructions(path: Path, model: nn.Module, data: Dataset, device: t
 def _report_classes(trainer: Trainer, folder: RunFolder) -> None:
     """Prints, writes and draws what the network makes of each class."""
     names = trainer.data.classes
-    matrix = confusion(trainer, trainer.data.test, len(names))
+    trainer.model.eval()
+    amp = torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.config.amp)
+    with trainer.averaged(), amp:
+        matrix = confusion(trainer.model, trainer.data.test, len(names), trainer.device)
     classes = [{"class": name, **score} for name, score in zip(names, scores(matrix), strict=True)]
     _write_json(folder.confusion, {"step": trainer.step, "classes": classes, "confusion": matrix})
     with failures_named(folder.confusion_picture):

@@ -81,6 +81,8 @@ def test_a_run_on_digits(tmp_path, capsys):
     )
     assert sorted(path.name for path in out.iterdir()) == [
         "checkpoint.pt",
+        "confusion.json",
+        "confusion.png",
         "learning_curve.png",
         "metrics.jsonl",
         "model-card.md",
@@ -151,7 +153,7 @@ def test_mnist_from_a_folder(tmp_path, capsys):
         (("--batch-size", "-4"), "batch_size must be at least 1, got -4"),
         (("--threads", "0"), "threads must be at least 1, got 0"),
         (("--shift", "8"), "shift must be less than the 8 pixels of the images, got 8"),
-        (("--dataset", "cifar"), "dataset must be one of digits, mnist, .*; got cifar"),
+        (("--dataset", "cifar"), "dataset must be one of .*digits.*folder.*; got cifar"),
         (("--device", "tpu"), "device must be auto, cpu or cuda; got tpu"),
         (("--rank-timeout", "0"), "rank_timeout must be above 0 and below a million seconds, got 0"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,7 +27,7 @@ def test_confusion_counts_every_image_once():
     labels = torch.randint(3, (600,), generator=torch.Generator().manual_seed(0))
     said = torch.randint(3, (600,), generator=torch.Generator().manual_seed(1))
     data = ImageSet(said.to(torch.uint8)[:, None, None, None].expand(600, 1, 2, 2), labels)
-    counted = confusion(SimpleNamespace(model=first_pixel_says, device=torch.device("cpu")), data, 3)
+    counted = confusion(first_pixel_says, data, 3, torch.device("cpu"))
     expected = [[int(((labels == true) & (said == told)).sum()) for told in range(3)] for true in range(3)]
     assert counted == expected
 

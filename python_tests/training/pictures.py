@@ -26,17 +26,14 @@ def write_classes(folder: Path, counts: dict[str, int], seed: int = 0, mode: str
     return folder
 
 
-def write_shapes(folder: Path, count: int) -> Path:
-    """Light squares in one class and frames in the other, on dark, which a network tells apart in a few steps."""
-    draw = numpy.random.default_rng(0)
-    for name in ("frame", "square"):
+def write_halves(folder: Path, count: int) -> Path:
+    """Grey noise that is lighter above in one class and below in the other: a few steps tell them apart."""
+    noise = numpy.random.default_rng(0)
+    for name, half in (("above", slice(0, 8)), ("below", slice(8, 16))):
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            pixels = numpy.zeros((16, 16), numpy.uint8)
-            top, left = draw.integers(0, 6, 2)
-            pixels[top : top + 10, left : left + 10] = draw.integers(150, 256)
-            if name == "frame":
-                pixels[top + 1 : top + 9, left + 1 : left + 9] = 0
+            pixels = noise.integers(0, 60, (16, 16), dtype=numpy.uint8)
+            pixels[half] += 180
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
 

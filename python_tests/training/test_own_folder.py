@@ -105,7 +105,7 @@ def test_parts_of_the_folder(tmp_path, train, test):
     data = load(tmp_path, image_size=8)
     assert (len(data.train), len(data.test), data.classes) == (7, 2, ("a", "b"))
     assert data.notes[-1] == f"1 file(s) or folder(s) lie beside the classes, and were not read: {tmp_path}/README.txt"
-    with pytest.raises(TrainingError, match="test_share and test_seed have no effect: .* has test images of its own"):
+    with pytest.raises(TrainingError, match=r"test_share and test_seed have no effect: .* has test images of its own"):
         load(tmp_path, test_share=0.5)
 
 
@@ -191,7 +191,7 @@ def pixels_only(path):
 
 def strange_test(path):
     write_classes(path / "train", COUNTS)
-    write_classes(path / "test", {"cow": 2}, seed=99)
+    write_classes(path / "test", {"cat": 2, "cow": 2}, seed=99)
 
 
 @pytest.mark.parametrize(
@@ -212,20 +212,22 @@ def strange_test(path):
             "the class dog has one picture, where one to train on",
         ),
         (same_but_for_case, "holds the folders Cat and cat, which differ in nothing but the case of their letters"),
-        (all_broken, r"the class dog has no training picture that can be read: .*dog/0.png \(it is damaged.* 2 more"),
+        (all_broken, r"the class dog has no training picture that can be read: .*dog/0.png \(it is none of .* 2 more"),
         (pixels_only, r"my holds no picture that can be read: .*0.png \(it has 1x1 pixels, less than 8x8\)"),
         (strange_test, "my/test has the class cow, which .*my/train has not"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-@pytest.mark.parametrize("pack", [False, True], ids=["folder", "zip"])
-def test_what_is_refused(tmp_path, make, message, pack):
+def test_what_is_refused(tmp_path, make, message):
     path = tmp_path / "my"
     path.mkdir()
     make(path)
-    if pack and path.exists():
-        path = zipped(path, tmp_path / "my.zip")
-        message = message.replace("my", "my.zip")
+    refused(path, message)
+    if path.exists():
+        refused(zipped(path, tmp_path / "my.zip"), message.replace("my", "my.zip"))
+
+
+def refused(path, message):
     with pytest.raises(TrainingError, match=message) as caught:
         load(path)
     assert "\n" not in str(caught.value)
@@ -254,22 +256,15 @@ def test_archives_that_are_not_unpacked(tmp_path, name, contents, message):
         load(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
+def test_what_a_data_set_does_not_take():
+    for name, options, message in (
         ("folder", {}, "dataset folder needs --data-dir: a folder per class"),
-        (
-            "digits",
-            {"data_dir": Path("my")},
-            "data_dir has no effect on the data set digits: leave it out, or choose .*folder",
-        ),
+        ("digits", {"data_dir": Path("my")}, "data_dir has no effect on the data set digits: .* choose .*folder"),
         ("mnist", {"options": ReadOptions(image_size=9)}, "image_size has no effect on the data set mnist: .* folder"),
         ("cifar", {}, "dataset must be one of digits, mnist, .*; got cifar"),
-    ],
-)
-def test_what_a_data_set_does_not_take(name, options, message):
-    with pytest.raises(TrainingError, match=message):
-        load_dataset(name, **options)
+    ):
+        with pytest.raises(TrainingError, match=message):
+            load_dataset(name, **options)
 
 
 def test_a_data_set_knows_what_it_holds():

@@ -90,7 +90,7 @@ def load_emnist(split: str, data_dir: Path | None = None) -> Dataset:
     else:
         raise absent(data_dir, wanted)
     train, test = (_upright(read_labelled(files[n : n + 2], arrays[n : n + 2], labels)) for n in (0, 2))
-    if files[0] != files[1]:
+    if files[0] != files[1]:  # IDX files, of which other data sets publish checksums
         known = facts_of(files, arrays)
         if known.name:
             raise TrainingError(

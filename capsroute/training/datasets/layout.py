@@ -56,7 +56,7 @@ def find_classes(tree: Folder) -> Layout:
     test = tests[0]
     beside += [file.path for file in tree.files.values()]
     beside += [f"{folder.path}/" for folder in tree.folders.values() if folder is not train and folder is not test]
-    layout = Layout(_classes(train, beside), _classes(test, beside), beside)
+    layout = Layout(_classes(train, beside), _classes(test, beside, least=1), beside)
     assert layout.test is not None
     unknown = sorted(layout.test.keys() - layout.train.keys())
     if unknown:
@@ -64,7 +64,7 @@ def find_classes(tree: Folder) -> Layout:
     return layout
 
 
-def _classes(folder: Folder, beside: list[str]) -> Classes:
+def _classes(folder: Folder, beside: list[str], least: int = 2) -> Classes:
     if not folder.folders:
         raise TrainingError(f"{folder.path} {_instead(list(folder.all_files()))}; {_expected(folder)}")
     named: dict[str, str] = {}
@@ -76,7 +76,7 @@ def _classes(folder: Folder, beside: list[str]) -> Classes:
                 "their letters or how these are encoded: rename one, or put both into one"
             )
         named[alike] = name
-    if len(folder.folders) == 1:
+    if len(folder.folders) < least:
         (only,) = folder.folders
         raise TrainingError(
             f"{folder.path} holds one class, {printable(only)}, where two are the least; {_expected(folder)}"

@@ -74,6 +74,8 @@ def opened_tree(path: Path) -> Iterator[Folder]:
     name = printable(str(path))
     with ExitStack() as stack:
         try:
+            if not os.path.exists(path):
+                raise TrainingError(f"data_dir names {name}, which is not there")
             if os.path.isdir(path):  # which answers, where Path.is_dir raises: a name may be too long
                 tree = _from_disk(path, ())
             else:

@@ -95,7 +95,7 @@ def objective_for(config: TrainConfig, data: Dataset) -> Classification:
 
 
 def balanced_weights(data: Dataset) -> Tensor:
-    """``[classes]``, float32: N / (classes that are there · images of the class), whose mean over the images is 1.
+    """``[classes]``, float64: N / (classes that are there · images of the class), whose mean over the images is 1.
 
     A class without training images has 0.
 
@@ -107,7 +107,7 @@ def balanced_weights(data: Dataset) -> Tensor:
         raise TrainingError("class_weights balanced needs training images in memory, each with one class")
     counts = torch.bincount(labels, minlength=len(data.classes)).double()
     weights = len(labels) / (counts.count_nonzero() * counts)
-    return torch.where(counts > 0, weights, 0.0).float()
+    return torch.where(counts > 0, weights, 0.0)
 
 
 def training_loss(output: CapsNetOutput, images: Tensor, labels: Tensor, reconstruction_weight: float) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from capsroute.training.datasets import Images
-from capsroute.training.loop.trainer import Trainer
+from capsroute.training.loop.objective import NetworkOutput
 
 __all__ = ["Score", "confusion", "scores", "scores_table"]
 
@@ -19,20 +19,18 @@ _BATCH = 250
 _LISTED = 20  # classes in a table; of more, those of the lowest F1
 
 
-def confusion(trainer: Trainer, images: Images, classes: int) -> list[list[int]]:
-    """Images by true class and by the class that a trained network predicts: rows and columns.
+def confusion(
+    network: Callable[..., NetworkOutput], images: Images, classes: int, device: torch.device
+) -> list[list[int]]:
+    """Images by true class and by the class that a network on a device predicts: rows and columns.
 
-    One pass over images with labels ``[N]``, by this process alone and by the averaged weights, if any.
+    One pass over images with labels ``[N]``, by this process alone.
     """
     counts = torch.zeros(classes, classes, dtype=torch.int64)
-    like = next(trainer.model.parameters())
-    trainer.model.eval()
-    with torch.no_grad(), trainer.averaged():
+    with torch.no_grad():
         for start in range(0, len(images), _BATCH):
             batch, labels = images.batch(slice(start, start + _BATCH))
-            with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.config.amp):
-                output = trainer.model(batch.to(trainer.device, like.dtype), reconstruct=False)
-            predicted = output.scores.argmax(dim=1).cpu()
+            predicted = network(batch.to(device), reconstruct=False).scores.argmax(dim=1).cpu()
             counts += torch.bincount(classes * labels.cpu() + predicted, minlength=classes**2).view(classes, classes)
     return counts.tolist()
 

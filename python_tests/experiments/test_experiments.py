@@ -76,6 +76,25 @@ def test_odd_numbers_of_faces_and_others(sizes, message, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_files_that_are_not_there(data_dir, tmp_path, capsys):
+    only_learned = tmp_path / "learned"
+    only_learned.mkdir()
+    formats.write_norb(only_learned, {"train": [(0, 0)] * 5, "test": [(0, 0)] * 5})
+    (tmp_path / "maps").mkdir()
+    scipy.io.savemat(tmp_path / "maps/test.mat", formats.affnist(10))
+    for name, folder, message in (
+        ("affnist", [], "dataset affnist needs --data-dir: affNIST is wanted as test.mat"),
+        ("affnist", [only_learned], "affNIST is wanted as test.mat, from https"),
+        ("affnist", [tmp_path / "maps"], "holds test.mat: MNIST is wanted as train-images"),
+        ("smallnorb", [], "dataset smallnorb needs --data-dir: smallNORB is wanted as six files"),
+        ("smallnorb", [only_learned], "the test images have no azimuth beside 30, 32, 34, 0, 2, 4"),
+    ):
+        given = [argument for place in folder for argument in ("--data-dir", str(place))]
+        assert main(["experiment", name, *given, "--out", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
 def cifar10(data_dir, *arguments):
     sizes = ["--epochs", "1", "--seeds", "1", "--test-images", "10"]
     return main(["experiment", "cifar10", "--data-dir", str(data_dir), "--out", str(data_dir), *sizes, *arguments])

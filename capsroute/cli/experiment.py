@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("name", metavar="NAME", help="one of those below")
     parser.add_argument("--full", action="store_true", help="the paper's network and all images, for hours or a GPU")
     parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder of the data set; what is absent is fetched into it"
+        "--data-dir", type=Path, metavar="DIR", help="folder of the data set; into an empty one it is fetched"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", default=Path("runs/experiments"), help="folder of the results (%(default)s)"

@@ -39,14 +39,16 @@ def add_parser(subparsers: Any) -> None:
     )
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--dataset", metavar="NAME", help="folder, of your own images; digits (default, no download); mnist"
+        "--dataset",
+        metavar="NAME",
+        help="folder, of your own images; digits (default, no download); or one of those with defaults below",
     )
     data.add_argument(
         "--data-dir",
         type=Path,
         metavar="DIR",
         help="a folder per class, or train/ and test/ of them, or a zip of "
-        "either; for mnist, its IDX files, and what is absent is fetched",
+        "either; for a data set of the field, its files: into an empty folder, those of some are fetched",
     )
     data.add_argument("--image-size", type=int, metavar="PIXELS", help="that images of a folder are brought to")
     data.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colours (default: as the images)")
@@ -105,12 +107,12 @@ def _defaults() -> str:
     from capsroute.training.config import DATASETS, TrainConfig, preset
 
     names = ("epochs", "batch_size", "lr", "lr_decay", "shift", "reconstruction_weight")
-    sentences = []
+    alike: dict[str, list[str]] = {}
     for dataset in DATASETS:
         config = TrainConfig(**preset(dataset))
         options = (f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names)
-        sentences.append(f"Defaults for {dataset}: {', '.join(options)}.")
-    return " ".join(sentences)
+        alike.setdefault(", ".join(options), []).append(dataset)
+    return " ".join(f"Defaults for {', '.join(datasets)}: {options}." for options, datasets in alike.items())
 
 
 def run(args: argparse.Namespace) -> int:

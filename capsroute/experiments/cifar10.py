@@ -12,12 +12,11 @@ from torch import Tensor
 from capsroute.bench.texts import markdown_table
 from capsroute.experiments.context import NETWORKS, Context
 from capsroute.experiments.experiment import Experiment, Outcome
-from capsroute.experiments.plotting import colour, show_tiles
+from capsroute.experiments.plotting import bars, show_tiles
 from capsroute.experiments.record import Record
 from capsroute.experiments.scale import Scale
 from capsroute.training.datasets import ImageSet
-from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, Cifar10, load_cifar10
-from capsroute.training.paths import as_path
+from capsroute.training.datasets.cifar10 import CIFAR10_CLASSES, load_cifar10
 from capsroute.training.reporting.confusion import confusion, scores
 from capsroute.training.reporting.figures import new_figure
 
@@ -32,9 +31,11 @@ _load = lru_cache(maxsize=1)(load_cifar10)  # decoded once for all seeds
 
 def _data(context: Context) -> tuple[ImageSet, ImageSet, str]:
     """Training and test images, as many as the scale says, and what they are to be called."""
-    cifar10: Cifar10 = _load(None if context.data_dir is None else as_path("data_dir", context.data_dir))
+    cifar10 = _load(context.data_dir)
+    assert isinstance(cifar10.train, ImageSet)
+    assert isinstance(cifar10.test, ImageSet)
     train, test = context.scale.training_part(cifar10.train), context.scale.test_part(cifar10.test)
-    return train, test, f"{cifar10.title}, {len(train):,} training images"
+    return train, test, f"{cifar10.facts.title}, {len(train):,} training images"
 
 
 def _steps(context: Context) -> int:
@@ -79,21 +80,13 @@ def _draw(record: Record, pictures: Mapping[str, Tensor]) -> Any:
     figure = new_figure(7.0, 5.6)
     figure.suptitle(record.seeds[0]["title"], fontsize=10)
     axes, examples = figure.subplots(2, 1, height_ratios=(3, 2))
-    width = 0.4
-    for place, network in enumerate(NETWORKS):
-        recalls = [record.over_seeds(network, "classes", n, "recall") for n in range(len(CIFAR10_CLASSES))]
-        axes.bar(
-            [n + (place - 0.5) * width for n in range(len(recalls))],
-            [100 * recall.mean for recall in recalls],
-            width,
-            yerr=[100 * recall.deviation for recall in recalls],
-            color=colour(network),
-            label=f"{NETWORKS[network]}: {record.over_seeds(network, 'accuracy').percent(1)} %",
-        )
-    axes.set_xticks(range(len(CIFAR10_CLASSES)), CIFAR10_CLASSES, fontsize=7)
+    recalls = {
+        network: [record.over_seeds(network, "classes", n, "recall") for n in range(len(CIFAR10_CLASSES))]
+        for network in NETWORKS
+    }
+    labels = {name: f"{NETWORKS[name]}: {record.over_seeds(name, 'accuracy').percent(1)} %" for name in NETWORKS}
+    bars(axes, recalls, CIFAR10_CLASSES, labels)
     axes.set_ylabel("recognised / %")
-    axes.set_ylim(0, 100)
-    axes.legend(fontsize=8)
     drawn = torch.stack([pictures["images"], *(pictures[network] for network in NETWORKS)])
     show_tiles(examples, drawn, ["input", *NETWORKS.values()], [])
     examples.set_title("test images, and what the decoders make of the capsule or of the features", fontsize=8)

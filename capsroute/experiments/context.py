@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,6 @@ from capsroute.training.loop.objective import Objective
 from capsroute.training.loop.records import EpochRecord, StepRecord
 from capsroute.training.loop.trainer import Trainer
 from capsroute.training.networks import build_network
-from capsroute.training.paths import AnyPath
 
 __all__ = ["NETWORKS", "WARMUP", "Context", "batches"]
 
@@ -51,7 +51,7 @@ class Context:
 
     scale: Scale
     device: torch.device
-    data_dir: AnyPath | None
+    data_dir: Path | None
     progress: Progress
 
     def mnist(self) -> tuple[ImageSet, ImageSet]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from capsroute.experiments.context import NETWORKS
 from capsroute.experiments.record import Spread
 
-__all__ = ["band", "colour", "show_tiles"]
+__all__ = ["band", "bars", "colour", "show_tiles"]
 
 _GAP = 1  # pixels around each tile
 _GREY = 0.35
@@ -27,6 +27,30 @@ def band(axes: Any, places: Sequence[float], values: Sequence[Spread], network: 
     low, high = ([scale * (v.mean + sign * v.deviation) for v in values] for sign in (-1, 1))
     axes.plot(places, means, "o-", color=colour(network), label=NETWORKS[network])
     axes.fill_between(places, low, high, color=colour(network), alpha=0.2, linewidth=0)
+
+
+def bars(axes: Any, values: Mapping[str, Sequence[Spread]], columns: Sequence[str], labels: Mapping[str, str]) -> None:
+    """Accuracies in percent, their spread over the seeds as a line: for each column a bar of each network.
+
+    Args:
+        axes: Matplotlib's.
+        values: Of each network, one for each column.
+        columns: A word below each.
+        labels: What each network is called.
+    """
+    width = 0.8 / len(values)
+    for place, (network, found) in enumerate(values.items()):
+        axes.bar(
+            [n + (place - (len(values) - 1) / 2) * width for n in range(len(found))],
+            [100 * value.mean for value in found],
+            width,
+            yerr=[100 * value.deviation for value in found],
+            color=colour(network),
+            label=labels[network],
+        )
+    axes.set_xticks(range(len(columns)), columns, fontsize=7)
+    axes.set_ylim(0, 100)
+    axes.legend(fontsize=8)
 
 
 def show_tiles(axes: Any, images: Tensor, rows: Sequence[str], columns: Sequence[str]) -> None:

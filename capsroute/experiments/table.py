@@ -21,6 +21,8 @@ EXPERIMENTS = {
     "scramble": "is a face known from the same parts in a wrong arrangement?",
     "overlap": "are two digits on top of each other both recognised, and can each be drawn alone?",
     "affine": "are digits seen in many places known when they are turned, sheared and scaled?",
+    "affnist": "are digits of affNIST known by networks that saw digits in many places?",
+    "smallnorb": "are toys known from viewpoints that were never seen?",
     "cifar10": "does a capsule network hold its own on photographs?",
 }
 

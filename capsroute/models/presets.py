@@ -45,6 +45,21 @@ PRESETS: dict[str, dict[str, Any]] = {
         "primary_kernel": 5,
         "decoder_sizes": (256, 512),
     },
+    # Sabour et al. 2017, section 7, for SVHN: narrower, with shorter capsules; 1,024 input capsules.
+    "svhn": {
+        "in_channels": 3,
+        "image_size": 32,
+        "conv_channels": 64,
+        "primary_types": 16,
+        "primary_size": 6,
+        "capsule_size": 8,
+    },
+    # As for MNIST, with the extra class of section 7 that takes the votes of parts of no object; 2,048 input capsules.
+    "cifar10": {"in_channels": 3, "image_size": 32, "leaky": True},
+    # Pairs of 48x48 pixels as two channels: a stride more than for MNIST leaves 1,152 input capsules.
+    "smallnorb": {"in_channels": 2, "image_size": 48, "conv_stride": 2, "classes": 5},
+    # Section 5.2, on 40x40 pixels: 4,608 input capsules.
+    "affnist": {"image_size": 40},
 }
 
 # :class:`~capsroute.models.PoolingCNN` with as many parameters, within 10 %, as the CapsNet of the same name, neither
@@ -66,6 +81,10 @@ POOLING_PRESETS: dict[str, dict[str, Any]] = {
         "hidden": (161, 160),
         "decoder_sizes": (256, 512),
     },
+    "svhn": {"in_channels": 3, "image_size": 32, "channels": (31, 62, 124), "hidden": (369, 80)},
+    "cifar10": {"in_channels": 3, "image_size": 32, "channels": (89, 178, 356), "hidden": (1025, 160)},
+    "smallnorb": {"in_channels": 2, "image_size": 48, "channels": (77, 154, 308), "hidden": (412, 80), "classes": 5},
+    "affnist": {"image_size": 40, "channels": (105, 210, 420), "hidden": (794, 160)},
 }
 
 _SMALL = 24  # pixels below which a kernel of 9x9 would see more border than image

@@ -11,7 +11,17 @@ from typing import Any
 from capsroute.routing import values
 from capsroute.training.errors import TrainingError
 
-__all__ = ["CLASS_WEIGHTS", "DATASETS", "NEEDS", "NETWORKS", "ROUTINGS", "SCHEDULES", "TrainConfig", "preset"]
+__all__ = [
+    "CLASS_WEIGHTS",
+    "DATASETS",
+    "MNIST_LIKE",
+    "NEEDS",
+    "NETWORKS",
+    "ROUTINGS",
+    "SCHEDULES",
+    "TrainConfig",
+    "preset",
+]
 
 NETWORKS = ("capsnet", "pooling-cnn")
 ROUTINGS = ("fused", "reference")
@@ -31,9 +41,21 @@ _MAY_BE_NONE: dict[str, type] = {
     "test_seed": int,
 }
 
+# Data sets of 28x28 grey pixels, which the network of the paper and its training suit as they suit MNIST.
+MNIST_LIKE = (
+    *("mnist", "fashion-mnist", "kmnist", "qmnist"),
+    *(f"emnist-{split}" for split in ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")),
+)
+_LIKE_MNIST = {"epochs": 20, "batch_size": 128, "shift": 2}
+
 _PRESETS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 20, "batch_size": 32, "lr": 3e-3, "reconstruction_weight": 0.005},
-    "mnist": {"epochs": 20, "batch_size": 128, "shift": 2},
+    **dict.fromkeys(MNIST_LIKE, _LIKE_MNIST),
+    "svhn": _LIKE_MNIST,
+    "cifar10": _LIKE_MNIST,
+    # The papers cut 32x32 of the 48x48 pixels out at random, which moves toys by up to 8 pixels.
+    "smallnorb": {"epochs": 20, "batch_size": 64, "shift": 8},
+    "affnist": {"epochs": 5, "batch_size": 128},
     "folder": {
         "epochs": 30,
         "batch_size": 32,

@@ -10,13 +10,16 @@ from torch import nn
 
 from capsroute.models import PRESETS, CapsNet, compact_options
 from capsroute.routing import checks
-from capsroute.training.config import TrainConfig
+from capsroute.training.config import MNIST_LIKE, TrainConfig
 from capsroute.training.datasets import Dataset
 
 __all__ = ["build_network", "construct_network", "image_shape", "network_options"]
 
 # Data sets that have a network of their own. Images of all others get one that suits their size.
-_OWN: dict[str | None, dict[str, Any]] = {name: PRESETS[name] for name in ("digits", "mnist")}
+_OWN: dict[str | None, dict[str, Any]] = {
+    **dict.fromkeys(MNIST_LIKE, PRESETS["mnist"]),
+    **{name: PRESETS[name] for name in ("digits", "svhn", "cifar10", "smallnorb", "affnist")},
+}
 
 
 def network_options(config: TrainConfig, data: Dataset) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["AnyPath", "as_path"]
+__all__ = ["AnyPath", "as_path", "optional_path"]
 
 AnyPath = str | os.PathLike[str]
 
@@ -24,3 +24,8 @@ def as_path(name: str, value: AnyPath) -> Path:
         return Path(value)
     except TypeError:
         raise TypeError(f"{name} must be a path, as a str or an os.PathLike, got {type(value).__name__}") from None
+
+
+def optional_path(name: str, value: AnyPath | None) -> Path | None:
+    """The same, and None for None."""
+    return None if value is None else as_path(name, value)

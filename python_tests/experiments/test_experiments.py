@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import scipy.io
 
 from capsroute.cli import main
 from capsroute.experiments import EXPERIMENTS, load
 from capsroute.experiments.record import Record
+from python_tests.training import formats
 from python_tests.training.archives import cifar10_members, class_folders, write_tar, write_zip
 from python_tests.training.doubles import write_mnist
 
@@ -18,6 +20,9 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     write_mnist(folder)
     write_tar(folder / "cifar-10-python.tar.gz", cifar10_members(8, 20))
+    scipy.io.savemat(folder / "test.mat", formats.affnist(30))
+    # All of the training from viewpoints that are learned, and half of the test.
+    formats.write_norb(folder, {"train": [(0, 0)] * 40, "test": [(0, 0)] * 10 + [(8, 20)] * 10})
     return folder
 
 
@@ -70,6 +75,25 @@ def test_odd_numbers_of_faces_and_others(sizes, message, tmp_path, capsys):
     assert main(["experiment", "scramble", "--out", str(tmp_path), *sizes]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_not_there(data_dir, tmp_path, capsys):
+    only_learned = tmp_path / "learned"
+    only_learned.mkdir()
+    formats.write_norb(only_learned, {"train": [(0, 0)] * 5, "test": [(0, 0)] * 5})
+    (tmp_path / "maps").mkdir()
+    scipy.io.savemat(tmp_path / "maps/test.mat", formats.affnist(10))
+    for name, folder, message in (
+        ("affnist", [], "dataset affnist needs --data-dir: affNIST is wanted as test.mat"),
+        ("affnist", [only_learned], "affNIST is wanted as test.mat, from https"),
+        ("affnist", [tmp_path / "maps"], "holds test.mat: MNIST is wanted as train-images"),
+        ("smallnorb", [], "dataset smallnorb needs --data-dir: smallNORB is wanted as six files"),
+        ("smallnorb", [only_learned], "the test images have no azimuth beside 30, 32, 34, 0, 2, 4"),
+    ):
+        given = [argument for place in folder for argument in ("--data-dir", str(place))]
+        assert main(["experiment", name, *given, "--out", str(tmp_path / "out")]) == 2
+        assert message in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def cifar10(data_dir, *arguments):

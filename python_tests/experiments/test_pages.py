@@ -14,6 +14,7 @@ from capsroute.training import TrainConfig, preset
 from python_tests.packaging.tree import ROOT
 
 FOLDER = ROOT / "docs/experiments"
+WAITING = {"affnist", "smallnorb"}  # for the files of their data sets: their pages say that nothing was measured
 
 
 def write_run(folder, accuracies, *, restarts=0, images=60_000, dataset="mnist", **changes):
@@ -97,7 +98,7 @@ def test_the_committed_page_follows_from_the_committed_runs():
     assert all(run["epochs"][-1]["test_accuracy"] >= 0.994 for run in reference_runs.groups(runs)[0])  # the longest
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", sorted(set(EXPERIMENTS) - WAITING))
 def test_page_follows_from_the_committed_result(name):
     record = Record.read(FOLDER / f"results/{name}.json")
     page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
@@ -110,4 +111,8 @@ def test_page_follows_from_the_committed_result(name):
 
 
 def test_nothing_but_experiments_has_results():
-    assert {path.stem for path in pages(FOLDER)} == set(EXPERIMENTS)
+    assert {path.stem for path in pages(FOLDER)} == set(EXPERIMENTS) - WAITING
+    for name in WAITING:
+        page = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+        assert f"capsroute experiment {name} --data-dir DIR" in page
+        assert "Nothing yet: " in page

@@ -120,7 +120,7 @@ def test_dropout_is_of_the_classification_in_training_alone():
 def test_features_are_of_the_size_of_the_images_at_first(name):
     torch.manual_seed(0)
     size = POOLING_PRESETS[name].get("image_size", 28)
-    images = torch.rand(8, 1, size, size)
+    images = torch.rand(8, POOLING_PRESETS[name].get("in_channels", 1), size, size)
     features = PoolingCNN(**POOLING_PRESETS[name])(images, reconstruct=False).features
     ratio = features.detach().square().mean() / images.square().mean()
     assert 0.3 < ratio < 30  # with initial weights as torch has them, below 0.01

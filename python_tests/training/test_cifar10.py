@@ -171,7 +171,7 @@ def test_the_archive_goes_before_zip_files(tmp_path):
     write_archive(tmp_path)
     (tmp_path / "train.zip").write_bytes(b"not looked at")
     loaded = load_cifar10(tmp_path)
-    assert loaded.title == "CIFAR-10"
+    assert loaded.facts.title == tmp_path.name  # by its checksum, it is not CIFAR-10
     assert len(loaded.train) == 20
 
 
@@ -183,7 +183,7 @@ def test_zip_files_are_named_as_what_they_are(tmp_path, formats, title):
     write_zip(tmp_path / "train.zip", class_folders(2, file_format=formats[0]))
     write_zip(tmp_path / "test.zip", class_folders(1, file_format=formats[1]))
     loaded = load_cifar10(tmp_path)
-    assert loaded.title == title
+    assert loaded.facts.title == title
     assert sorted(loaded.train.labels.tolist()) == [n // 2 for n in range(20)]
     assert len(loaded.train.labels[:10].unique()) > 5  # the first ones are of many classes
     for part, count, file_format in ((loaded.train, 2, formats[0]), (loaded.test, 1, formats[1])):
@@ -219,9 +219,44 @@ def test_an_absent_archive_is_fetched_and_its_hash_checked(tmp_path, monkeypatch
     with mirror_of(served.parent) as address:
         monkeypatch.setattr(cifar10, "_MIRRORS", (address,))
         message = (
-            r"cifar-10-python\.tar\.gz is not in .* \(ValueError\): put it, or train\.zip .*name it with --data-dir"
+            r"cifar-10-python\.tar\.gz is not in .* \(ValueError\): CIFAR-10 is wanted as .*name it with --data-dir"
         )
         with pytest.raises(TrainingError, match=message):
             load_cifar10(tmp_path / "data")
         monkeypatch.setattr(cifar10, "_MD5", hashlib.md5(served.read_bytes()).hexdigest())
         assert len(load_cifar10(tmp_path / "data").test) == 6
+        (tmp_path / "data" / "notes.txt").write_text("beside which nothing is put")
+        (tmp_path / "data" / ARCHIVE).unlink()
+        with pytest.raises(TrainingError, match=r"holds notes\.txt: CIFAR-10 is wanted as"):
+            load_cifar10(tmp_path / "data")
+
+
+def test_unpacked_and_binary_batches_are_those_of_the_archive(tmp_path, monkeypatch):
+    right = load_cifar10(write_archive(tmp_path / "archive").parent)
+    members = cifar10_members()
+    records = {}
+    for number, (name, contents) in enumerate(members.items()):
+        pixels = random_pixels(6 if "test" in name else 4, number)
+        labels = (torch.arange(len(pixels)) + number) % 10
+        rows = torch.cat([labels[:, None].to(torch.uint8), pixels], dim=1)
+        records[f"{name.replace('-py', '-bin')}.bin"] = rows.numpy().tobytes()
+        for place, file, text in (("python", name, contents), ("binary", f"{name}.bin", rows.numpy().tobytes())):
+            (tmp_path / place / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / place / file).write_bytes(text)
+    (tmp_path / "packed").mkdir()
+    write_tar(tmp_path / "packed/cifar-10-binary.tar.gz", records)
+    for place in ("python", "binary", "packed"):
+        found = load_cifar10(tmp_path / place)
+        assert found.checksum == right.checksum
+        assert "CIFAR" not in found.facts.title
+    digests = [hashlib.md5(contents).hexdigest() for contents in members.values()]
+    monkeypatch.setattr(cifar10, "_BATCH_MD5", tuple(digests))
+    assert load_cifar10(tmp_path / "python").facts.title == "CIFAR-10"
+    for contents, message in (
+        (b"", "has 0 bytes"),
+        (bytes(3074), "has 3,074 bytes, not 3,073"),
+        (b"\x0a" * 3073, "label 10"),
+    ):
+        (tmp_path / "binary/cifar-10-batches-py/test_batch.bin").write_bytes(contents)
+        with pytest.raises(TrainingError, match=rf"test_batch\.bin .*{message}"):
+            load_cifar10(tmp_path / "binary")

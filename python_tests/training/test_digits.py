@@ -35,5 +35,5 @@ def test_batches_are_between_zero_and_one():
 
 
 def test_unknown_dataset():
-    with pytest.raises(TrainingError, match="dataset must be digits or mnist, got cifar"):
+    with pytest.raises(TrainingError, match=r"dataset must be one of digits, mnist, .*; got cifar"):
         load_dataset("cifar")

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from capsroute.training.datasets.affnist import load_affnist
+from capsroute.training.datasets.cifar10 import load_cifar10
 from capsroute.training.datasets.digits import load_digits
 from capsroute.training.datasets.division import held_out
+from capsroute.training.datasets.emnist import EMNIST_SPLITS, load_emnist
 from capsroute.training.datasets.facts import DatasetFacts
 from capsroute.training.datasets.imageset import Dataset, Images, ImageSet
-from capsroute.training.datasets.mnist import load_mnist
+from capsroute.training.datasets.mnist import load_fashion_mnist, load_kmnist, load_mnist, load_qmnist
 from capsroute.training.datasets.own_folder import load_folder
 from capsroute.training.datasets.reading import ReadOptions
+from capsroute.training.datasets.smallnorb import load_smallnorb
+from capsroute.training.datasets.svhn import load_svhn
 from capsroute.training.errors import TrainingError
 from capsroute.training.paths import AnyPath, as_path
 
@@ -44,9 +50,21 @@ class Reader:
     takes: frozenset[str] = frozenset({"data_dir"})
 
 
+def _of_folder(load: Callable[[Path | None], Dataset]) -> Reader:
+    return Reader(lambda data_dir, options: load(data_dir))
+
+
 READERS: dict[str, Reader] = {
     "digits": Reader(lambda data_dir, options: load_digits(), frozenset()),
-    "mnist": Reader(lambda data_dir, options: load_mnist(data_dir)),
+    "mnist": _of_folder(load_mnist),
+    "fashion-mnist": _of_folder(load_fashion_mnist),
+    "kmnist": _of_folder(load_kmnist),
+    "qmnist": _of_folder(load_qmnist),
+    **{f"emnist-{split}": _of_folder(partial(load_emnist, split)) for split in EMNIST_SPLITS},
+    "svhn": _of_folder(load_svhn),
+    "cifar10": _of_folder(load_cifar10),
+    "smallnorb": _of_folder(load_smallnorb),
+    "affnist": _of_folder(load_affnist),
     "folder": Reader(load_folder, frozenset({"data_dir", "image_size", "channels", "test_share", "test_seed"})),
 }
 """What ``--dataset`` may name. Their presets stand in :mod:`capsroute.training.config`, under the same names."""

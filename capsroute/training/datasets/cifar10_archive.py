@@ -1,4 +1,7 @@
-"""The python version of CIFAR-10: a gzipped tar of pickles, read without running any code from them."""
+"""CIFAR-10 as its authors give it out: pickles, read without running any code from them, or the binary version.
+
+Either comes as a gzipped tar, or unpacked in a folder.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -20,11 +23,13 @@ from capsroute.training.datasets.imageset import ImageSet
 from capsroute.training.errors import TrainingError
 from capsroute.training.paths import AnyPath, as_path
 
-__all__ = ["read_cifar10_archive"]
+__all__ = ["CIFAR10_BATCHES", "read_cifar10_archive", "read_cifar10_folder"]
 
-_FOLDER = "cifar-10-batches-py"
+_FOLDERS = {"": "cifar-10-batches-py", ".bin": "cifar-10-batches-bin"}
 _TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 _TEST = ("test_batch",)
+CIFAR10_BATCHES = _TRAIN + _TEST
+"""Files of the python version; those of the binary version end in ``.bin``."""
 _SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
 _CLASSES = 10
@@ -33,19 +38,53 @@ _LARGEST = 2**26
 
 
 def read_cifar10_archive(path: AnyPath) -> tuple[ImageSet, ImageSet]:
-    """Training images and test images of ``cifar-10-python.tar.gz``; nothing is unpacked to the disk.
+    """Training and test images of ``cifar-10-python.tar.gz`` or ``cifar-10-binary.tar.gz``, which are not unpacked.
 
     Raises:
         TrainingError: The file cannot be read, is damaged, or lacks a batch, or a batch is not what it should be.
     """
     path = as_path("path", path)
+    path = as_path("path", path)
     try:
-        pickles = _read_members(path)
+        members = _read_members(path)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise TrainingError(f"{path} is not a gzipped tar archive, or it is damaged: {_one_line(error)}") from error
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
-    parts = [[_batch(pickles, path, f"{_FOLDER}/{name}") for name in names] for names in (_TRAIN, _TEST)]
+    ending = ".bin" if any(name.endswith(".bin") for name in members) else ""
+
+    def read(batch: str) -> tuple[str, bytes]:
+        name = f"{_FOLDERS[ending]}/{batch}{ending}"
+        if name not in members:
+            raise TrainingError(f"{path} holds no {name}: it is not the python version of CIFAR-10, nor the binary one")
+        return f"{path}: {name}", members[name]
+
+    return _both(read, ending)
+
+
+def read_cifar10_folder(folder: AnyPath, ending: str = "") -> tuple[ImageSet, ImageSet]:
+    """The same of the unpacked batches in a folder, whose names end so.
+
+    Raises:
+        TrainingError: As for an archive.
+    """
+    folder = as_path("folder", folder)
+
+    def read(batch: str) -> tuple[str, bytes]:
+        path = folder / f"{batch}{ending}"
+        try:
+            if path.stat().st_size > _LARGEST:
+                raise TrainingError(f"{path} is no file of at most {_LARGEST:,} bytes")
+            return str(path), path.read_bytes()
+        except OSError as error:
+            raise TrainingError(f"cannot read {path}: {error.strerror or error}") from error
+
+    return _both(read, ending)
+
+
+def _both(read: Callable[[str], tuple[str, bytes]], ending: str) -> tuple[ImageSet, ImageSet]:
+    decode = _records if ending else _pickled
+    parts = [[decode(*read(batch)) for batch in batches] for batches in (_TRAIN, _TEST)]
     train, test = (
         ImageSet(torch.cat([images for images, _ in part]), torch.cat([labels for _, labels in part])) for part in parts
     )
@@ -54,7 +93,7 @@ def read_cifar10_archive(path: AnyPath) -> tuple[ImageSet, ImageSet]:
 
 def _read_members(path: Path) -> dict[str, bytes]:
     """Contents of the batches that an archive holds, by name."""
-    wanted = {f"{_FOLDER}/{name}" for name in _TRAIN + _TEST}
+    wanted = {f"{folder}/{name}{ending}" for ending, folder in _FOLDERS.items() for name in CIFAR10_BATCHES}
     contents = {}
     # As a stream: the batches are in no particular order, and going back would unpack the archive again and again.
     with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -70,12 +109,20 @@ def _read_members(path: Path) -> dict[str, bytes]:
     return contents
 
 
-def _batch(pickles: dict[str, bytes], path: Path, name: str) -> tuple[Tensor, Tensor]:
-    """Images ``[N, 3, 32, 32]``, uint8, and labels ``[N]``, int64, of one member."""
-    if name not in pickles:
-        raise TrainingError(f"{path} holds no {name}: it is not the python version of CIFAR-10")
-    where = f"{path}: {name}"
-    values = _unpickle(io.BytesIO(pickles[name]), where)
+def _records(where: str, contents: bytes) -> tuple[Tensor, Tensor]:
+    """Images ``[N, 3, 32, 32]``, uint8, and labels ``[N]``, int64, of a batch of the binary version."""
+    if not contents or len(contents) % (1 + _PIXELS):
+        raise TrainingError(f"{where} has {len(contents):,} bytes, not {1 + _PIXELS:,} for each image")
+    rows = torch.frombuffer(bytearray(contents), dtype=torch.uint8).reshape(-1, 1 + _PIXELS)
+    labels = rows[:, 0].to(torch.int64)
+    if int(labels.max()) >= _CLASSES:
+        raise TrainingError(f"{where} holds the label {int(labels.max())}, above {_CLASSES - 1}")
+    return rows[:, 1:].reshape(-1, *_SHAPE), labels
+
+
+def _pickled(where: str, contents: bytes) -> tuple[Tensor, Tensor]:
+    """The same of a batch of the python version."""
+    values = _unpickle(io.BytesIO(contents), where)
     if not isinstance(values, dict) or not {b"data", b"labels"} <= set(values):
         raise TrainingError(f"{where} is not a dictionary with data and labels")
     return _checked(values[b"data"], values[b"labels"], where)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, TypeVar
 
 import torch
@@ -18,6 +17,7 @@ from capsroute.training.datasets.pictures import Header, PictureError, look, pre
 from capsroute.training.datasets.reading import ReadOptions
 from capsroute.training.datasets.trees import File, opened_tree, printable
 from capsroute.training.errors import TrainingError
+from capsroute.training.paths import AnyPath, optional_path
 
 __all__ = ["load_folder"]
 
@@ -26,7 +26,7 @@ _LARGEST_SIDE = 64  # that is chosen; a user may ask for more
 T = TypeVar("T")
 
 
-def load_folder(data_dir: Path | None, options: ReadOptions) -> Dataset:
+def load_folder(data_dir: AnyPath | None, options: ReadOptions) -> Dataset:
     """Reads a folder per class, or ``train/`` and ``test/`` (or ``val/``) of them, or a zip file of either.
 
     The classes are the names of the folders, sorted. Files of an operating system (names that begin with a dot,
@@ -44,6 +44,7 @@ def load_folder(data_dir: Path | None, options: ReadOptions) -> Dataset:
         TrainingError: There are not two classes with pictures, or what was asked for does not fit; or Pillow is not
             installed.
     """
+    data_dir = optional_path("data_dir", data_dir)
     if data_dir is None:
         raise TrainingError(
             "dataset folder needs --data-dir: a folder per class, or train/ and test/ of them, or a zip file of either"

@@ -6,6 +6,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy
+import torch
 from torch import Tensor
 
 from capsroute.training.extras import require
@@ -40,8 +42,8 @@ def draw_reconstructions(
 ) -> None:
     """Draws images above what the decoder makes of the capsule of the predicted class, as PNG.
 
-    Both are ``[N, channels, H, W]`` in [0, 1] with one or three channels; true and predicted classes are ``[N]``, and
-    have names.
+    Both are ``[N, channels, H, W]`` in [0, 1], channels that are no colours side by side; true and predicted classes
+    are ``[N]``, and have names.
     """
     path = as_path("path", path)
     count = len(images)
@@ -49,8 +51,7 @@ def draw_reconstructions(
     axes = figure.subplots(2, count, squeeze=False)
     for column in range(count):
         for row, picture in enumerate((images, reconstructions)):
-            pixels = picture[column].float().cpu().permute(1, 2, 0).numpy()
-            axes[row, column].imshow(pixels, cmap="gray", vmin=0, vmax=1)
+            axes[row, column].imshow(_shown(picture[column].float().cpu()), cmap="gray", vmin=0, vmax=1)
             axes[row, column].set_axis_off()
         axes[0, column].set_title(_short(names[int(labels[column])]))
         axes[1, column].set_title(
@@ -58,6 +59,13 @@ def draw_reconstructions(
         )
     figure.suptitle("test images with their labels, above the reconstructions of the predicted capsules", fontsize=8)
     _save(figure, path)
+
+
+def _shown(image: Tensor) -> numpy.ndarray:
+    """An image ``[channels, H, W]`` as matplotlib takes it: the two of a stereo pair are next to each other."""
+    if len(image) in (1, 3):
+        return image.permute(1, 2, 0).numpy()
+    return torch.cat(tuple(image), dim=1).numpy()
 
 
 def _short(name: str) -> str:

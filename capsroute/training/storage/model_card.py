@@ -72,7 +72,7 @@ def model_card(facts: CardFacts) -> str:
     """A model card in Markdown, a function of the facts alone."""
     config, data = facts.config, facts.data
     channels, height, width = facts.image_shape
-    colours = "grey" if channels == 1 else "RGB"
+    colours = {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel")
     decoder = ", and a decoder that reconstructs the image" if config.reconstruction else ""
     name = "CapsNet" if config.network == "capsnet" else "PoolingCNN"
     averaged = ", averaged over the steps," if config.ema else ""
@@ -98,7 +98,7 @@ def model_card(facts: CardFacts) -> str:
         _filled(
             f"{data.title}. {data.description}. Origin: {data.origin}. Licence: {data.licence}. What was read: "
             f"{facts.training_images:,} images to train on and {facts.test_images:,} to test on, of {width}x{height} "
-            f"pixels in {colours}, with the checksum {facts.checksum}."
+            f"pixels in {colours.replace('-channel', ' channels')}, with the checksum {facts.checksum}."
         ),
         "## Limits",
         _limits(config, len(facts.classes)),

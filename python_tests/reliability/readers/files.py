@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
+import scipy.io
 import torch
 from torch import Tensor
 
 from capsroute.experiments.record import Record
 from capsroute.inference import read_network
 from capsroute.training.datasets.idx import read_idx
+from capsroute.training.datasets.matlab import read_matlab
+from capsroute.training.datasets.norb_matrix import read_norb_matrix
 from capsroute.training.errors import TrainingError
 from capsroute.training.reporting.metrics import read_metrics
 from capsroute.training.storage.checkpoint import load_checkpoint, write_checkpoint
 from capsroute.training.storage.weights import _digest, save_weights
+from python_tests.training import formats
 from python_tests.training.trained import preset_network, preset_trainer
 
 from .mutations import damaged, replace_value
@@ -45,24 +50,66 @@ def _damaged(contents: bytes) -> Callable[[Path, Draw], object]:
     return lambda path, draw: path.write_bytes(damaged(contents, draw))
 
 
-def _idx(shape: tuple[int, ...]) -> bytes:
-    header = struct.pack(f">{1 + len(shape)}I", 0x800 + len(shape), *shape)
-    return header + Draw(1).randbytes(torch.Size(shape).numel())
+def _same_array(found: Tensor, raw: bytes, dtype: str, shape: tuple[int, ...]) -> None:
+    """Bit for bit, as floating-point numbers of a damaged file may be no numbers."""
+    right = numpy.frombuffer(raw, dtype).reshape(shape)
+    assert tuple(found.shape) == shape
+    assert found.numpy().astype(dtype).tobytes() == right.tobytes()
 
 
-def _check_idx(dimensions: int) -> Callable[[Path, Tensor], None]:
+def _check_idx(path: Path, found: Tensor) -> None:
     """By another reading of the same format."""
+    raw = path.read_bytes()
+    if raw[:2] == b"\x1f\x8b":
+        raw = _unpacked(raw)
+    dtype = next(name for name, code in formats.TYPES.items() if code == raw[2])
+    shape = struct.unpack_from(f">{raw[3]}I", raw, 4)
+    _same_array(found, raw[4 + 4 * raw[3] :], f">{dtype}", shape)
 
-    def check(path: Path, found: Tensor) -> None:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = _unpacked(raw)
-        magic, *shape = struct.unpack_from(f">{1 + dimensions}I", raw)
-        assert magic == 0x800 + dimensions
-        assert list(found.shape) == shape
-        assert bytes(found.flatten().tolist()) == raw[4 + 4 * dimensions :]
 
-    return check
+def _check_norb(path: Path, found: Tensor) -> None:
+    raw = path.read_bytes()
+    magic, dimensions = struct.unpack_from("<2I", raw)
+    dtype = next(name for name, code in formats.NORB_TYPES.items() if code == magic)
+    shape = struct.unpack_from(f"<{dimensions}I", raw, 8)
+    _same_array(found, raw[8 + 4 * max(3, dimensions) :], f"<{dtype}", shape)
+
+
+def _matlab(compressed: bool) -> bytes:
+    file = io.BytesIO()
+    scipy.io.savemat(file, {"y": [[1.0, 2.0]], **formats.affnist(2)}, do_compression=compressed)
+    return file.getvalue()
+
+
+_MATLAB_NAMES = ("y", "affNISTdata.image", "affNISTdata.label_int")
+
+
+def _read_matlab(path: Path) -> dict[str, Any]:
+    return read_matlab(path, _MATLAB_NAMES)
+
+
+def _check_matlab(path: Path, found: dict[str, Any]) -> None:
+    """What was read stands in the file as it was read. Scipy is not asked: damage of this kind ends its process."""
+    raw = path.read_bytes()
+    order, unpacked, at = "<" if raw[126:128] == b"IM" else ">", raw, 128
+    while at < len(raw):
+        kind, size = struct.unpack_from(f"{order}II", raw, at)
+        if kind == 15:
+            unpacked += zlib.decompressobj().decompress(raw[at + 8 : at + 8 + size])
+        at += 8 + size
+    assert all(values.tobytes("F") in unpacked for values in found.values())
+
+
+def _damaged_inside(contents: bytes) -> Callable[[Path, Draw], object]:
+    """The last variable is damaged before it is compressed."""
+
+    def damage(path: Path, draw: Draw) -> None:
+        start = 136 + struct.unpack_from("<I", contents, 132)[0]
+        (size,) = struct.unpack_from("<I", contents, start + 4)
+        packed = zlib.compress(damaged(zlib.decompress(contents[start + 8 : start + 8 + size]), draw), 1)
+        path.write_bytes(contents[:start] + struct.pack("<2I", 15, len(packed)) + packed)
+
+    return damage
 
 
 def _unpacked(raw: bytes) -> bytes:
@@ -70,7 +117,8 @@ def _unpacked(raw: bytes) -> bytes:
     contents = b""
     while raw.strip(b"\0"):
         member = zlib.decompressobj(31)
-        contents += member.decompress(raw)
+        # Flags that nobody has given a meaning, which zlib refuses and Python's gzip does not look at.
+        contents += member.decompress(raw[:3] + bytes([raw[3] & 0x1F]) + raw[4:])
         raw = member.unused_data
     return contents
 
@@ -185,7 +233,12 @@ def kinds(folder: Path) -> list[Kind]:
     """All kinds of files; the folder is for files that are needed on the way."""
     raw, contents = _checkpoint()
     weights, network = _weights(folder / "right.safetensors")
-    images, labels, state = _idx((3, 4, 5)), _idx((70,)), contents["trainer"]["model"]
+    images, labels, state = (
+        formats.idx(formats.pixels(3, 4, 5)),
+        formats.idx(formats.pixels(70)),
+        contents["trainer"]["model"],
+    )
+    numbers, norb = formats.idx(formats.pixels(9, 8).astype("i4")), formats.norb(formats.pixels(3, 4).astype("i4"))
     record = Path(__file__).parents[3] / "docs/experiments/results/affine.json"
 
     def damaged_and_gzipped(path: Path, draw: Draw) -> None:
@@ -195,10 +248,20 @@ def kinds(folder: Path) -> list[Kind]:
         return read_idx(path, 3)
 
     return [
-        Kind("IDX images", _damaged(images), read_images, _check_idx(3)),
-        Kind("IDX labels", _damaged(labels), lambda path: read_idx(path, 1), _check_idx(1)),
-        Kind("IDX images, gzipped", _damaged(gzip.compress(images, mtime=0)), read_images, _check_idx(3)),
-        Kind("IDX images, damaged and then gzipped", damaged_and_gzipped, read_images, _check_idx(3)),
+        Kind("IDX images", _damaged(images), read_images, _check_idx),
+        Kind("IDX labels", _damaged(labels), lambda path: read_idx(path, 1), _check_idx),
+        Kind("IDX numbers", _damaged(numbers), read_idx, _check_idx),
+        Kind("IDX images, gzipped", _damaged(gzip.compress(images, mtime=0)), read_images, _check_idx),
+        Kind("IDX images, damaged and then gzipped", damaged_and_gzipped, read_images, _check_idx),
+        Kind("matrix of NORB", _damaged(norb), lambda path: read_norb_matrix(path, 2), _check_norb),
+        Kind("MATLAB", _damaged(_matlab(compressed=False)), _read_matlab, _check_matlab),
+        Kind("MATLAB, compressed", _damaged(_matlab(compressed=True)), _read_matlab, _check_matlab),
+        Kind(
+            "MATLAB, damaged and then compressed",
+            _damaged_inside(_matlab(compressed=True)),
+            _read_matlab,
+            _check_matlab,
+        ),
         Kind("checkpoint, its bytes", _damaged(raw), _read_network, _same_weights(state)),
         Kind("checkpoint, its values", _with_values(contents), _read_network, _works),
         Kind("checkpoint, its values, resumed", _with_values(contents), _resume, _no_check),

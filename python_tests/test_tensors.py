@@ -106,6 +106,7 @@ def _odd(tensor: Tensor) -> Iterator[tuple[str, Any, str]]:
             yield "quantized", torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "dequantize()"
             yield "complex", tensor.to(torch.complex64), "torch.complex64"
             yield "int", tensor.to(torch.int32), "torch.int32"
+        yield "masked", torch.masked.masked_tensor(tensor, torch.ones_like(tensor, dtype=torch.bool)), "get_data()"
     yield "list", tensor.tolist(), "torch.as_tensor"
     yield "array", tensor.numpy(), "torch.as_tensor"
 

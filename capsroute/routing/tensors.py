@@ -27,6 +27,8 @@ def dense(name: str, value: Any, kind: str = "a torch.Tensor") -> Any:
             f"{name} must be a dense (strided) tensor, got a nested one: torch.nested.to_padded_tensor pads it, and an "
             "input_mask leaves the padding out"
         )
+    if type(value) is not Tensor and isinstance(value, torch.masked.MaskedTensor):
+        raise TypeError(f"{name} must be a plain tensor, got a masked one: give {name}.get_data() and its mask")
     if value.layout != torch.strided:
         raise TypeError(f"{name} must be a dense (strided) tensor, got layout {value.layout}: give {name}.to_dense()")
     if value.is_quantized:

@@ -125,7 +125,7 @@ def test_live_bar_on_a_narrow_terminal(monkeypatch, columns):
         shown.on_step(step_record(123_456, epoch=14))
         shown.on_epoch(epoch_record(14, 131_320))  # which draws the bar anew
     assert "123456/469000" in terminal.getvalue()
-    assert "loss 0.0312  accuracy 0.5000" in terminal.getvalue()
+    assert "loss 0.0000  accuracy 0.5000" in terminal.getvalue()
     assert "…" not in terminal.getvalue()
 
 

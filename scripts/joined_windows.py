@@ -1,7 +1,9 @@
 """Convolutional capsules with joined windows beside the same by hand: votes by torch's convolution, then route_votes.
 
 Forward and backward in turns, by CPU time, which other programs on the machine disturb least; memory is the peak of the
-tensors that live. Run it from the checkout: python -m scripts.joined_windows [--rounds N]
+tensors that live.
+
+    python scripts/joined_windows.py --rounds 5
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from capsroute.routing import checks
+
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: F.conv2d, 3: F.conv3d}
 TRANSPOSED: dict[int, Callable[..., Tensor]] = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
 LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -35,8 +37,15 @@ def joined_votes(
         **geometry: Arguments of the convolution, one int for each axis.
 
     Returns:
-        ``[B, *positions, C, J, D]``, a view whose first axes can be flattened in place.
+        ``[B, *positions, C, J, D]``; its first axes flatten in place where torch's convolution keeps channels last.
+
+    Raises:
+        TypeError: Poses of a dtype that is not the weight's, but for autocast.
+        ValueError: Poses on another device.
     """
+    kind = checks.floating("poses", poses).device.type
+    casts = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    checks.same_kind("weight", weight, "poses", poses, dtype=not casts)
     batch, types, size = poses.shape[:3]
     own, outputs, out_size = weight.shape[:3]
     if len(kernel_size) == 1:  # no layout for channels last
@@ -53,7 +62,7 @@ def joined_votes(
     if own == 1:  # the types before the batch, so that batch and positions stay neighbours
         votes = convolve(poses.transpose(0, 1).flatten(0, 1), _last(kernel[0]), **geometry)
         votes = votes.movedim(1, -1).unflatten(0, (types, batch)).movedim(0, -2)
-    elif axes == 3:  # torch's own groups take 1.5 times as long here, backward
+    elif axes == 3:  # torch's own groups take 1.5 times as long here
         each = zip(poses.unbind(1), kernel.unbind(0), strict=True)
         votes = torch.stack([convolve(x, _last(one), **geometry).movedim(1, -1) for x, one in each], dim=-2)
     else:

@@ -228,8 +228,9 @@ def test_compiles_and_exports_without_a_break(window):
     torch.testing.assert_close(exported(poses.detach()), layer(poses))
 
 
-def test_autocast():
-    layer = ConvCapsules2d(2, 3, 4, 5, 3)
+@pytest.mark.parametrize("window", ["separate", "joined"])
+def test_autocast(window):
+    layer = ConvCapsules2d(2, 3, 4, 5, 3, window=window)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = layer(torch.randn(2, 2, 3, 4, 4))
     assert out.dtype == torch.bfloat16
@@ -311,6 +312,11 @@ def test_bad_arguments_of_one(layer_class, arguments, error, message):
 
 
 def test_bad_poses():
+    joined = ConvCapsules2d(2, 3, 2, 3, 3, window="joined")
+    with pytest.raises(TypeError, match=r"weight must have the dtype of poses, torch.float64, got torch.float32"):
+        joined(torch.zeros(1, 2, 3, 4, 4, dtype=torch.float64))
+    with pytest.raises(TypeError, match=r"poses must be float32, .* got torch.int64"):
+        joined(torch.zeros(1, 2, 3, 4, 4, dtype=torch.int64))
     layer = ConvCapsules2d(2, 3, 2, 3, 3)
     with pytest.raises(ValueError, match=r"poses must have the shape \[B, 2, 3, H, W\], got \[1, 3, 2, 4, 4\]"):
         layer(torch.zeros(1, 3, 2, 4, 4))

@@ -16,6 +16,8 @@ from .door import door, gradients, same
 
 # Inductor takes a C++ compiler and seconds for each column; what stops a trace, stops it before that.
 BACKEND = "inductor" if lanes.EVERYTHING else "aot_eager"
+
+
 @door("`torch.compile(fullgraph=True)`, forward and backward", quick=("InterestCapsules, type 0", "MIND"))
 def fullgraph(case: Case) -> None:
     torch._dynamo.reset()
@@ -48,7 +50,10 @@ def exported(case: Case) -> torch.export.ExportedProgram:
         return torch.export.export(case.module, x, dynamic_shapes=tuple({0: batch} for _ in x))
 
 
-@door("`torch.export`, any batch size", quick=("dynamic_routing", "InterestCapsules, type 0", "CapsNet", "MIND", "DeepCaps"))
+@door(
+    "`torch.export`, any batch size",
+    quick=("dynamic_routing", "InterestCapsules, type 0", "CapsNet", "DeepCaps", "MIND"),
+)
 def export(case: Case) -> None:
     program = exported(case).module()
     for batch in (1, 5):

@@ -38,7 +38,9 @@ def onnx(case: Case) -> None:
     _as_onnxruntime_runs(case, dynamo=True)
 
 
-@door("`torch.onnx.export(dynamo=False)`, run by onnxruntime", "onnxruntime", quick=("ConvCapsules2d", "CapsNet", "MIND"))
+@door(
+    "`torch.onnx.export(dynamo=False)`, run by onnxruntime", "onnxruntime", quick=("ConvCapsules2d", "CapsNet", "MIND")
+)
 def onnx_from_torchscript(case: Case) -> None:
     _as_onnxruntime_runs(case, dynamo=False)
 

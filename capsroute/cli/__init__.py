@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from capsroute import no_memory
 from capsroute._version import __version__
+from capsroute.cli import option_table
 from capsroute.cli.errors import CommandError
 from capsroute.cli.output import checked_output
 
@@ -36,6 +37,7 @@ def _build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         import_module(f"capsroute.cli.{command}").add_parser(subparsers)
+    option_table.describe(parser)
     return parser
 
 
@@ -72,7 +74,9 @@ def _failed(sentence: str) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        args = _build_parser().parse_args(argv)
+        parser = _build_parser()
+        args = parser.parse_args(argv)
+        args.given = option_table.given_options(parser, argv)
         status: int = import_module(f"capsroute.cli.{args.command}").run(args)
     except SystemExit as ended:  # --help and --version
         return int(ended.code or 0)

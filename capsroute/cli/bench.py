@@ -19,6 +19,7 @@ from capsroute.cli.bench_options import (
     split,
 )
 from capsroute.cli.errors import CommandError
+from capsroute.cli.option_table import TABLE, refuse_unused
 
 if TYPE_CHECKING:
     from capsroute.bench.baseline import Baseline
@@ -70,7 +71,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--write-baseline", metavar="FILE", type=Path, help="write the ratios of this run, for a later --baseline"
     )
-    parser.set_defaults(defaults=vars(parser.parse_args([])))
     others = parser.add_subparsers(dest="other", metavar="training | gpu", title="other benchmarks")
     for module in _OTHERS.values():
         module.add_parser(others)
@@ -87,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
         CommandError: Options that make no sense, files that cannot be read or written, or a package that is missing.
     """
     if args.other is not None:
-        given = [name for name, default in args.defaults.items() if getattr(args, name) != default]
-        misplaced = [f"--{name.replace('_', '-')}" for name in given]
+        misplaced = [f"--{name.replace('_', '-')}" for name in TABLE["bench"] if name in args.given]
         if misplaced:
             raise CommandError(
                 f"options of bench {args.other} go after the word {args.other}; got {' '.join(misplaced)} before it"
@@ -101,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         plan, axes, baseline = _plan(args), _axes(args), _baseline(args)
     except ValueError as error:
         raise CommandError(str(error)) from None
+    refuse_unused("bench", args, has_shapes=bool(plan.shapes), peers=plan.compare)
     check_files([("--json", args.json), ("--write-baseline", args.write_baseline)])
     try:
         if args.plot is not None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from capsroute.cli import bench_options
 from capsroute.cli.bench_options import split
 from capsroute.cli.errors import CommandError
+from capsroute.cli.option_table import refuse_unused
 
 if TYPE_CHECKING:
     from capsroute.bench.gpu.plan import Plan
@@ -77,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
 
     given = _OPTIONS.read(args)
     try:
-        plan, device = _plan(given), command.open_device()
+        plan = _plan(given)
+        refuse_unused("bench gpu", given, peers=plan.compare)
+        device = command.open_device()
     except (ValueError, command.UnusableError) as error:
         raise CommandError(str(error)) from None
     try:

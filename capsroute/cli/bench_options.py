@@ -38,9 +38,11 @@ class Below:
             self.add(parser, flag, **_SHARED[flag])
 
     def read(self, args: argparse.Namespace) -> argparse.Namespace:
-        """These options alone, by their own names."""
+        """These options alone, by their own names, with those that stand on the command line in ``given``."""
         given = {name: value for name, value in vars(args).items() if name.startswith(self._prefix)}
-        return argparse.Namespace(**{name.removeprefix(self._prefix): value for name, value in given.items()})
+        own = argparse.Namespace(**{name.removeprefix(self._prefix): value for name, value in given.items()})
+        own.given = frozenset(name.removeprefix(self._prefix) for name in args.given & given.keys())
+        return own
 
 
 def add_shared(parser: argparse.ArgumentParser, *flags: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from capsroute.cli import bench_options
 from capsroute.cli.errors import CommandError
+from capsroute.cli.option_table import refuse_unused
 
 if TYPE_CHECKING:
     from capsroute.bench.training_suite import Plan
@@ -61,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     given = _OPTIONS.read(args)
     try:
         plan = _plan(given)
+        refuse_unused("bench training", given)
     except ValueError as error:
         raise CommandError(str(error)) from None
     bench_options.check_files([("--json", given.json)])

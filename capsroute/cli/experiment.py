@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from capsroute.cli.errors import CommandError
+from capsroute.cli.option_table import refuse_unused
 
 __all__ = ["add_parser", "run"]
 
@@ -68,6 +69,7 @@ def _run(args: argparse.Namespace) -> int:
     from capsroute.training.run import choose_device
 
     experiment = load(args.name)
+    refuse_unused("experiment", args, reads_files=experiment.reads_files)
     set_threads(args.threads)
     scale = experiment.full if args.full else experiment.quick
     scale = scale.changed(seeds=args.seeds, images=args.images, test_images=args.test_images, epochs=args.epochs)

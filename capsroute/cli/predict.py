@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capsroute.cli.errors import CommandError
+from capsroute.cli.option_table import refuse_unused
 from capsroute.cli.threads import set_threads
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.batch_size < 1:
         raise CommandError(f"batch-size must be at least 1, got {args.batch_size}")
+    refuse_unused("predict", args)
     set_threads(args.threads)
     device = choose_device(args.device)
     stored = read_network(args.checkpoint)

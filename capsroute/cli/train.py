@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capsroute.cli.errors import CommandError
+from capsroute.cli.option_table import refuse_unused
 
 if TYPE_CHECKING:
     from capsroute.training import TrainConfig
@@ -135,6 +136,7 @@ def _run(args: argparse.Namespace, ranks: Ranks) -> int:
     device = choose_device("auto" if args.device is None else args.device, ranks)
     checkpoint = load_checkpoint(_checkpoint_of(args.resume)) if args.resume is not None else None
     config = _configuration(args, checkpoint)
+    refuse_unused("train", args, ranks=ranks.size, **config.as_dict())
     out = args.out or (checkpoint.path.parent if checkpoint is not None else _new_folder(config.dataset))
     values = {name.replace("_", "-"): getattr(args, name) for name in _PLACE_OPTIONS}
     resume_options = {name: value for name, value in values.items() if value is not None}
@@ -174,7 +176,7 @@ def _configuration(args: argparse.Namespace, checkpoint: Checkpoint | None) -> T
     given = {name: value for name, value in values.items() if value is not None}
     if checkpoint is not None:
         return checkpoint.config.resumed_with(given)
-    return TrainConfig(**{**preset(given.get("dataset", "digits")), **given})
+    return TrainConfig(**{**preset(given.get("dataset", "digits")), **given}, allow_unused=True)
 
 
 def _new_folder(dataset: str) -> Path:

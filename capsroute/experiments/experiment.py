@@ -40,6 +40,7 @@ class Experiment:
         run: Trains and measures with one seed.
         report: Lines of Markdown that say what was measured, from all seeds.
         draw: Matplotlib's figure, from all seeds and the pictures of the first.
+        reads_files: Whether its images come from a folder, or are made.
     """
 
     name: str
@@ -49,3 +50,4 @@ class Experiment:
     run: Callable[[Context, int], Outcome]
     report: Callable[[Record], list[str]]
     draw: Callable[[Record, Mapping[str, Tensor]], Any]
+    reads_files: bool = True

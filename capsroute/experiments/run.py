@@ -40,6 +40,8 @@ def run_experiment(
     Raises:
         TrainingError: Something that the user can mend; the two files are as they were.
     """
+    if data_dir is not None and not experiment.reads_files:
+        raise TrainingError(f"data_dir must be None for {experiment.name}, which makes its images; got {data_dir}")
     require("matplotlib", "drawing figures")  # before the training rather than after it
     json_file, figure = out / f"{experiment.name}.json", out / f"{experiment.name}.png"
     try:

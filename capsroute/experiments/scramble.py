@@ -162,4 +162,5 @@ EXPERIMENT = Experiment(
     run=_run,
     report=_report,
     draw=_draw,
+    reads_files=False,
 )

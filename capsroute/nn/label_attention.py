@@ -53,12 +53,14 @@ class LabelAwareAttention(Leaf):
             ``[B, D]``; 0 for a user without any interest.
 
         Raises:
-            TypeError: ``interest_mask`` is not a bool tensor.
-            ValueError: Shapes that do not fit.
+            TypeError: ``target`` is not a floating-point tensor, or ``interest_mask`` not a bool one.
+            ValueError: Shapes or devices that do not fit.
         """
         if not isinstance(interests, Tensor):
             return self._node("interests", interests, target, interest_mask=interest_mask)
         batch, count, size = checks.rank("interests", interests, "B, J, D")
+        checks.floating("target", target)
+        checks.same_kind("target", target, "interests", interests, dtype=False)
         checks.shape("target", target, "B, D", (batch, size))
         if interest_mask is not None:
             checks.mask("interest_mask", interest_mask, "interests", interests, "B, J", (batch, count))

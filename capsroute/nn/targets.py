@@ -136,7 +136,7 @@ def _has_values(value: Tensor) -> bool:
     """Whether it stands for nothing but itself: no program is being made, and no sample is one of many."""
     if torch.compiler.is_compiling() or _is_jit_tracing():
         return False
-    plain = type(value) in (Tensor, torch.nn.Parameter, torch.nn.Buffer)  # not fake, not functional, not distributed
+    plain = type(value) in (Tensor, torch.nn.Parameter)  # not fake, not functional, not distributed
     mapped = torch._C._functorch.is_functorch_wrapped_tensor(value)  # torch has no public question for it
     return plain and not mapped and torch._C._len_torch_dispatch_stack() == 0
 

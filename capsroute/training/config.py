@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import InitVar, asdict, dataclass, fields, replace
 from typing import Any
 
 from capsroute.training.errors import TrainingError
 
-__all__ = ["DATASETS", "NETWORKS", "ROUTINGS", "SCHEDULES", "TrainConfig", "preset"]
+__all__ = [
+    "DATASETS",
+    "NEEDS",
+    "NETWORKS",
+    "ROUTINGS",
+    "SCHEDULES",
+    "WITHOUT_FILES",
+    "TrainConfig",
+    "preset",
+]
 
 NETWORKS = ("capsnet", "pooling-cnn")
 ROUTINGS = ("fused", "reference")
@@ -24,6 +33,15 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "mnist": {"epochs": 20, "batch_size": 128, "shift": 2},
 }
 DATASETS = tuple(_PRESETS)
+WITHOUT_FILES = frozenset({"digits"})
+"""Data sets that are read from no folder."""
+NEEDS: dict[str, tuple[str, object]] = {
+    "iterations": ("network", "capsnet"),
+    "routing": ("network", "capsnet"),
+    "reconstruction_weight": ("reconstruction", True),
+    "lr_decay": ("schedule", "exponential"),
+}
+"""What has an effect only where another field has a value."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +73,11 @@ class TrainConfig:
             what is tested and saved for use; 0 for none.
         schedule: ``"exponential"``, the decay by ``lr_decay``, or ``"cosine"``, down to 0 at the end of the run.
         warmup: Steps in which the learning rate rises linearly to what the schedule says, at least 0.
+        allow_unused: Whether a value is let pass that has no effect, as :data:`NEEDS` has it. Else it is refused where
+            it is neither the default nor that of the data set's preset, which somebody must have meant.
 
     Raises:
-        TrainingError: A value is out of its range.
+        TrainingError: A value is out of its range, or has no effect.
     """
 
     dataset: str = "digits"
@@ -78,8 +98,9 @@ class TrainConfig:
     ema: float = 0.0
     schedule: str = "exponential"
     warmup: int = 0
+    allow_unused: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, allow_unused: bool) -> None:
         for field in fields(self):
             _check_kind(field.name, getattr(self, field.name), type(field.default))
         _one_of("dataset", self.dataset, DATASETS)
@@ -96,6 +117,20 @@ class TrainConfig:
         weight = self.reconstruction_weight
         _check("reconstruction_weight", weight, weight >= 0 and math.isfinite(weight), "a number of at least 0")
         _check("seed", self.seed, 0 <= self.seed < 2**32, "at least 0 and below 2**32")
+        if not allow_unused:
+            self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        unused = self._unused()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in unused and value not in (field.default, _PRESETS[self.dataset].get(field.name)):
+                name, needed = NEEDS[field.name]
+                raise TrainingError(f"{field.name}={value!r} would have no effect: it needs {name}={needed!r}")
+
+    def _unused(self) -> set[str]:
+        """Names of what has no effect."""
+        return {name for name, (other, value) in NEEDS.items() if getattr(self, other) != value}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values by name, as checkpoints hold them."""
@@ -112,10 +147,10 @@ class TrainConfig:
         differing = (set(values) ^ expected) - (_ADDED - set(values))
         if differing:
             raise TrainingError(f"the configuration has other entries than expected: {sorted(differing)}")
-        return cls(**values)
+        return cls(**values, allow_unused=True)  # a run from before they were refused goes on
 
     def options(self, but: TrainConfig | None = None) -> list[str]:
-        """What ``capsroute train`` is given to train so: every option, as defaults may change.
+        """What ``capsroute train`` is given to train so: every option that has an effect, as defaults may change.
 
         Args:
             but: A configuration; the options in which it is the same are left out.
@@ -126,7 +161,7 @@ class TrainConfig:
         arguments: list[str] = []
         for name, value in self.as_dict().items():
             option = name.replace("_", "-")
-            if but is not None and value == getattr(but, name):
+            if name in self._unused() or (but is not None and value == getattr(but, name)):
                 continue
             if isinstance(value, bool):
                 arguments.append(f"--{option}" if value else f"--no-{option}")
@@ -154,7 +189,7 @@ class TrainConfig:
             fixed = name not in _CHANGEABLE or (name == "epochs" and self.schedule == "cosine")
             if fixed and value != before:
                 raise TrainingError(f"the checkpoint is of another configuration: {name} was {before}, not {value}")
-        return replace(self, **changes)
+        return replace(self, **changes, allow_unused=True)
 
 
 def preset(dataset: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def data_dir(tmp_path_factory):
 def test_from_its_command(name, data_dir, tmp_path, capsys):
     # The record says how many images were used, not how many were asked for; scrambled faces are made on demand.
     images = ["--images", "40", "--test-images", "20"] if name == "scramble" else ["--images", "99999"]
-    assert main(["experiment", name, *SIZES, *images, "--data-dir", str(data_dir), "--out", str(tmp_path)]) == 0
+    files = ["--data-dir", str(data_dir)] if load(name).reads_files else []
+    assert main(["experiment", name, *SIZES, *images, *files, "--out", str(tmp_path)]) == 0
     record = Record.read(tmp_path / f"{name}.json")
     assert record.experiment == load(name).name == name
     assert len(record.seeds) == 2

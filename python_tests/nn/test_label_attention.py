@@ -103,6 +103,12 @@ def test_bad_options(options, error, message):
     [
         ((torch.zeros(2, 3), torch.zeros(2, 3)), ValueError, r"interests must have 3 dimensions \[B, J, D\]"),
         ((torch.zeros(2, 3, 4), torch.zeros(2, 3)), ValueError, r"target must have shape \[B, D\] = \(2, 4\)"),
+        ((torch.zeros(2, 3, 4), torch.tensor([1, 2])), TypeError, "target must be float32, .* got torch.int64"),
+        (
+            (torch.zeros(2, 3, 4), torch.zeros(2, 4, device="meta")),
+            ValueError,
+            "target must be on the device",
+        ),
         (
             (torch.zeros(2, 3, 4), torch.zeros(2, 4), torch.ones(2, 3)),
             TypeError,

@@ -36,4 +36,4 @@ def test_exponential(warmup):
 def test_cosine_ends_near_zero(warmup):
     warm = [min(1, (step + 1) / (warmup + 1)) for step in range(20)]
     expected = [0.05 * factor * (1 + math.cos(math.pi * step / 20)) for step, factor in enumerate(warm)]
-    assert rates(schedule="cosine", lr_decay=0.5, warmup=warmup) == pytest.approx(expected)
+    assert rates(schedule="cosine", warmup=warmup) == pytest.approx(expected)

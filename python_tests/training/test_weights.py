@@ -35,7 +35,7 @@ def saved(tmp_path, network):
 @pytest.mark.parametrize("reconstruction", [True, False])
 @pytest.mark.parametrize(("name", "kind"), [("capsnet", CapsNet), ("pooling-cnn", PoolingCNN)])
 def test_every_bit_comes_back(tmp_path, name, kind, reconstruction):
-    config, model = preset_network(network=name, reconstruction=reconstruction, iterations=2, seed=5)
+    config, model = preset_network(network=name, reconstruction=reconstruction, batch_size=7, seed=5)
     save_weights(tmp_path / "w.safetensors", model, config)
     noise = torch.get_rng_state()
     loaded = load_network(tmp_path / "w.safetensors")

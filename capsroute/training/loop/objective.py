@@ -31,8 +31,9 @@ class Objective(Protocol):
     """Runs a network on a batch and judges what it says."""
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss, a scalar that is a mean over the batch, and which images were right, bool ``[B]``, or the share of each
-        that was, float ``[B]``: their mean is what is reported as accuracy.
+        """Loss, a scalar that is a mean over the batch, and which images were right, bool ``[B]``.
+
+        Or the share of each image that was right, float ``[B]``: the mean over images is reported as accuracy.
         """
 
 
@@ -75,7 +76,7 @@ class Classification:
     per_label: bool = False
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and correctness for images ``[B, channels, H, W]`` in [0, 1] and labels ``[B]``, int64, or ``[B, J]``."""
+        """Loss and correctness for images ``[B, channels, H, W]`` in [0, 1] and labels ``[B]`` or ``[B, J]``."""
         output = model(images, labels if model.training or labels.dim() == 2 else None)
         return self.loss(output, images, labels), self.correct(output.scores, labels)
 

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.function import Function
+
+from capsroute.routing import tangents
 
 from .groups import Members, members
 
@@ -44,10 +47,6 @@ class _Split(Function):
         whole[:, ctx.held.start : ctx.held.stop] = gradient
         return ctx.ranks.add_up(whole), None, None
 
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return tangent[:, ctx.held.start : ctx.held.stop].clone(memory_format=torch.contiguous_format)
-
 
 def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     """This rank's slice of input capsules that every rank has computed.
@@ -63,11 +62,18 @@ def split_inputs(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
         ``[B, I_local, ...]``, the inputs of :func:`held_inputs`; a contiguous copy.
 
     Raises:
-        RuntimeError, ValueError: As :func:`held_inputs`; ``x`` has fewer than two axes.
+        RuntimeError, ValueError: As :func:`held_inputs`; ``x`` has fewer than two axes; a transform of torch.func.
     """
     if x.dim() < 2:
         raise ValueError(f"x must have the axes [B, I, ...], got shape {tuple(x.shape)}")
     held = held_inputs(x.shape[1], group)
+    if torch._C._are_functorch_transforms_active():
+        raise ValueError(
+            "split_inputs must not run inside a transform of torch.func, which cannot see the sum over the ranks in "
+            "its gradient: split before the transform, or give capsroute.dynamic_routing all inputs"
+        )
+    if tangents.has_one(x):  # it is linear
+        return forward_ad.make_dual(*(_Split.apply(each, held, members(group)) for each in forward_ad.unpack_dual(x)))
     slice_of_rank: Tensor = _Split.apply(x, held, members(group))
     return slice_of_rank
 

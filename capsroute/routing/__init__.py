@@ -7,6 +7,7 @@
 4. :mod:`.ops` and :mod:`.passes`: what torch has registered, with :mod:`.dispatch` and :mod:`.vmap`.
 5. :mod:`.core`: the compiled modules.
 
-Beside them stand :mod:`.reference`, the definition in plain PyTorch, and what all floors speak of: :mod:`.options` and
+Beside them stand :mod:`.reference`, the definition in plain PyTorch, :mod:`.definition` and :mod:`.tangents`, which
+take from it the derivatives that no kernel has, and what all floors speak of: :mod:`.options` and
 :mod:`.result`.
 """

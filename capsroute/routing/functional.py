@@ -46,8 +46,9 @@ def dynamic_routing(
     """Route input capsules to output capsules by agreement, without ever storing the prediction vectors.
 
     Sabour, Frosst and Hinton, "Dynamic Routing Between Capsules", 2017, equations 1 to 3 and procedure 1. The
-    prediction vectors (votes) are ``u_bij = weight_ij @ x_bi``. Differentiable once in ``x``, ``weight``, ``bias``,
-    ``logits``, ``input_weight`` and ``coupling``. A sample's result does not depend on the other samples.
+    prediction vectors (votes) are ``u_bij = weight_ij @ x_bi``. Differentiable in ``x``, ``weight``, ``bias``,
+    ``logits``, ``input_weight`` and ``coupling``: gradients by the kernels; tangents of forward mode, and derivatives of
+    the gradients, by :mod:`capsroute.reference`, which stores the votes. A sample's result does not depend on the other samples.
 
     J stands for one output axis or for several: a softmax over outputs then runs jointly over all of them.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from capsroute import distributed, testing
 from capsroute.nn import CapsuleLayer
@@ -102,6 +103,14 @@ def copied(rank: int, group: Group) -> tuple[bool, bool, bool]:
     )
 
 
+def slice_of_tangent(rank: int, group: Group) -> bool:
+    """Whether a rank's slice has its slice of the tangent."""
+    x = torch.arange(24.0).reshape(1, 6, 4)
+    with forward_ad.dual_level():
+        part = forward_ad.unpack_dual(distributed.split_inputs(forward_ad.make_dual(x, x.sin()), group))
+        return torch.equal(part.tangent, part.primal.sin())
+
+
 def written_to(rank: int, group: Group) -> bool:
     """Whether slices of batches of one and two samples are contiguous and memory of their own."""
     wholes = [torch.ones(batch, 8, 3) for batch in (1, 2)]
@@ -139,15 +148,38 @@ def _second_derivative(rank: int, group: Group) -> None:
     gradient.sum().backward()  # type: ignore[no-untyped-call]
 
 
+def _tangent(rank: int, group: Group) -> None:
+    x = torch.ones(1, 3, 4)
+    with forward_ad.dual_level():
+        _routed(group, forward_ad.make_dual(x, x) if rank == 1 else x)
+
+
+def _transformed(rank: int, group: Group) -> None:
+    torch.func.grad(lambda x: _routed(group, x).sum())(torch.ones(1, 3, 4))
+
+
+def _tangent_of_the_gradient(rank: int, group: Group) -> None:
+    x = torch.ones(1, 3, 4, requires_grad=True)
+    output = _routed(group, x)
+    with forward_ad.dual_level():
+        torch.autograd.grad(output, x, forward_ad.make_dual(torch.ones_like(output), torch.ones_like(output)))
+
+
 _BAD: dict[str, Callable[[int, Group], object]] = {
     "more ranks than inputs": lambda rank, group: _layer(group, 2),
     "an unknown option": lambda rank, group: _layer(group, itertions=2),
     "logits of its own": lambda rank, group: _own_logits(rank, group, {0, 1, 2}),
     "logits of its own on one rank": lambda rank, group: _own_logits(rank, group, {1}),
+    "a slice in a transform": lambda rank, group: torch.func.grad(lambda x: distributed.split_inputs(x, group).sum())(
+        torch.ones(1, 3)
+    ),
     "one axis": lambda rank, group: distributed.split_inputs(torch.ones(8), group),
     "not in the group": _not_in_the_group,
     "the reference": _by_the_reference,
     "a second derivative": _second_derivative,
+    "a tangent on one rank": _tangent,
+    "a tangent of the gradient": _tangent_of_the_gradient,
+    "a transform": _transformed,
 }
 
 

@@ -89,6 +89,7 @@ def test_a_deep_copy_is_for_the_same_ranks(ranks: Ranks) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_slice_is_a_copy(number: int, ranks: Ranks) -> None:
+    assert all(ranks.run(layer_tasks.slice_of_tangent, ranks=number))
     assert all(ranks.run(layer_tasks.written_to, ranks=number))
 
 
@@ -102,6 +103,10 @@ def test_a_slice_is_a_copy(number: int, ranks: Ranks) -> None:
         ("one axis", "x must have the axes [B, I, ...], got shape (8,)"),
         ("the reference", "sharded routing needs a kernel for the device of its tensors"),
         ("a second derivative", "capsroute's kernels are differentiable once"),
+        ("a tangent on one rank", "dynamic_routing must not be given tangents"),
+        ("a tangent of the gradient", "capsroute's kernels are differentiable once"),
+        ("a slice in a transform", "split_inputs must not run inside a transform of torch.func"),
+        ("a transform", "dynamic_routing must not be given tangents or run inside a transform of torch.func"),
     ],
 )
 def test_bad_use_is_one_sentence(what: str, text: str, ranks: Ranks) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 import capsroute
 from capsroute import reference
+from capsroute.routing import ops
+from capsroute.routing.options import DETAILS
 
 from ..covering import covering
 from .cases import ENTRIES, Case, Tensors, votes_of
 from .compare import fused
+from .raw_ops import RAW, raw_arguments
 
 CASE = Case((7, 6, 4, 5, 3), bias=True, logits="shared")
 KINDS = [
@@ -24,6 +29,19 @@ KINDS = [
         (7, 6, 4, 5, 3), logits="sample", given=True, iterations=1, input_weight=True, squash="shifted", weights="half"
     ),
 ]
+_INPUTS = Case((4, 6, 3, 5, 2), softmax="inputs", bias=True, logits="sample", output_mask=True)
+_OUTPUTS = Case((4, 6, 3, 5, 2), bias=True, logits="shared")
+_GIVEN = Case((4, 6, 3, 5, 2), logits="shared", given=True, iterations=1)
+MAPPED = {  # a case, its function, what is mapped, and how many calls of a kernel three instances are
+    "weight": (_INPUTS, "dynamic_routing", {"weight"}, 1),
+    "all of outputs": (_INPUTS, "dynamic_routing", {"weight", "bias", "logits", "output_mask"}, 1),
+    "votes and bias": (_INPUTS, "route_votes", {"votes", "bias"}, 1),
+    "given coupling": (_GIVEN, "dynamic_routing", {"weight"}, 1),
+    "inputs too": (_INPUTS, "dynamic_routing", {"x", "weight"}, 3),
+    "bias alone": (_INPUTS, "dynamic_routing", {"bias"}, 3),
+    "softmax over outputs": (_OUTPUTS, "dynamic_routing", {"weight"}, 3),
+    "batch": (_OUTPUTS, "route_votes", {"votes"}, 1),
+}
 ENTRY = pytest.mark.parametrize("entry", ["dynamic_routing", "route_votes"])
 
 
@@ -114,3 +132,71 @@ def test_jacobian(entry: str, backend: str) -> None:
         for f in (getattr(capsroute, entry), getattr(reference, entry))
     ]
     close(*jacobians)
+
+
+@pytest.mark.parametrize("kind", MAPPED)
+def test_mapped_weights(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of a kernel where the outputs do not depend on each other, else one for each; gradients too."""
+    case, entry, names, calls = MAPPED[kind]
+    several = [votes_of(t) if entry == "route_votes" else t for t in (case.tensors(seed=seed) for seed in range(3))]
+    stacked = {n: torch.stack([t[n] for t in several]) if n in names else several[0][n] for n in several[0]}
+    routing = by_position(getattr(capsroute, entry), stacked, case)
+    in_dims = tuple(0 if n in names else None for n in stacked)
+    counted: list[None] = []
+    run = ops._forward
+    monkeypatch.setattr(ops, "_forward", lambda *arguments: (counted.append(None), run(*arguments))[1])
+    floats = {n: t for n, t in stacked.items() if t.is_floating_point()}
+
+    def mapped(*values: Tensor) -> Tensor:
+        given = {**stacked, **dict(zip(floats, values, strict=True))}
+        result: Tensor = torch.func.vmap(routing, in_dims=in_dims)(*given.values())
+        return result
+
+    output, pull_back, *_ = torch.func.vjp(mapped, *floats.values())
+    assert len(counted) == calls
+    gradients = dict(zip(floats, pull_back(torch.stack([case.output_gradient()] * 3)), strict=True))
+    for k, tensors in enumerate(several):
+        values = {n: t if n in names else several[0][n] for n, t in tensors.items()}
+        expected = fused(values, case.options(), case.output_gradient())
+        close(output[k], expected["output"])
+        for name in names & expected.keys():
+            close(gradients[name][k], expected[name])
+
+
+@ENTRY
+@pytest.mark.parametrize("case", [KINDS[1], KINDS[2]], ids=str)
+def test_vmap_over_nothing(entry: str, case: Case) -> None:
+    """An axis of size 0 on everything, on the first argument, or on all but the first: empty results, as they are."""
+    tensors, grad = arguments(case, entry), case.output_gradient()
+    names = list(tensors)
+
+    def routing(*values: Tensor) -> tuple[Tensor, ...]:
+        found = by_position(functools.partial(getattr(capsroute, entry), details=DETAILS), tensors, case)(*values)
+        return tuple(found)  # type: ignore[arg-type]
+
+    for mapped in (names, names[:1], names[1:]):
+        values = [t.new_zeros(0, *t.shape) if n in mapped else t for n, t in tensors.items()]
+        in_dims = tuple(0 if n in mapped else None for n in names)
+        floats = tuple(k for k, n in enumerate(names) if n in mapped and tensors[n].is_floating_point())
+        found = torch.func.vmap(routing, in_dims=in_dims)(*values)
+        assert [t.shape for t in found] == [(0, *t.shape) for t in routing(*tensors.values())]
+
+        def loss(*given: Tensor) -> Tensor:
+            return (routing(*given)[0] * grad).sum(dim=(0, 1, 2))
+
+        gradients = torch.func.vmap(torch.func.grad(loss, argnums=floats), in_dims=in_dims)(*values)
+        assert [g.shape for g in gradients] == [values[k].shape for k in floats]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_raw_ops_over_nothing(name: str) -> None:
+    for op, given in raw_arguments(name).items():
+        expected = tree_leaves(RAW[op][name](*given))
+        given = [torch.stack([a, a]) if isinstance(a, Tensor) else a for a in given]
+        in_dims = tuple(tree_map(lambda a: 0 if isinstance(a, Tensor) else None, a) for a in given)
+        for count in (2, 0):
+            values = [a[:count] if isinstance(a, Tensor) else a for a in given]
+            found = tree_leaves(torch.vmap(RAW[op][name], in_dims=in_dims)(*values))
+            assert [t.shape for t in found] == [(count, *t.shape) for t in expected], op
+            for actual, one in zip(found, expected, strict=True):
+                torch.testing.assert_close(actual, one.expand_as(actual))

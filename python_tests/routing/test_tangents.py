@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_leaves
 
 import capsroute
 from capsroute import reference, testing
-from capsroute.routing import ops, passes
-from capsroute.routing.options import DEFAULTS
+from capsroute.routing import ops
 
 from .cases import ENTRIES, Case, Tensors, coupling_cases, option_cases
+from .raw_ops import RAW, raw_arguments
 
 OPTIONS = [replace(case, dtype=torch.float64) for case in (*option_cases(), *coupling_cases())]
 _STENCIL = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))  # central differences, exact up to the 8th power
@@ -230,36 +230,10 @@ def test_explain_says_so() -> None:
     assert said.endswith("takes backend 'reference': tangents of forward mode are those of the definition")
 
 
-RAW = {
-    "forward": ops.FORWARD_OPS,
-    "backward": ops.BACKWARD_OPS,
-    "agreement": ops.AGREEMENT_OPS,
-    "forward_pass": passes.FORWARD_PASSES,
-    "backward_pass": passes.BACKWARD_PASSES,
-    "last_pass": passes.LAST_PASSES,
-}
-
-
-def _raw_arguments(name: str) -> dict[str, list[Any]]:
-    """What each registered op of a routing function takes; the first is floating."""
-    x, weight, y = torch.ones(2, 3, 4), torch.ones(3, 5, 6, 4), torch.ones(2, 5, 6)
-    sources = [x, weight] if name == "dynamic_routing" else [torch.ones(2, 3, 5, 6)]
-    tensors, packed = [*sources, *[None] * len(ops.OPTIONAL)], [DEFAULTS.integers(), DEFAULTS.floats()]
-    each, needed = y.expand(3, 2, 5, 6), [True] * (len(sources) + ops.DIFFERENTIABLE)
-    return {
-        "forward": [*tensors, *packed, True],
-        "backward": [y, *tensors, each, y[:0], *packed, needed],
-        "agreement": [*sources, y, *packed],
-        "forward_pass": [*tensors, None, 1, *packed],
-        "backward_pass": [*tensors, y, y, None, None, 2, *packed],
-        "last_pass": [*tensors, each, each, None, None, *packed, needed],
-    }
-
-
 @pytest.mark.parametrize("name", ENTRIES)
 def test_raw_ops_refuse_tangents(name: str) -> None:
     """Wherever the tangent hides; the sentence names the argument where it can be seen."""
-    for op, (first, *others) in _raw_arguments(name).items():
+    for op, (first, *others) in raw_arguments(name).items():
         call = functools.partial(lambda raw, others, a: raw(a, *others), RAW[op][name], others)
         seen = {"backward": "grad_output"}.get(op, ops.SOURCES[name][0])
         lost = rf"a tangent .* torch\.ops\.capsroute\.{name}_{op} would lose: call capsroute\.{name} "

@@ -16,10 +16,9 @@ from .door import door, gradients, same
 
 # Inductor takes a C++ compiler and seconds for each column; what stops a trace, stops it before that.
 BACKEND = "inductor" if lanes.EVERYTHING else "aot_eager"
-_SMALL = ("dynamic_routing", "InterestCapsules, type 0", "CapsNet", "MIND")
 
 
-@door("`torch.compile(fullgraph=True)`, forward and backward", quick=(*_SMALL, "DeepCaps"))
+@door("`torch.compile(fullgraph=True)`, forward and backward", quick=("InterestCapsules, type 0", "MIND"))
 def fullgraph(case: Case) -> None:
     torch._dynamo.reset()
     x = case.inputs(3)
@@ -28,7 +27,7 @@ def fullgraph(case: Case) -> None:
     same(gradients(compiled, case), gradients(eager, case), rtol=1e-3)
 
 
-@door("`torch.compile(dynamic=True)`, another batch size without recompiling", quick=_SMALL)
+@door("`torch.compile(dynamic=True)`, another batch size without recompiling", quick=("dynamic_routing",))
 def dynamic(case: Case) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(case.module, fullgraph=True, dynamic=True, backend=BACKEND)
@@ -51,7 +50,10 @@ def exported(case: Case) -> torch.export.ExportedProgram:
         return torch.export.export(case.module, x, dynamic_shapes=tuple({0: batch} for _ in x))
 
 
-@door("`torch.export`, any batch size", quick=(*_SMALL, "DeepCaps"))
+@door(
+    "`torch.export`, any batch size",
+    quick=("dynamic_routing", "InterestCapsules, type 0", "CapsNet", "DeepCaps", "MIND"),
+)
 def export(case: Case) -> None:
     program = exported(case).module()
     for batch in (1, 5):

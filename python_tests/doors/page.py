@@ -14,6 +14,7 @@ from python_tests.reliability import commands, results
 
 from .columns import COLUMNS
 from .door import APART
+from .table import DOORS
 
 PAGE = results.ROOT / "docs/works-with.md"
 RESULTS = results.ROOT / "docs/results/doors.json"
@@ -29,10 +30,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The table, and below it the sentences of its cells."""
     sentences: list[str] = []
     rows = []
-    for row in found["doors"]:
-        cells = [row["door"]]
+    kept = {row["door"]: row["cells"] for row in found["doors"]}
+    for name in DOORS:
+        cells = [name]
         for column in COLUMNS:
-            kind, _, sentence = row["cells"][column].partition(": ")
+            kind, _, sentence = kept[name][column].partition(": ")
             if sentence and sentence not in sentences:
                 sentences.append(sentence)
             mark = f" [{sentences.index(sentence) + 1}]" if sentence else ""

@@ -33,15 +33,14 @@ def _as_onnxruntime_runs(case: Case, dynamo: bool) -> None:
             same([torch.from_numpy(array) for array in session.run(None, named)], module(*x))
 
 
-_SMALL = ("dynamic_routing", "InterestCapsules, type 0", "CapsNet", "MIND")
-
-
-@door("`torch.onnx.export`, run by onnxruntime", "onnxruntime", quick=_SMALL)
+@door("`torch.onnx.export`, run by onnxruntime", "onnxruntime", quick=("dynamic_routing", "MIND"))
 def onnx(case: Case) -> None:
     _as_onnxruntime_runs(case, dynamo=True)
 
 
-@door("`torch.onnx.export(dynamo=False)`, run by onnxruntime", "onnxruntime", quick=_SMALL)
+@door(
+    "`torch.onnx.export(dynamo=False)`, run by onnxruntime", "onnxruntime", quick=("ConvCapsules2d", "CapsNet", "MIND")
+)
 def onnx_from_torchscript(case: Case) -> None:
     _as_onnxruntime_runs(case, dynamo=False)
 

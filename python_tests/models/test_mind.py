@@ -78,6 +78,22 @@ def test_the_generator_decides():
     assert not torch.equal(model(history).interests, first)
 
 
+def test_serves_repeatably_with_fixed_logits():
+    """The same interests for the same history in every call and batch, with the weights of a model that drew them."""
+    torch.manual_seed(0)
+    trained, history = MIND(30, 8), torch.randint(1, 30, (4, 9))
+    assert not torch.equal(trained(history).interests, trained(history).interests)
+    serving = MIND(30, 8, initial_logits="fixed", max_items=9).eval()
+    missing, unexpected = serving.load_state_dict(trained.state_dict(), strict=False)
+    assert (missing, unexpected) == (["capsules.logits"], [])
+    first = serving(history).interests
+    assert torch.equal(serving(history).interests, first)
+    assert torch.equal(serving(history[2:]).interests, first[2:])
+    copy = MIND(30, 8, initial_logits="fixed", max_items=9)
+    copy.load_state_dict(serving.state_dict())
+    assert torch.equal(copy(history).interests, first)
+
+
 def test_scores():
     torch.manual_seed(0)
     model = MIND(30, 8, 3)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from contextlib import contextmanager
 
+import onnxruntime
 import pytest
 import torch
 from torch_rechub.basic.layers import CapsuleNetwork
 from torch_rechub.models.matching.mind import dynamic_interest_mask
+from torch_rechub.trainers import MatchTrainer
 
 from capsroute.bench.recommender import Sizes, batch, model_step, rechub_layer, rechub_model, replacement
 from capsroute.nn import interest_counts, interest_mask
@@ -122,3 +125,19 @@ def test_a_whole_model(name, dynamic):
             scale = expected.abs().max().item()
             assert scale > 0
             torch.testing.assert_close(actual.reshape(expected.shape), expected, rtol=0, atol=2e-5 * scale)
+
+
+def test_their_exporter_takes_a_model_with_our_layer(tmp_path):
+    """``MatchTrainer.export_onnx``, and onnxruntime at another batch size."""
+    torch.manual_seed(1)
+    model, inputs = rechub_model("ComirecDR", SIZES), batch(SIZES)
+    model.capsule = replacement(model.capsule)
+    path = str(tmp_path / "user.onnx")
+    trainer = MatchTrainer(model, mode=2, device="cpu", model_path=str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.export_onnx(path, mode="user", seq_length=SIZES.length)
+    session = onnxruntime.InferenceSession(path)
+    named = {entry.name: inputs[entry.name].numpy() for entry in session.get_inputs()}
+    model.eval().mode = "user"
+    torch.testing.assert_close(torch.from_numpy(session.run(None, named)[0]), model(inputs).detach())

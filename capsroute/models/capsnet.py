@@ -1,7 +1,5 @@
 """CapsNet of Sabour, Frosst and Hinton: Dynamic Routing Between Capsules, 2017."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -110,7 +108,7 @@ class CapsNet(nn.Module):
         decoder_sizes: Sequence[int] | None = (512, 1024),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         height, width = checks.per_axis("image_size", image_size, 2, 1)

@@ -1,7 +1,5 @@
 """DeepCaps of Rajasegaran et al.: DeepCaps: Going Deeper with Capsule Networks, 2019."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +125,7 @@ class DeepCaps(nn.Module):
         decoder: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         in_channels, classes, types, class_size = checks.at_least_one(

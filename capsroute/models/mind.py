@@ -1,7 +1,5 @@
 """MIND of Li et al.: Multi-Interest Network with Dynamic Routing for Recommendation at Tmall, 2019."""
 
-from __future__ import annotations
-
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,7 +68,7 @@ class MIND(nn.Module):
         power: float = math.inf,
         initial_logits: str = "per_call",
         max_items: int | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         items = checks.whole("items", items)

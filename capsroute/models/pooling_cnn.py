@@ -1,7 +1,5 @@
 """Convolutional network with max pooling: what capsule networks are compared with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -122,7 +120,7 @@ class PoolingCNN(nn.Module):
     @classmethod
     def matching(
         cls, capsnet: Mapping[str, Any], *, features: int | None = None, dropout: float = 0.5, **place: Any
-    ) -> PoolingCNN:
+    ) -> "PoolingCNN":
         """A network for the same images and classes, with as many parameters as a CapsNet, within 10 %.
 
         The decoders are not counted; this network has one of the same hidden widths as the CapsNet. Widths double from

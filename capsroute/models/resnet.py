@@ -1,7 +1,5 @@
 """Residual network with capsules on top, as in Hahn, Pyeon and Kim: Self-Routing Capsule Networks, 2019."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +80,7 @@ class ResNetCapsules(nn.Module):
         depth: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         in_channels, classes, blocks, planes, types, size, depth = checks.at_least_one(

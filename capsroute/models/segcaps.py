@@ -1,7 +1,5 @@
 """SegCaps of LaLonde and Bagci: Capsules for Object Segmentation, 2018."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -73,7 +71,7 @@ class SegCaps(nn.Module):
         classes: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         checks.at_least_one(classes=classes)

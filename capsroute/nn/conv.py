@@ -1,7 +1,5 @@
 """Convolutional capsules: routing by agreement from the capsules of a window to those of an output position."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -49,7 +47,7 @@ class _ConvCapsules(ConvRouting):
         init_std: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         self.positions = None if positions is None else checks.per_axis("positions", positions, self.dimensions, 1)
         super().__init__(

@@ -1,7 +1,5 @@
 """Transposed convolutional capsules: more output positions than input positions."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -35,7 +33,7 @@ class _Phase(NamedTuple):
     sides: Margins  # for windows of stride 1
 
     @classmethod
-    def of(cls, phase: int, kernel: int, stride: int, padding: int, size: int, positions: int) -> _Phase:
+    def of(cls, phase: int, kernel: int, stride: int, padding: int, size: int, positions: int) -> "_Phase":
         first = (phase + padding) % stride
         taps = len(range(first, kernel, stride))
         before = taps - 1 - (phase + padding) // stride
@@ -62,7 +60,7 @@ class _ConvTransposeCapsules(ConvRouting):
         init_std: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__(
             in_capsules,

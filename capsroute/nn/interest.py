@@ -1,7 +1,5 @@
 """Interest capsules: the several interests of a user, routed from a sequence of items (MIND, ComiRec-DR)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,12 +11,12 @@ from capsroute.nn.interest_counts import check_integers, interest_mask, is_integ
 from capsroute.nn.leaf import Leaf
 from capsroute.nn.shared_votes import route_shared_votes
 from capsroute.routing import checks, functional
+from capsroute.routing.result import RoutingResult
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from capsroute.routing.keywords import RoutingKeywords
-    from capsroute.routing.result import RoutingResult
 
 __all__ = ["InterestCapsules"]
 
@@ -96,7 +94,7 @@ class InterestCapsules(Leaf):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         in_size, interests, out_size = checks.at_least_one(

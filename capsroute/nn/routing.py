@@ -1,7 +1,5 @@
 """The fully connected capsule layer with routing by agreement."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,13 +9,13 @@ from torch import Tensor, nn
 
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks, functional, reference
+from capsroute.routing.options import RoutingOptions
+from capsroute.routing.result import RoutingResult
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from capsroute.routing.keywords import RoutingKeywords
-    from capsroute.routing.options import RoutingOptions
-    from capsroute.routing.result import RoutingResult
 
 __all__ = ["CapsuleLayer", "set_routing"]
 
@@ -89,7 +87,7 @@ class CapsuleLayer(Leaf):
         init_std: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Unpack[RoutingKeywords],
+        **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
         in_capsules, in_size, out_capsules, out_size = checks.at_least_one(

@@ -1,18 +1,18 @@
 """Beside all floors: arguments that stand for the tensors of a later run, as the proxies of ``torch.fx`` do.
 
-They answer through torch's protocol of ``__torch_function__``, so nothing of ``torch.fx`` is needed here. A function
+They answer through torch's protocol of ``__torch_function__``, so little of ``torch.fx`` is needed here. A function
 that meets one becomes a node of the graph that is being traced; what it checks, it checks when that graph runs.
 """
 
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.fx.node import has_side_effect
 from torch.overrides import handle_torch_function, has_torch_function
 
 _Given = ParamSpec("_Given")
@@ -43,6 +43,18 @@ def traceable(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
     return outer
 
 
+@has_side_effect  # or fx takes the check, of which nobody uses a result, for dead code
+@traceable
+def as_traced(value: object, default: object, name: str) -> None:
+    """The check that a graph keeps of an argument that :func:`specialized` replaced.
+
+    Raises:
+        AssertionError: The graph runs with another value than it was traced with.
+    """
+    said = f"{name} was left at {default!r} when this graph was traced: trace with concrete_args to have another"
+    torch._assert(value is default, said)
+
+
 def specialized(name: str, value: Any) -> Any:
     """An argument that decides what a network computes, as it is traced: one left at its default is that default.
 
@@ -56,7 +68,5 @@ def specialized(name: str, value: Any) -> Any:
     if node is None or node.op != "placeholder" or not node.args:
         return value
     (default,) = node.args
-    same = value.tracer.create_proxy("call_function", operator.is_, (value, default), {})
-    said = f"{name} was left at {default!r} when this graph was traced: trace with concrete_args to have another"
-    value.tracer.create_proxy("call_function", torch._assert, (same, said), {})
+    as_traced(value, default, name)  # a node, which a graph that is traced again repeats
     return default

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import tempfile
 
 import torch
@@ -66,7 +68,10 @@ def jit_trace_no_grad(case: Case) -> None:
 
 @door("`torch.fx.symbolic_trace`")
 def fx(case: Case) -> None:
-    same(torch.fx.symbolic_trace(case.module)(*case.inputs(5)), case.module(*case.inputs(5)))
+    traced, x = torch.fx.symbolic_trace(case.module), case.inputs(5)
+    again = torch.fx.symbolic_trace(copy.deepcopy(traced))
+    for graph in (traced, again, pickle.loads(pickle.dumps(traced))):
+        same(graph(*x), case.module(*x))
 
 
 @door("features by `torch.fx`: the output of an inner node")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 
 # First: the compiled module takes the OpenMP library that torch has loaded, and wheels bring none.
-import torch
+from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 # What a trace finds our checks to decide from sizes is not lost to it; torch ignores these warnings of its own modules.
-warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"capsroute\.(?!nn\.conv)")
+warnings.filterwarnings("ignore", category=TracerWarning, module=r"capsroute\.(?!nn\.conv)")
 
 try:
     from . import _native  # noqa: F401

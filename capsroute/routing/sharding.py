@@ -48,7 +48,7 @@ def route(name: str, tensors: Sequence[Tensor | None], run: _Run) -> Tensor | Ro
             return tensor  # None, or what the op refuses beside DTensors
         shared = argument in ("weight", "bias") or (argument == "logits" and tensor.dim() == 2)
         for placement in tensor.placements:
-            if placement.is_shard() and (shared or placement.dim != 0):
+            if placement.is_shard() and (shared or not placement.is_shard(0)):
                 allowed = "replicated" if shared else "divided along its batch, Shard(0), or replicated"
                 raise ValueError(
                     f"{argument} must be {allowed}, got {placement}: redistribute it, divide the input capsules by "

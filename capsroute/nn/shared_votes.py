@@ -45,7 +45,9 @@ def route_shared_votes(
     learnt_logits = logits is not None and (logits.requires_grad or torch._C._are_functorch_transforms_active())
     constant_coupling = options.gradient == "last" and not learnt_logits
     # The coefficients of a half type are rounded to it, which the kernels never do to them.
-    exact = votes.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled(votes.device.type)
+    device = votes.device.type
+    rounding = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # "meta" has no autocast
+    exact = votes.dtype in (torch.float32, torch.float64) and not rounding
     learns = votes.requires_grad and torch.is_grad_enabled() and not dispatch.is_written_down()
     if not (constant_coupling and exact and learns) or tangents.are_given((votes, logits, input_weight)):
         return functional.route_votes(each, **call)

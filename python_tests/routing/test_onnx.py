@@ -14,8 +14,10 @@ from torch import Tensor, nn
 import capsroute
 from capsroute.routing.options import GRADIENTS, LOGIT_UPDATES, SOFTMAX_AXES, SQUASHES
 
-# What the exporters use themselves is deprecated here and there.
-pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning")]
+# What the exporters use themselves is deprecated here and there, and they speak of names of axes.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")
+]
 
 BATCH, INPUTS, SIZE, OUTPUTS, OUTPUT_SIZE = 3, 6, 4, 5, 3
 PER_SAMPLE = {
@@ -89,7 +91,9 @@ class Calls(nn.Module):
         )
 
 
-@pytest.mark.parametrize(("dynamo", "every"), [(False, 1), (True, 7), pytest.param(True, 1, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize(
+    ("dynamo", "every"), [(False, 1), (True, 13), pytest.param(True, 1, marks=pytest.mark.nightly)]
+)
 def test_every_option_by_onnxruntime(dynamo: bool, every: int, tmp_path: Path) -> None:
     model, path = Calls(every).eval(), tmp_path / "calls.onnx"
     samples = tuple(_samples(BATCH).values())

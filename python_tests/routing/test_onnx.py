@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 import capsroute
 from capsroute.routing.options import GRADIENTS, LOGIT_UPDATES, SOFTMAX_AXES, SQUASHES
 
-# What the exporters use themselves is deprecated here and there, and they speak of names of axes.
+# What the exporters use themselves is deprecated here and there.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")
 ]
@@ -35,7 +36,7 @@ OPTIONS: list[dict[str, Any]] = [
     *({"logit_update": update} for update in LOGIT_UPDATES),
     {"leaky": True},
     {"iterations": 1},
-    {"temperature": (1.6, 1.3, 1.0), "agreement_factor": 0.7},
+    {"iterations": 3, "temperature": (1.6, 1.3, 1.0), "agreement_factor": 0.7},
     {"squash": "power", "squash_constant": 1.3, "eps": 0.0},
 ]
 MASKS = ("input_mask", "output_mask")
@@ -103,7 +104,9 @@ def test_every_option_by_onnxruntime(dynamo: bool, every: int, tmp_path: Path) -
         if dynamo
         else {"input_names": list(PER_SAMPLE), "dynamic_axes": {name: {0: "batch"} for name in PER_SAMPLE}}
     )
-    torch.onnx.export(model, samples, str(path), dynamo=dynamo, **sizes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model, samples, str(path), dynamo=dynamo, **sizes)
     session = onnxruntime.InferenceSession(str(path))
     for batch in (1, 5, 8):
         given = tuple(_samples(batch).values())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from capsroute.nn.conv_votes import votes_are_smaller
 from capsroute.nn.conv_windows import plain_sizes
 from capsroute.nn.leaf import Leaf
-from capsroute.routing import backends, checks
+from capsroute.routing import backends, checks, dispatch
 from capsroute.routing.functional import route_votes
 from capsroute.routing.result import RoutingResult
 
@@ -27,6 +27,15 @@ def changed(routed: Tensor | RoutingResult, change: Callable[[Tensor], Tensor]) 
     if isinstance(routed, Tensor):
         return change(routed)
     return RoutingResult(*(None if field is None else change(field) for field in routed))  # type: ignore[arg-type]
+
+
+def _with_plain_gradient(poses: Tensor) -> Tensor:
+    """The same numbers, whose gradient is contiguous where the batch is one sample.
+
+    The backward of torch's BatchNorm2d is wrong for other strides of such a gradient (torch 2.13,
+    findings/batchnorm-one-image.sh), and networks have one before their capsules.
+    """
+    return poses.flatten(1).unflatten(1, poses.shape[1:]) if poses.shape[0] == 1 else poses
 
 
 class ConvRouting(Leaf):
@@ -135,6 +144,8 @@ class ConvRouting(Leaf):
             raise ValueError(
                 f"poses must have the shape [B, {expected[0]}, {expected[1]}, {axes}], got {list(poses.shape)}"
             )
+        if poses.requires_grad and not torch.compiler.is_compiling() and not dispatch.is_written_down():
+            poses = _with_plain_gradient(poses)
         return poses.movedim((1, 2), (-2, -1))
 
     def capsules_first(self, capsules: Tensor) -> Tensor:

@@ -41,9 +41,7 @@ def route(
     """
     call = checked(sources, bias, logits, input_weight, input_mask, output_mask, coupling, keywords, wanted)
     if type(sources[0]) is not Tensor and sharding.among(call.tensors):
-        result = sharding.route(
-            call.name, call.tensors, lambda local: _run(call._replace(tensors=tuple(local)), wanted)
-        )
+        result = sharding.route(call.name, call.tensors, lambda own: _run(call._replace(tensors=tuple(own)), wanted))
     else:
         result = _run(call, wanted)
     return result if call.output_axes is None else output_axes.split(result, call.output_axes)

@@ -63,8 +63,8 @@ def _exact(tensor: Tensor | None) -> Tensor | None:
 
 def _backward(*_: Any) -> None:
     raise ValueError(
-        "a program with a backward of capsroute cannot be written in PyTorch's own operators: export the forward "
-        "alone, or route by capsroute.reference in the program"
+        "a program with a backward of capsroute has no form in PyTorch's own operators: export the forward alone, "
+        "or route by capsroute.reference in the program"
     )
 
 

@@ -71,3 +71,15 @@ def test_shortcuts_have_no_parameters_and_pad_new_channels_with_zeros():
 def test_bad_sizes(name):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         ResNetCapsules(**{**SMALL, name: 0})
+
+
+def test_one_image_has_the_gradient_that_it_has_beside_others():
+    """torch's BatchNorm2d gets it wrong from gradients with strides of their own: findings/batchnorm-one-image.sh."""
+    torch.manual_seed(0)
+    model, image = ResNetCapsules(**SMALL, dtype=torch.float64).eval(), torch.rand(1, 1, 8, 8, dtype=torch.float64)
+
+    def gradient(images):
+        images = images.requires_grad_()
+        return torch.autograd.grad(model(images).lengths.square().sum(), images)[0]
+
+    torch.testing.assert_close(gradient(image.clone()), gradient(image.repeat(2, 1, 1, 1))[:1], rtol=1e-10, atol=0)

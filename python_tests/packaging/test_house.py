@@ -24,7 +24,7 @@ FLOORS: Sequence[Sequence[str]] = (
     ("routing.reference", "routing.tangents"),
     ("routing.core", "routing.definition"),
     ("routing.ops", "routing.passes", "routing.flops", "routing.dispatch", "routing.vmap"),
-    ("routing.autograd",),
+    ("routing.autograd", "routing.sharding"),
     (
         "routing.calls",
         "routing.checks",
@@ -34,7 +34,6 @@ FLOORS: Sequence[Sequence[str]] = (
         "routing.sharding",
         "routing.decompositions",
     ),
-    ("routing.functional",),
     ("", "routing", "testing"),
     ("nn",),
     ("layouts", "distributed"),

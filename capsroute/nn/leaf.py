@@ -29,9 +29,7 @@ class Leaf(nn.Module):
         Raises:
             TypeError: Always: TorchScript compiles a part of Python in which no option is a keyword.
         """
-        raise TypeError(
-            f"{type(self).__name__} must be traced for TorchScript, by torch.jit.trace: torch.jit.script cannot take it"
-        )
+        raise proxies.not_scriptable(type(self).__name__)
 
     def _node(self, name: str, value: object, /, *others: object, **keywords: object) -> Any:
         """The node of a call whose first argument is no tensor.

@@ -29,6 +29,7 @@ def dynamic_routing(
 def dynamic_routing(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, details: Sequence[str], **keywords: Unpack[AllKeywords]
 ) -> RoutingResult: ...
+@proxies.traced_alone
 @with_options
 def dynamic_routing(
     x: Tensor,
@@ -89,6 +90,7 @@ def route_votes(
 def route_votes(
     votes: Tensor, bias: Tensor | None = None, *, details: Sequence[str], **keywords: Unpack[AllKeywords]
 ) -> RoutingResult: ...
+@proxies.traced_alone
 @with_options
 def route_votes(
     votes: Tensor,

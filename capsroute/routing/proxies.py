@@ -40,7 +40,22 @@ def traceable(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
             return result
         return function(*arguments, **keywords)
 
-    return outer
+    return traced_alone(outer)
+
+
+def traced_alone(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Decorator of functions that ``torch.jit.script``, which asks for a form that it can take, has to refuse."""
+
+    def prepare() -> Any:
+        raise not_scriptable(function.__name__)
+
+    function.__prepare_scriptable__ = prepare  # type: ignore[attr-defined]
+    return function
+
+
+def not_scriptable(name: str) -> TypeError:
+    """What ``torch.jit.script`` says of a function or a layer: the Python that it compiles has no keyword options."""
+    return TypeError(f"{name} must be traced for TorchScript, by torch.jit.trace: torch.jit.script cannot take it")
 
 
 @has_side_effect  # or fx takes the check, of which nobody uses a result, for dead code

@@ -43,6 +43,7 @@ def _by_forced(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 converted = functools.partial(layouts.weight_to_capsroute, layout="J,I,D,d")
+OF_DTYPE = ("int", "complex", "eight bits", "float for bool")  # kinds that only their dtype makes odd
 OF_ANY_DTYPE = (converted, distributed.split_inputs)
 
 # What is called, and good tensors for each of its arguments.
@@ -88,6 +89,8 @@ CALLS: list[tuple[str, Callable[..., Any], dict[str, Tensor]]] = [
     ("PoolingCNN", models.PoolingCNN(image_size=8, channels=(2,), hidden=(8,)), {"images": IMAGES}),
     ("ResNetCapsules", models.ResNetCapsules(in_channels=1, image_size=8, planes=2, types=2), {"images": IMAGES}),
     ("SegCaps", models.SegCaps(types=1, size=2), {"images": IMAGES, "mask": torch.ones(2, 8, 8)}),
+    ("SegCaps with a bool mask", models.SegCaps(types=1, size=2), {"images": IMAGES, "mask": IMAGES[:, 0] == 0}),
+    ("MIND.scores", models.MIND(9, 4).scores, {"vectors": torch.zeros(3, 5, 4), "interest_mask": MASKS["output_mask"]}),
     ("MIND", models.MIND(9, 4), {"history": torch.ones(2, 5, dtype=torch.int64), "target": CLASSES + 1}),
 ]  # fmt: skip
 
@@ -106,6 +109,9 @@ def _odd(tensor: Tensor) -> Iterator[tuple[str, Any, str]]:
             yield "quantized", torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8), "dequantize()"
             yield "complex", tensor.to(torch.complex64), "torch.complex64"
             yield "int", tensor.to(torch.int32), "torch.int32"
+            yield "eight bits", tensor.to(torch.float8_e4m3fn), "torch.float8_e4m3fn"
+        if tensor.dtype == torch.bool:
+            yield "float for bool", tensor.float(), "torch.bool"
         yield "masked", torch.masked.masked_tensor(tensor, torch.ones_like(tensor, dtype=torch.bool)), "get_data()"
     yield "list", tensor.tolist(), "torch.as_tensor"
     yield "array", tensor.numpy(), "torch.as_tensor"
@@ -124,7 +130,7 @@ def test_a_tensor_of_another_kind() -> None:
         called(**tensors)  # or what is refused below would prove nothing
         for name, tensor in tensors.items():
             for kind, odd, way_out in _odd(tensor):
-                if kind in ("int", "complex") and (called in OF_ANY_DTYPE or name in ("mask", "target")):
+                if kind in OF_DTYPE and (called in OF_ANY_DTYPE or name in ("mask", "target")):
                     continue
                 message = refusal(name, functools.partial(called, **{**tensors, name: odd}), f"{kind} of {function}")
                 assert way_out in message, (function, name, kind, message)

@@ -204,7 +204,7 @@ class DeepCaps(nn.Module):
 
 def _one_class(labels: Tensor, lengths: Tensor) -> Tensor:
     """Class numbers ``[B]``; presence is refused with what to do."""
-    if isinstance(labels, Tensor) and labels.shape == lengths.shape:
+    if checks.dense("labels", labels, "a torch.Tensor of class numbers").shape == lengths.shape:
         raise ValueError(
             f"labels must be class numbers [B] = {[len(lengths)]}, got presence {list(labels.shape)}: the decoder of "
             "DeepCaps draws one class at a time; pass reconstruct=False and call decoder(capsules[:, j]) for each"

@@ -126,8 +126,17 @@ class MIND(nn.Module):
             vectors: ``[B, D]`` as :attr:`MINDOutput.user`, for training; or ``[B, J, D]``, all interests, for
                 retrieval.
             interest_mask: bool ``[B, J]``, False for interests that do not count.
+
+        Raises:
+            TypeError: A tensor of another kind or dtype.
+            ValueError: Its shape or device does not fit.
         """
-        checks.floating("vectors", vectors)
+        size = self.embedding.embedding_dim
+        if checks.floating("vectors", vectors).dim() not in (2, 3) or vectors.shape[-1] != size:
+            raise ValueError(f"vectors must have the shape [B, {size}] or [B, J, {size}], got {list(vectors.shape)}")
+        if interest_mask is not None:
+            axes = checks.rank("vectors", vectors, "B, J, D")[:2]  # there is nothing to choose from in [B, D]
+            checks.mask("interest_mask", interest_mask, "vectors", vectors, "B, J", axes)
         scores = vectors @ self.embedding.weight.T
         if interest_mask is not None:
             scores = scores.masked_fill(~interest_mask[:, :, None], -math.inf)

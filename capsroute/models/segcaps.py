@@ -191,11 +191,9 @@ def _present(mask: Tensor, lengths: Tensor) -> Tensor:
     batch, classes, height, width = lengths.shape
     if classes > 1:
         return targets.presence("mask", mask, "images", lengths)
-    if isinstance(mask, Tensor):
-        if mask.shape != (batch, height, width):
-            raise ValueError(f"mask must have the shape {[batch, height, width]}, got {list(mask.shape)}")
-        mask = mask.unsqueeze(1)
-    return targets.presence("mask", mask, "images", lengths)
+    if checks.dense("mask", mask).shape != (batch, height, width):
+        raise ValueError(f"mask must have the shape {[batch, height, width]}, got {list(mask.shape)}")
+    return targets.presence("mask", mask.unsqueeze(1), "images", lengths)
 
 
 def _started(layer: Any) -> Any:

@@ -16,9 +16,7 @@ def _accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _check_capsules(capsules: Tensor, name: str) -> None:
-    if not checks.dense(name, capsules).is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor, got {capsules.dtype}")
-    if capsules.dim() < 1:
+    if checks.floating(name, capsules).dim() < 1:
         raise ValueError(f"{name} must have at least one dimension, the last one that of the capsule, got a scalar")
 
 
@@ -47,7 +45,7 @@ def squash(capsules: Tensor, eps: float = 1e-8, kind: str = "standard", constant
     ``"power"`` grows without bound where its constant is below 1/2.
 
     Args:
-        capsules: ``[..., D]``, any floating-point dtype; half types are computed in float32.
+        capsules: ``[..., D]``, float32, float64, bfloat16 or float16; half types are computed in float32.
         eps: Finite, at least 0.
         kind: One of the names above.
         constant: The number in ``"shifted"`` and ``"power"``, above 0.
@@ -70,7 +68,7 @@ def capsule_lengths(capsules: Tensor) -> Tensor:
     """Euclidean length of each capsule; the gradient of a zero capsule is 0.
 
     Args:
-        capsules: ``[..., D]``, any floating-point dtype.
+        capsules: ``[..., D]``, float32, float64, bfloat16 or float16.
 
     Returns:
         ``[...]``, dtype of ``capsules``, or float32 for half types: losses compare lengths with margins.

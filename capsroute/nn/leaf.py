@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from capsroute.routing import proxies
+from capsroute.routing import checks, proxies
 
 __all__ = ["Leaf"]
 
@@ -35,13 +35,11 @@ class Leaf(nn.Module):
         """The node of a call whose first argument is no tensor.
 
         Raises:
-            TypeError: It is no proxy either.
+            TypeError: It is no proxy of torch.fx either.
         """
-        if not proxies.is_proxy(value):
-            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-        tracer: Any = getattr(value, "tracer", None)
+        tracer: Any = getattr(value, "tracer", None) if proxies.is_proxy(value) else None
         if tracer is None:
-            raise TypeError(f"{name} must be a torch.Tensor or a proxy of torch.fx, got {type(value).__name__}")
+            checks.dense(name, value)  # says what it is instead
         path = "_itself" if tracer.root is self else tracer.path_of_module(self)
         given = {key: argument for key, argument in keywords.items() if argument is not None}
         return tracer.create_proxy("call_module", path, (value, *others), given)

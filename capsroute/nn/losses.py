@@ -59,9 +59,7 @@ def margin_loss(
     """
     positive_margin, negative_margin, absent_weight = _constants(positive_margin, negative_margin, absent_weight)
     checks.dense("target", target)
-    if not checks.dense("lengths", lengths).is_floating_point():
-        raise TypeError(f"lengths must be a floating-point tensor, got {lengths.dtype}")
-    if lengths.dim() not in (2, 4, 5):
+    if checks.floating("lengths", lengths).dim() not in (2, 4, 5):
         # [B, H, W], one object without an axis of classes, would pass for [B, J] at W positions.
         raise ValueError(
             f"lengths must have the shape [B, J], [B, J, H, W] or [B, J, D, H, W], got {list(lengths.shape)}; "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import options
 from .options import DEFAULTS, DETAILS, RoutingOptions
-from .tensors import DTYPES, dense, floating
+from .tensors import DTYPES, boolean, dense, floating
 from .values import at_least_one, choice, flag, kind_of, number, per_axis, shown, whole, wholes
 
 # Of single tensors and values, for modules too.
@@ -71,9 +71,7 @@ def same_kind(name: str, value: Tensor, like_name: str, like: Tensor, *, dtype: 
 
 def mask(name: str, value: Any, like_name: str, like: Tensor, axes: str, expected: Sequence[int]) -> None:
     """A bool tensor of the expected sizes."""
-    value = dense(name, value, "a bool torch.Tensor or None")
-    if value.dtype != torch.bool:
-        raise TypeError(f"{name} must have dtype torch.bool, got {value.dtype}")
+    value = boolean(name, value)
     same_kind(name, value, like_name, like, dtype=False)
     shape(name, value, axes, expected)
 

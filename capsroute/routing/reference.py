@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .options import of_keywords
 from .result import RoutingResult
-from .tensors import dense, floating
+from .tensors import boolean, floating
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -120,7 +120,7 @@ def route_votes(
     """Plain version of :func:`capsroute.route_votes`; the same arguments and result."""
     options = of_keywords(keywords)
     _check_kinds(floating, votes=votes, bias=bias, logits=logits, input_weight=input_weight, coupling=coupling)
-    _check_kinds(dense, input_mask=input_mask, output_mask=output_mask)
+    _check_kinds(boolean, input_mask=input_mask, output_mask=output_mask)
     axes = votes.shape[2:-1]
     votes = votes.flatten(2, -2)  # [B, I, J, D]
     bias = None if bias is None else bias.flatten(0, -2)
@@ -195,7 +195,7 @@ def dynamic_routing(
     """Plain version of :func:`capsroute.dynamic_routing`; the same arguments and result."""
     _check_kinds(floating, x=x, weight=weight)
     if input_mask is not None:
-        dense("input_mask", input_mask)
+        boolean("input_mask", input_mask)
         x = x.masked_fill(~input_mask[..., None], 0)  # absent values must not reach the gradient of the weight either
     return route_votes(
         prediction_vectors(x, weight),

@@ -36,6 +36,14 @@ def dense(name: str, value: Any, kind: str = "a torch.Tensor") -> Any:
     return value
 
 
+def boolean(name: str, value: Any) -> Any:
+    """A dense tensor of True and False."""
+    tensor = dense(name, value, "a bool torch.Tensor or None")
+    if isinstance(tensor, Tensor) and tensor.dtype != torch.bool:
+        raise TypeError(f"{name} must have dtype torch.bool, got {tensor.dtype}")
+    return tensor
+
+
 def floating(name: str, value: Any) -> Any:
     """A dense tensor of a dtype that the kernels know."""
     tensor = dense(name, value)

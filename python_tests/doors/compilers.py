@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from .. import lanes
 from .columns import Case, Inputs
 from .door import door, gradients, same
 
-# Inductor takes a C++ compiler and seconds for each column; what stops a trace, stops it before that.
-BACKEND = "inductor" if lanes.EVERYTHING else "aot_eager"
+# What stops a compiler or needs another program stops it before it writes code, which takes a C++ compiler and seconds.
+# "max-autotune" and AOTInductor write it.
+BACKEND = "aot_eager"
 
 
 @door("`torch.compile(fullgraph=True)`, forward and backward", quick=("InterestCapsules, type 0", "MIND"))

@@ -43,9 +43,7 @@ def over_inputs(case: Case) -> None:
 
 @door(
     "gradients of each sample: `vmap(grad(…))`",
-    apart={
-        "ResNetCapsules": "torch 2.13 itself gives wrong gradients of a batch norm in eval mode under `vmap(grad(…))`"
-    },
+    apart={"ResNetCapsules": "torch 2.13 itself gives wrong gradients of a batch norm in eval mode there"},
 )
 def per_sample(case: Case) -> None:
     module, x = case.module, case.inputs(3)

@@ -1,7 +1,5 @@
 """The columns: the two functions, layers and networks, each small, as a module of tensors with a batch first."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -92,12 +92,14 @@ def fx_features(case: Case) -> None:
     same(traced(*x), seen[chosen])
 
 
+_FUNCTIONS = ("dynamic_routing", "route_votes")
 _TRACED = "must be traced for TorchScript, by torch.jit.trace"
 
 
 @door(
     "`torch.jit.script(torch.fx.symbolic_trace(…))`, as TorchEasyRec exports",
-    refused={name: _TRACED for name in COLUMNS if name not in ("dynamic_routing", "route_votes")},
+    refused={name: _TRACED for name in COLUMNS if name not in _FUNCTIONS},
+    apart=dict.fromkeys(_FUNCTIONS, "TorchScript compiles no function with keyword-only arguments: trace it"),
 )
 def fx_script(case: Case) -> None:
     same(torch.jit.script(torch.fx.symbolic_trace(case.module))(*case.inputs(5)), case.module(*case.inputs(5)))

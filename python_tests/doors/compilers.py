@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from .. import lanes
 from .columns import Case, Inputs
 from .door import door, gradients, same
 
-# Inductor takes a C++ compiler and seconds for each column; what stops a trace, stops it before that.
-BACKEND = "inductor" if lanes.EVERYTHING else "aot_eager"
+# What stops a compiler or needs another program stops it before it writes code, which takes a C++ compiler and seconds.
+# "max-autotune" and AOTInductor write it.
+BACKEND = "aot_eager"
 
 
 @door("`torch.compile(fullgraph=True)`, forward and backward", quick=("InterestCapsules, type 0", "MIND"))
@@ -96,21 +96,20 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory()
 
 
-@functools.cache
-def _package(name: str, case: Case) -> Path:
-    folder = Path(_folder().name, name)
-    folder.mkdir()
-    path = folder / "program.aoti.pt2"
-    torch._inductor.aoti_compile_and_package(exported(case), package_path=str(path))
+def _package(case: Case) -> Path:
+    path = Path(_folder().name, case.name, "program.aoti.pt2")
+    if not path.exists():
+        path.parent.mkdir()
+        torch._inductor.aoti_compile_and_package(exported(case), package_path=str(path))
     return path
 
 
 @door("AOTInductor, the same process", quick=())
 def aot_inductor(case: Case) -> None:
-    program = torch._inductor.aoti_load_package(str(_package(case.name, case)))
+    program = torch._inductor.aoti_load_package(str(_package(case)))
     same(program(*case.inputs(5)), case.module(*case.inputs(5)))
 
 
 @door("AOTInductor, another process", quick=())
 def aot_inductor_elsewhere(case: Case) -> None:
-    same(elsewhere(_package(case.name, case), case.inputs(5)), case.module(*case.inputs(5)))
+    same(elsewhere(_package(case), case.inputs(5)), case.module(*case.inputs(5)))

@@ -54,7 +54,7 @@ def half(case: Case) -> None:
         output = module(*(t.to(dtype) if t.is_floating_point() else t for t in case.inputs(3)))
         first, *_ = tensors(output)
         assert first.dtype == dtype
-        assert (first - expected).norm() < 0.1 * expected.norm()
+        assert (first - expected).norm() < 0.2 * expected.norm()  # bfloat16 has two digits, and ten layers
         total(output).backward()
         assert all(p.grad.isfinite().all() for p in module.parameters())
 

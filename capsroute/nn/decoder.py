@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from capsroute.nn import targets
 from capsroute.nn.activations import capsule_lengths
 from capsroute.nn.leaf import Leaf
-from capsroute.routing import checks
+from capsroute.routing import backends, checks
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -77,8 +77,10 @@ class ReconstructionDecoder(Leaf):
             labels = capsule_lengths(capsules).argmax(dim=1)
         chosen = targets.presence("labels", labels, "capsules", capsules[:, :, 0]).unsqueeze(-1)  # [B, J, 1]
         kept = torch.where(chosen, capsules, 0)
-        # Not unflatten, in which the older ONNX exporter writes down the batch size of the example.
-        return self.layers(kept.flatten(1)).reshape(-1, *self.image_shape)
+        pixels = self.layers(kept.flatten(1))
+        # In unflatten the older ONNX exporter writes down the batch size of the example; vmap over nothing needs it.
+        in_onnx = backends.in_onnx_export()
+        return pixels.reshape(-1, *self.image_shape) if in_onnx else pixels.unflatten(1, self.image_shape)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

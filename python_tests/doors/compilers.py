@@ -18,7 +18,7 @@ from .door import door, gradients, same
 BACKEND = "aot_eager"
 
 
-@door("`torch.compile(fullgraph=True)`, forward and backward", quick=("InterestCapsules, type 0", "MIND"))
+@door("`torch.compile(fullgraph=True)`, forward and backward", quick=("MIND",))
 def fullgraph(case: Case) -> None:
     torch._dynamo.reset()
     x = case.inputs(3)
@@ -52,7 +52,7 @@ def exported(case: Case) -> torch.export.ExportedProgram:
 
 @door(
     "`torch.export`, any batch size",
-    quick=("dynamic_routing", "InterestCapsules, type 0", "CapsNet", "DeepCaps", "MIND"),
+    quick=("DeepCaps", "MIND"),
 )
 def export(case: Case) -> None:
     program = exported(case).module()

@@ -35,7 +35,7 @@ def _as_onnxruntime_runs(case: Case, dynamo: bool) -> None:
             same([torch.from_numpy(array) for array in session.run(None, named)], module(*x))
 
 
-@door("`torch.onnx.export`, run by onnxruntime", "onnxruntime", quick=("dynamic_routing", "MIND"))
+@door("`torch.onnx.export`, run by onnxruntime", "onnxruntime", quick=("MIND",))
 def onnx(case: Case) -> None:
     _as_onnxruntime_runs(case, dynamo=True)
 
@@ -60,7 +60,7 @@ def jit_trace(case: Case) -> None:
     _traced(case)
 
 
-@door("`torch.jit.trace` under `torch.no_grad()`, saved and loaded")
+@door("`torch.jit.trace` under `torch.no_grad()`, saved and loaded", quick=("ConvCapsules2d", "CapsNet", "MIND"))
 def jit_trace_no_grad(case: Case) -> None:
     with torch.no_grad():
         _traced(case)

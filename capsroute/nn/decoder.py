@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capsroute.nn import targets
 from capsroute.nn.activations import capsule_lengths
+from capsroute.nn.conv_windows import batch
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import checks
 
@@ -77,8 +78,7 @@ class ReconstructionDecoder(Leaf):
             labels = capsule_lengths(capsules).argmax(dim=1)
         chosen = targets.presence("labels", labels, "capsules", capsules[:, :, 0]).unsqueeze(-1)  # [B, J, 1]
         kept = torch.where(chosen, capsules, 0)
-        # Not unflatten, in which the older ONNX exporter writes down the batch size of the example.
-        return self.layers(kept.flatten(1)).reshape(-1, *self.image_shape)
+        return self.layers(kept.flatten(1)).reshape(batch(kept.shape[0]), *self.image_shape)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

@@ -16,7 +16,6 @@ from capsroute.routing import checks
 
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: F.conv2d, 3: F.conv3d}
 TRANSPOSED: dict[int, Callable[..., Tensor]] = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
-LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def votes_are_smaller(taps: float, in_size: int, outputs: int) -> bool:
@@ -73,4 +72,5 @@ def joined_votes(
 
 def _last(kernel: Tensor) -> Tensor:
     """The same, with its channels last in memory."""
-    return kernel.contiguous(memory_format=LAST[kernel.dim() - 2])
+    # Not contiguous(memory_format=…), which torch.func.vmap over weights does not take.
+    return kernel.movedim(1, -1).contiguous().movedim(-1, 1)

@@ -74,7 +74,7 @@ class SegCaps(nn.Module):
         **options: "Unpack[RoutingKeywords]",
     ) -> None:
         super().__init__()
-        checks.at_least_one(classes=classes)
+        (classes,) = checks.at_least_one(classes=classes)
         place: dict[str, Any] = {"device": device, "dtype": dtype}
         common: dict[str, Any] = {"bias": True, "window": "joined", "share_types": True, "padding": "same", **place}
         common |= options

@@ -125,9 +125,10 @@ def keras(case: Case) -> None:
     keras.backend.set_image_data_format("channels_first")
     x = case.inputs(4)
     inputs = [keras.Input(t.shape[1:], dtype=str(t.dtype).removeprefix("torch.")) for t in x]
-    model = keras.Model(inputs, keras.layers.TorchModuleWrapper(Answer(case.module, first=True))(*inputs))
-    model.compile(optimizer="sgd", loss="mse")
     expected, *_ = tensors(case.module(*x))
+    wrapper = keras.layers.TorchModuleWrapper(Answer(case.module, first=True), output_shape=(None, *expected.shape[1:]))
+    model = keras.Model(inputs, wrapper(*inputs))
+    model.compile(optimizer="sgd", loss="mse")
     same(torch.as_tensor(model.predict([t.numpy() for t in x], verbose=0)), expected)
     before = [p.detach().clone() for p in case.module.parameters()]
     loss = model.fit([t.numpy() for t in x], torch.zeros_like(expected).detach().numpy(), verbose=0).history["loss"]

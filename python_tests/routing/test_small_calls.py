@@ -7,6 +7,7 @@ are held to float64 there.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -28,8 +29,10 @@ OUTPUTS = {8: (5, 19), 16: (10, 13), 32: (4, 5), 64: (2, 3)}
 
 
 @pytest.fixture(autouse=True)
-def _on_the_cpu(cuda_backend: str) -> None:
+def _on_the_cpu(cuda_backend: str) -> Iterator[None]:
     torch.set_default_device("cpu")
+    yield
+    torch.set_default_device(None)
 
 
 def check(case: Case, dtype: torch.dtype, tensors: Tensors, backend: str) -> None:

@@ -97,7 +97,7 @@ def square(folder):
     return folder, ("cat", "dog")
 
 
-@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Training", "val")])
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Training", "val"), ("seg_train/a", "test_set/b")])
 def test_parts_of_the_folder(tmp_path, train, test):
     write_classes(tmp_path / train, {"b": 4, "a": 3}, seed=0)
     write_classes(tmp_path / test, {"a": 2}, seed=50)
@@ -189,6 +189,11 @@ def pixels_only(path):
         Image.new("RGB", (1, 1)).save(path / name / "0.png")
 
 
+def train_and_more(path):
+    write_classes(path / "train", COUNTS)
+    write_classes(path, {"new": 3}, seed=99)
+
+
 def strange_test(path):
     write_classes(path / "train", COUNTS)
     write_classes(path / "test", {"cat": 2, "cow": 2}, seed=99)
@@ -214,6 +219,7 @@ def strange_test(path):
         (same_but_for_case, "holds the folders Cat and cat, which differ in nothing but the case of their letters"),
         (all_broken, r"the class dog has no training picture that can be read: .*dog/0.png \(it is none of .* 2 more"),
         (pixels_only, r"my holds no picture that can be read: .*0.png \(it has 1x1 pixels, less than 8x8\)"),
+        (train_and_more, "my holds train/ with folders in it, but no test/ .*: name .*my/train itself, or call"),
         (strange_test, "my/test has the class cow, which .*my/train has not"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import itertools
 import os
 import pkgutil
 from pathlib import Path
@@ -58,13 +59,16 @@ def test_no_function_insists_on_a_kind():
 def test_a_run_by_its_paths(tmp_path):
     out = tmp_path / "run"
     config = TrainConfig(epochs=1, batch_size=512, iterations=1, reconstruction=False)
-    train(config, str(out), device="cpu", data_dir=str(tmp_path))
+    train(config, str(out), device="cpu")
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for name, number in itertools.product("ab", range(5)):
+        (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * number + ord(name)).save(tmp_path / "images" / name / f"{number}.png")
     for kind in (str, Path, Named):
         for read in (read_network, load_network):
             assert read(kind(out / "model.safetensors"))
         assert load_checkpoint(kind(out / "checkpoint.pt")).path == out / "checkpoint.pt"
-        assert len(load_dataset("digits", kind(tmp_path)).test) > 0
+        assert len(load_dataset("folder", kind(tmp_path / "images")).test) > 0
         assert torch.equal(read_image(kind(tmp_path / "a.png"), (1, 8, 8)).pixels, torch.zeros(1, 8, 8))
 
 

@@ -159,9 +159,18 @@ def test_learning_curve(tmp_path):
     records = [{"kind": "run", "step": 0}]
     draw_learning_curve(tmp_path / "empty.png", records)
     for step in range(1, 40):
-        records.append({"kind": "step", "step": step, "loss": 1 / step, "accuracy": 1 - 1 / step})
+        records.append({"kind": "step", "epoch": 1, "step": step, "loss": 1 / step, "accuracy": 1 - 1 / step})
     records.append({"kind": "epoch", "step": 39, "test_loss": 0.05, "test_accuracy": 0.97})
     draw_learning_curve(tmp_path / "full.png", records)
     with Image.open(tmp_path / "full.png") as full, Image.open(tmp_path / "empty.png") as empty:
         assert full.size == empty.size
         assert full.tobytes() != empty.tobytes()
+
+
+def test_a_learning_curve_shows_what_is_worse_than_the_test_accuracy(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("capsroute.training.reporting.figures._save", lambda figure, path: figures.append(figure))
+    records = [{"kind": "step", "epoch": 2, "step": 2, "loss": 1.0, "accuracy": 0.2}]
+    records.append({"kind": "epoch", "step": 2, "test_loss": 1.0, "test_accuracy": 0.3})
+    draw_learning_curve(tmp_path / "curve.png", records)
+    assert figures[0].axes[1].get_ylim()[0] < 20

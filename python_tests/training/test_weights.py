@@ -173,7 +173,7 @@ def test_weights_of_another_network(tmp_path, network, change, message):
     ("options", "message"),
     [
         ({"conv_kernel": 99}, "conv_kernel=99 does not fit"),
-        ({"conv_channels": -1}, "negative"),
+        ({"conv_channels": -1}, "must be at least 1"),
         ({"colour": 1}, "colour"),
     ],
     ids=str,

@@ -46,11 +46,11 @@ class Reader:
             :class:`~capsroute.training.datasets.ReadOptions`. The rest must be None.
     """
 
-    load: Callable[[Path | None, ReadOptions], Dataset]
+    load: Callable[[AnyPath | None, ReadOptions], Dataset]
     takes: frozenset[str] = frozenset({"data_dir"})
 
 
-def _of_folder(load: Callable[[Path | None], Dataset]) -> Reader:
+def _of_folder(load: Callable[[AnyPath | None], Dataset]) -> Reader:
     return Reader(lambda data_dir, options: load(data_dir))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -45,23 +46,45 @@ def find_classes(tree: Folder) -> Layout:
             tell apart, or a test class that is not trained.
     """
     beside: list[str] = []
-    while len(tree.folders) == 1 and next(iter(tree.folders.values())).folders:
-        beside += [file.path for file in tree.files.values()]
-        (tree,) = tree.folders.values()
-    parts = {name.lower(): folder for name, folder in tree.folders.items()}
-    train = next((parts[name] for name in _TRAIN if name in parts), None)
-    tests = [parts[name] for name in _TEST if name in parts]
-    if train is None or not tests or not (train.folders or all(folder in (train, *tests) for folder in parts.values())):
+    tree = _without_tops(tree, beside)
+    train, tests = _part(tree, _TRAIN), [part for word in _TEST if (part := _part(tree, (word,))) is not None]
+    if not tests and train is not None and train.folders and PurePath(train.path).name.lower() in _TRAIN:
+        raise TrainingError(
+            f"{tree.path} holds {PurePath(train.path).name}/ with folders in it, but no test/ beside it, so that nobody "
+            f"knows whether it is a class: name {train.path} itself, or call that class otherwise"
+        )
+    if train is None or not tests or not (train.folders or len(tree.folders) == 1 + len(tests)):
         return Layout(_classes(tree, beside), None, beside)
     test = tests[0]
     beside += [file.path for file in tree.files.values()]
     beside += [f"{folder.path}/" for folder in tree.folders.values() if folder is not train and folder is not test]
+    train = _without_tops(train, beside)
+    if not test.folders.keys() & train.folders.keys():
+        test = _without_tops(test, beside)
     layout = Layout(_classes(train, beside), _classes(test, beside, least=1), beside)
     assert layout.test is not None
     unknown = sorted(layout.test.keys() - layout.train.keys())
     if unknown:
         raise TrainingError(f"{test.path} has the class {unknown[0]}, which {train.path} has not")
     return layout
+
+
+def _without_tops(folder: Folder, beside: list[str]) -> Folder:
+    """What lies in one more folder, or several, as archives have it."""
+    while len(folder.folders) == 1 and next(iter(folder.folders.values())).folders:
+        beside += [file.path for file in folder.files.values()]
+        (folder,) = folder.folders.values()
+    return folder
+
+
+def _part(tree: Folder, words: Iterable[str]) -> Folder | None:
+    """The folder that is called so, or the only one of folders that has such a word in its name (``training_set``)."""
+    called = {name.lower(): folder for name, folder in tree.folders.items()}
+    exact = [called[word] for word in words if word in called]
+    loosely = [
+        folder for name, folder in called.items() if folder.folders and set(words) & set(re.split(r"[\W\d_]+", name))
+    ]
+    return exact[0] if exact else loosely[0] if len(loosely) == 1 else None
 
 
 def _classes(folder: Folder, beside: list[str], least: int = 2) -> Classes:

@@ -47,7 +47,7 @@ def draw_reconstructions(
     """
     path = as_path("path", path)
     count = len(images)
-    figure = new_figure(0.8 * count, 2.0)
+    figure = new_figure(max(6.0, 0.8 * count), 2.0)  # the title has room also above one image
     axes = figure.subplots(2, count, squeeze=False)
     for column in range(count):
         for row, picture in enumerate((images, reconstructions)):
@@ -113,8 +113,9 @@ def draw_learning_curve(path: AnyPath, records: list[dict[str, Any]]) -> None:
     loss_axes.set_ylabel("loss")
     accuracy_axes.plot([r["step"] for r in steps], [100 * r["accuracy"] for r in steps], color="C0", linewidth=1)
     accuracy_axes.plot([r["step"] for r in epochs], [100 * r["test_accuracy"] for r in epochs], "o-", color="C1")
-    # The interesting part is near the top; what the first steps get right by chance is not.
-    accuracy_axes.set_ylim(min([90.0, *(100 * r["test_accuracy"] for r in epochs)]), 100.2)
+    # The interesting part is near the top; what the steps of the first epoch get right by chance is not.
+    learned = [r["accuracy"] for r in steps if r["epoch"] > 1] + [r["test_accuracy"] for r in epochs]
+    accuracy_axes.set_ylim(min([90.0, *(100 * share - 1 for share in learned)]), 100.5)
     accuracy_axes.set_ylabel("accuracy / %")
     accuracy_axes.set_xlabel("step")
     for axes in (loss_axes, accuracy_axes):

@@ -97,7 +97,6 @@ def fx_features(case: Case) -> None:
     same(traced(*x), seen[chosen])
 
 
-_FUNCTIONS = ("dynamic_routing", "route_votes")
 _TRACED = "must be traced for TorchScript, by torch.jit.trace"
 
 

@@ -9,10 +9,6 @@ import tempfile
 import time
 from pathlib import Path
 
-# Programs of an earlier state of the ops must not be found.
-_CACHE = tempfile.TemporaryDirectory()
-os.environ["TORCHINDUCTOR_CACHE_DIR"] = _CACHE.name
-
 from python_tests.reliability import results
 
 from . import page
@@ -26,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the cells here, beside those of other doors")
     parser.add_argument("--only", default="", metavar="TEXT", help="doors with this in their name")
     given = parser.parse_args(arguments)
+    cache = tempfile.TemporaryDirectory()  # programs of an earlier state of the ops must not be found
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
     rows, wrong = [], 0
     for name, door in DOORS.items():
         if given.only not in name:

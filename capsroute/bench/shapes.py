@@ -40,7 +40,8 @@ class Shape:
 
     def __post_init__(self) -> None:
         for name in ("batch", "inputs", "input_size", "outputs", "output_size", "iterations"):
-            object.__setattr__(self, name, checks.whole(name, getattr(self, name)))  # frozen for others
+            least = 0 if name == "input_size" else 1  # 0 where votes are given
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name), least=least))  # frozen for others
 
     @property
     def votes(self) -> int:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from capsroute.models.capsnet import CapsNetOutput
 from capsroute.nn import CapsuleLayer, ConvCapsules2d, capsule_lengths, primary_poses, targets
+from capsroute.nn.conv_windows import batch
 from capsroute.routing import checks, proxies
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class _Decoder(nn.Module):
 
     def forward(self, capsule: Tensor) -> Tensor:
         """``[B, D]`` to images ``[B, channels, H, W]``."""
-        return self.layers(torch.relu(self.first(capsule)).reshape(-1, *self.first_shape))
+        return self.layers(torch.relu(self.first(capsule)).reshape(batch(capsule.shape[0]), *self.first_shape))
 
 
 class DeepCaps(nn.Module):

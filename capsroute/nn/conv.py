@@ -11,7 +11,17 @@ from torch.nn import functional as F
 
 from capsroute.nn.conv_base import ConvRouting, changed
 from capsroute.nn.conv_votes import joined_votes
-from capsroute.nn.conv_windows import Margins, margins, pad, padding_per_axis, plain_sizes, samples, span, windows
+from capsroute.nn.conv_windows import (
+    Margins,
+    batch,
+    margins,
+    pad,
+    padding_per_axis,
+    plain_sizes,
+    samples,
+    span,
+    windows,
+)
 from capsroute.routing import backends, checks
 from capsroute.routing.functional import dynamic_routing, route_votes
 from capsroute.routing.reference import prediction_vectors
@@ -117,7 +127,9 @@ class _ConvCapsules(ConvRouting):
                 raise ValueError(f"positions={self.positions} of this layer do not fit those of poses, {positions}")
             x = self.inputs(views)
             routed = self._joint(x, details) if self.jointly else self._separate(x, details)
-        routed = changed(routed, lambda part: part.reshape(-1, *positions, *plain_sizes(part.shape[2:])))
+        routed = changed(
+            routed, lambda part: part.reshape(batch(poses.shape[0]), *positions, *plain_sizes(part.shape[2:]))
+        )
         if isinstance(routed, Tensor):
             return self.capsules_first(routed)
         before = None if routed.pre_squash is None else self.capsules_first(routed.pre_squash)
@@ -145,7 +157,7 @@ class _ConvCapsules(ConvRouting):
         if self.positions is None:  # then positions are samples
             routed = dynamic_routing(samples(x), self.weight, self.bias, **keywords)
             length = plain_sizes(x.shape[1:2])
-            return changed(routed, lambda part: part.reshape(-1, *length, *plain_sizes(part.shape[1:])))
+            return changed(routed, lambda part: part.reshape(batch(x.shape[0]), *length, *plain_sizes(part.shape[1:])))
         at_each = [
             dynamic_routing(x_l, weight_l, self.bias, **keywords)
             for x_l, weight_l in zip(x.unbind(1), self.weight.unbind(0), strict=True)
@@ -159,7 +171,7 @@ class _ConvCapsules(ConvRouting):
         """The same with one softmax over the positions and capsules of a sample."""
         if self.positions is None:
             votes = prediction_vectors(samples(x), self.weight)  # [B * L, I, J, D]
-            votes = votes.reshape(-1, *plain_sizes(x.shape[1:3]), *votes.shape[2:])
+            votes = votes.reshape(batch(x.shape[0]), *plain_sizes(x.shape[1:3]), *votes.shape[2:])
         else:
             pairs = zip(x.unbind(1), self.weight.unbind(0), strict=True)
             votes = torch.stack([prediction_vectors(x_l, weight_l) for x_l, weight_l in pairs], dim=1)

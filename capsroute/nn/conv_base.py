@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from capsroute.nn.conv_votes import votes_are_smaller
-from capsroute.nn.conv_windows import plain_sizes
+from capsroute.nn.conv_windows import batch, plain_sizes
 from capsroute.nn.leaf import Leaf
 from capsroute.routing import backends, checks, dispatch
 from capsroute.routing.functional import route_votes
@@ -165,7 +165,7 @@ class ConvRouting(Leaf):
         # Only where a window has a weight for each position and type may positions come first; that copies longer runs.
         if self.share_types or self.window == "joined":
             windows = windows.movedim(2 * n + 1, n + 1)  # [B, *positions, C, *kernel, d]
-        return windows.reshape(-1, math.prod(positions), capsules, components // capsules)
+        return windows.reshape(batch(windows.shape[0]), math.prod(positions), capsules, components // capsules)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from capsroute.nn.conv_base import ConvRouting
 from capsroute.nn.conv_votes import joined_votes
-from capsroute.nn.conv_windows import Margins, pad, padding_per_axis, plain_sizes, samples, windows
+from capsroute.nn.conv_windows import Margins, batch, pad, padding_per_axis, plain_sizes, samples, windows
 from capsroute.routing import checks
 from capsroute.routing.functional import dynamic_routing
 
@@ -133,12 +133,13 @@ class _ConvTransposeCapsules(ConvRouting):
             [_Phase.of(r, k, s, p, size, count) for r in range(s)]
             for k, s, p, size, count in zip(self.kernel_size, self.stride, padding, space, counts, strict=True)
         ]
+        first = batch(maps.shape[0])
         each = [self._route(maps, phase) for phase in itertools.product(*phases)]  # [B, L, J, D]
-        capsules = torch.stack(each, dim=1).reshape(-1, *self.stride, *counts, self.out_capsules, self.out_size)
+        capsules = torch.stack(each, dim=1).reshape(first, *self.stride, *counts, self.out_capsules, self.out_size)
         # [B, *stride, *counts, J, D]; along an axis the phases lie between the counts.
         order = [0, *itertools.chain(*((1 + n + axis, 1 + axis) for axis in range(n))), 2 * n + 1, 2 * n + 2]
         full = [count * s for count, s in zip(counts, self.stride, strict=True)]
-        capsules = capsules.permute(order).reshape(-1, *full, self.out_capsules, self.out_size)
+        capsules = capsules.permute(order).reshape(first, *full, self.out_capsules, self.out_size)
         for axis, size in enumerate(sizes, 1):
             capsules = capsules.narrow(axis, 0, size)
         return self.capsules_first(capsules)
@@ -155,7 +156,7 @@ class _ConvTransposeCapsules(ConvRouting):
         one = (1,) * self.dimensions
         x = self.inputs(windows(pad(maps, [axis.sides for axis in phase]), kernel, one, one))
         capsules = dynamic_routing(samples(x), weight, self.bias, **self.options.keywords())
-        return capsules.reshape(-1, *plain_sizes(x.shape[1:2]), self.out_capsules, self.out_size)
+        return capsules.reshape(batch(x.shape[0]), *plain_sizes(x.shape[1:2]), self.out_capsules, self.out_size)
 
     def _weight(self, phase: Sequence[_Phase]) -> tuple[Tensor, list[int]]:
         """The part of the weight that a phase uses, in the order of its windows, and the size of these."""

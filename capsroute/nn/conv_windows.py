@@ -73,13 +73,24 @@ def plain_sizes(shape: Sequence[int]) -> tuple[int, ...]:
     While the ONNX exporter of TorchScript traces, sizes are nodes of its graph, and a shape with a node in it makes it
     write down the batch of its example. Plain numbers beside a -1 leave the batch free; the grid is fixed there.
     """
-    fixed = not torch.compiler.is_compiling() and backends.in_onnx_export()
-    return tuple(map(int, shape)) if fixed else tuple(shape)
+    return tuple(map(int, shape)) if _grid_is_fixed() else tuple(shape)
+
+
+def batch(size: int) -> int:
+    """That of the batch for a reshape: -1 beside :func:`plain_sizes`, and itself elsewhere.
+
+    A -1 would not be known where ``torch.func.vmap`` maps over nothing.
+    """
+    return -1 if _grid_is_fixed() else size
+
+
+def _grid_is_fixed() -> bool:
+    return not torch.compiler.is_compiling() and backends.in_onnx_export()
 
 
 def samples(x: Tensor) -> Tensor:
     """``[B, L, I, d]`` to ``[B * L, I, d]``: where all positions have one weight, they are samples."""
-    return x.reshape(-1, *plain_sizes(x.shape[2:]))
+    return x.reshape(batch(x.shape[0] * x.shape[1]), *plain_sizes(x.shape[2:]))
 
 
 def pad(poses: Tensor, sides: Sequence[Margins]) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from capsroute.nn import targets
 from capsroute.nn.activations import capsule_lengths
+from capsroute.nn.conv_windows import batch
 from capsroute.nn.leaf import Leaf
-from capsroute.routing import backends, checks
+from capsroute.routing import checks
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -45,6 +46,7 @@ class ReconstructionDecoder(Leaf):
         self.image_shape = checks.wholes("image_shape", image_shape)
         if len(self.image_shape) != 3:
             raise ValueError(f"image_shape must be (channels, height, width), each at least 1, got {self.image_shape}")
+        self.capsules, self.size = capsules, size
         widths = (capsules * size, *checks.wholes("hidden", hidden))
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(widths):
@@ -67,20 +69,21 @@ class ReconstructionDecoder(Leaf):
 
         Raises:
             TypeError: ``labels`` is no tensor, or class numbers are not int64.
-            ValueError: ``labels`` has neither of the two shapes, is on another device, names a class that there is not,
-                or has presence that is not 0 or 1; see :func:`capsroute.nn.margin_loss` about GPUs.
+            ValueError: ``capsules`` has another shape; or ``labels`` has neither of its two, is on another device,
+                names a class that there is not, or has presence that is not 0 or 1; see
+                :func:`capsroute.nn.margin_loss` about GPUs.
         """
         if not isinstance(capsules, Tensor):
             return self._node("capsules", capsules, labels=labels)
         checks.floating("capsules", capsules)
+        if capsules.dim() != 3 or capsules.shape[1] != self.capsules or capsules.shape[2] != self.size:
+            expected = f"[B, {self.capsules}, {self.size}]"
+            raise ValueError(f"capsules must have the shape {expected}, got {list(capsules.shape)}")
         if labels is None:
             labels = capsule_lengths(capsules).argmax(dim=1)
         chosen = targets.presence("labels", labels, "capsules", capsules[:, :, 0]).unsqueeze(-1)  # [B, J, 1]
         kept = torch.where(chosen, capsules, 0)
-        pixels = self.layers(kept.flatten(1))
-        # In unflatten the older ONNX exporter writes down the batch size of the example; vmap over nothing needs it.
-        in_onnx = backends.in_onnx_export()
-        return pixels.reshape(-1, *self.image_shape) if in_onnx else pixels.unflatten(1, self.image_shape)
+        return self.layers(kept.flatten(1)).reshape(batch(kept.shape[0]), *self.image_shape)
 
     def extra_repr(self) -> str:
         """What ``print`` shows."""

@@ -67,7 +67,8 @@ class PrimaryCapsules(Leaf):
         """
         if not isinstance(features, Tensor):
             return self._node("features", features)
-        maps = self.conv(checks.floating("features", features))  # [B, types * size, H', W']
+        checks.rank("features", checks.floating("features", features), "B, C, H, W")
+        maps = self.conv(features)  # [B, types * size, H', W']
         # Channels last and split into types, [B, H', W', types, size]; then positions and types are one axis.
         capsules = maps.permute(0, 2, 3, 1).unflatten(3, (self.types, self.size)).flatten(1, 3)
         return squash(capsules, self.eps)

@@ -20,6 +20,7 @@ def test_shape_and_range():
 
 
 def test_only_the_labelled_capsule_is_decoded():
+    torch.manual_seed(0)  # with few hidden units, some draws leave a capsule without a gradient
     capsules = torch.randn(4, 3, 4, requires_grad=True)
     labels = torch.tensor([2, 0, 1, 2])
     make()(capsules, labels).sum().backward()
@@ -28,6 +29,7 @@ def test_only_the_labelled_capsule_is_decoded():
 
 
 def test_the_capsules_of_all_present_classes_are_decoded():
+    torch.manual_seed(0)  # with few hidden units, some draws leave a capsule without a gradient
     capsules = torch.randn(3, 3, 4, requires_grad=True)
     present = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
     decoder = make()
@@ -72,3 +74,9 @@ def test_empty_batch():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"image_shape must be \(channels, height, width\)"):
         make(image_shape=(28, 28))
+
+
+@pytest.mark.parametrize("shape", [(2, 12), (2, 3, 5), (2, 2, 4)])
+def test_capsules_of_another_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"capsules must have the shape \[B, 3, 4\], got"):
+        ReconstructionDecoder(3, 4, (1, 4, 4))(torch.zeros(shape))

@@ -80,3 +80,8 @@ def test_poses_of_bad_arguments():
         primary_poses(torch.zeros(2, 6, 3, 3, dtype=torch.int64), 2)
     with pytest.raises(ValueError, match=r"eps must be .* got -1\.0"):
         primary_poses(torch.zeros(2, 6, 3, 3), 2, eps=-1.0)
+
+
+def test_one_image_without_a_batch() -> None:
+    with pytest.raises(ValueError, match=r"features must have 4 dimensions \[B, C, H, W\]"):
+        PrimaryCapsules(1, 2, 4, 3)(torch.zeros(1, 5, 5))

@@ -81,7 +81,7 @@ def test_wrong_labels(name):
     [
         (1, torch.full((B, 8, 8), 0.5), ValueError, "mask " + PRESENCE + "0.5"),
         (1, torch.full((B, 8, 8), 255, dtype=torch.uint8), ValueError, "mask " + PRESENCE + "255"),
-        (1, "all", TypeError, r"mask must be a torch\.Tensor of class numbers or presence, got str"),
+        (1, "all", TypeError, r"mask must be a torch\.Tensor.*, got str"),
         (1, torch.zeros(B, 1, 8, 8), ValueError, r"mask must have the shape \[2, 8, 8\], got \[2, 1, 8, 8\]"),
         (J, torch.full((B, 8, 8), J), ValueError, "mask " + NUMBERS + "3"),
         (

@@ -68,6 +68,13 @@ def test_tangents_are_the_transpose_of_the_gradients(name: str) -> None:
         torch.testing.assert_close((tangent * grad).sum(), (gradient * along).sum(), rtol=1e-10, atol=1e-10)
 
 
+def test_vmap_over_nothing() -> None:
+    for layer, arguments in (make() for name, make in LAYERS.items() if name != "network"):
+        (name, value), *_ = arguments.items()
+        found = torch.vmap(lambda v, layer=layer, name=name: layer(**{name: v}))(value[None][:0])
+        assert found.shape == (0, *layer(value).shape)
+
+
 def _decoder() -> nn.Module:
     return caps.ReconstructionDecoder(3, 4, (1, 2, 2), (5,))
 

@@ -33,3 +33,8 @@ def test_links_lead_somewhere(name: str) -> None:
     document = ROOT / name
     missing = [link for link in LINK.findall(document.read_text()) if not Path(document.parent, link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
+def test_no_merge_left_its_marks(name: str) -> None:
+    assert re.findall(r"^(?:<{7}|>{7}|={7}$).*", (ROOT / name).read_text(), re.MULTILINE) == []

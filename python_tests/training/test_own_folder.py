@@ -290,3 +290,17 @@ def test_a_data_set_knows_what_it_holds():
     assert Dataset(ImageSet(turned, images.labels)[:4], images[4:]).checksum == data.checksum
     with pytest.raises(ValueError, match=r"train has images of the shape \(1, 8, 8\), but test of \(1, 8, 4\)"):
         Dataset(images, ImageSet(images.images[..., :4], images.labels))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"images": numpy.zeros((2, 1, 8, 8), "uint8")}, TypeError, "images must be a torch.Tensor, got ndarray: "),
+        ({"labels": [0, 1]}, TypeError, r"labels must be a torch.Tensor, got list: torch.as_tensor\(labels\)"),
+        ({"images": torch.rand(2, 1, 8, 8)}, TypeError, "images must be of torch.uint8, got torch.float32: floats in"),
+        ({"images": torch.zeros(2, 8, 8, dtype=torch.uint8)}, ValueError, r"images must be \[N, channels, H, W\], got"),
+    ],
+)
+def test_what_is_no_image_set(change, error, message):
+    with pytest.raises(error, match=message):
+        ImageSet(**{"images": torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "labels": torch.arange(2), **change})

@@ -139,8 +139,10 @@ def test_a_missing_package_is_named(monkeypatch):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_reconstructions_stand_below_their_images(tmp_path, channels):
     path = tmp_path / "r.png"
-    images, reconstructions = torch.zeros(4, channels, 8, 8), torch.ones(4, channels, 8, 8)
-    draw_reconstructions(path, images, reconstructions, torch.arange(4), torch.tensor([0, 1, 2, 9]), "0123456789")
+    images, reconstructions = torch.zeros(8, channels, 8, 8), torch.ones(8, channels, 8, 8)
+    draw_reconstructions(
+        path, images, reconstructions, torch.arange(8), torch.tensor([0, 1, 2, 3, 4, 5, 6, 9]), "0123456789"
+    )
     with Image.open(path) as picture:
         pixels = numpy.asarray(picture.convert("RGB")).astype(int)
     height, width, _ = pixels.shape

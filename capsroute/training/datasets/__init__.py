@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 from capsroute.training.datasets.affnist import load_affnist
 from capsroute.training.datasets.cifar10 import load_cifar10

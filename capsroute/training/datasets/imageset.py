@@ -45,7 +45,8 @@ class ImageSet:
         white: Value of a pixel that becomes 1.0.
 
     Raises:
-        ValueError: There are not as many labels as images.
+        TypeError: The images or the labels are no tensor, or the images are not of uint8.
+        ValueError: The images have other axes, or there are not as many labels.
     """
 
     images: Tensor
@@ -53,6 +54,16 @@ class ImageSet:
     white: int = 255
 
     def __post_init__(self) -> None:
+        for name, value in (("images", self.images), ("labels", self.labels)):
+            if not isinstance(value, Tensor):
+                kind = type(value).__name__
+                raise TypeError(f"{name} must be a torch.Tensor, got {kind}: torch.as_tensor({name}) makes one")
+        if self.images.dtype != torch.uint8:  # floats in [0, 1] would become black
+            advice = "floats in [0, 1] become it by (255 * images).round().to(torch.uint8)"
+            raise TypeError(f"images must be of torch.uint8, got {self.images.dtype}: {advice}")
+        if self.images.dim() != 4:
+            shape = list(self.images.shape)
+            raise ValueError(f"images must be [N, channels, H, W], got {shape}: images.unsqueeze(1) makes grey ones so")
         if len(self.labels) != len(self.images):
             raise ValueError(f"labels must be one per image, {len(self.images)}, got {len(self.labels)}")
 

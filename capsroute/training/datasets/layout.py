@@ -50,8 +50,8 @@ def find_classes(tree: Folder) -> Layout:
     train, tests = _part(tree, _TRAIN), [part for word in _TEST if (part := _part(tree, (word,))) is not None]
     if not tests and train is not None and train.folders and PurePath(train.path).name.lower() in _TRAIN:
         raise TrainingError(
-            f"{tree.path} holds {PurePath(train.path).name}/ with folders in it, but no test/ beside it, so that nobody "
-            f"knows whether it is a class: name {train.path} itself, or call that class otherwise"
+            f"{tree.path} holds {PurePath(train.path).name}/ with folders in it, but no test/ beside it, so that "
+            f"nobody knows whether it is a class: name {train.path} itself, or call that class otherwise"
         )
     if train is None or not tests or not (train.folders or len(tree.folders) == 1 + len(tests)):
         return Layout(_classes(tree, beside), None, beside)

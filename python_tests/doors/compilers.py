@@ -27,7 +27,15 @@ def fullgraph(case: Case) -> None:
     same(gradients(compiled, case), gradients(eager, case), rtol=1e-3)
 
 
-@door("`torch.compile(dynamic=True)`, another batch size without recompiling", quick=("dynamic_routing",))
+# Height and width are symbols then too, through every convolution.
+SLOW = "torch takes minutes; torch._dynamo.mark_dynamic(images, 0), which opens the batch alone, works within one"
+
+
+@door(
+    "`torch.compile(dynamic=True)`, another batch size without recompiling",
+    quick=("dynamic_routing",),
+    apart=dict.fromkeys(("SegCaps", "ResNetCapsules"), SLOW),
+)
 def dynamic(case: Case) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(case.module, fullgraph=True, dynamic=True, backend=BACKEND)

@@ -34,8 +34,8 @@ extensions = [
 # no objects.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(torch|numpy|collections|contextlib|pathlib|typing|typing_extensions)\..*"),
-    (r"py:class", r"Tensor|dist\.ProcessGroup|capsroute\..*\.[A-Z]"),
+    (r"py:.*", r"(torch|numpy|collections|contextlib|dataclasses|os|pathlib|typing|typing_extensions)\..*"),
+    (r"py:class", r"Tensor|tuple\[str|dist\.ProcessGroup|capsroute\..*\.[A-Z]"),
 ]
 
 myst_enable_extensions = ["dollarmath"]

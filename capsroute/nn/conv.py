@@ -136,7 +136,7 @@ class _ConvCapsules(ConvRouting):
         return routed._replace(output=self.capsules_first(routed.output), pre_squash=before)
 
     def by_convolution(self) -> bool:
-        """See :meth:`.ConvRouting.by_convolution`; votes for all positions together are stored anyway."""
+        """As of the base class; votes for all positions together are stored anyway."""
         if self.positions is not None or backends.in_onnx_export():
             return False
         return self.jointly or super().by_convolution()

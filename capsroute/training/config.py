@@ -111,7 +111,7 @@ class TrainConfig:
         test_seed: Which ones are held out; None for 0, and likewise.
         class_weights: ``"none"``, or ``"balanced"``: every image counts in the loss by the inverse of how many images
             its class has, so that all classes weigh the same.
-        allow_unused: Whether a value is let pass that has no effect, as :data:`NEEDS` has it. Else it is refused where
+        allow_unused: Whether a value is let pass that has no effect, as ``NEEDS`` has it. Else it is refused where
             it is neither the default nor that of the data set's preset, which somebody must have meant.
 
     Raises:

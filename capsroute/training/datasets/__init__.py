@@ -66,7 +66,7 @@ READERS: dict[str, Reader] = {
     "affnist": _of_folder(load_affnist),
     "folder": Reader(load_folder, frozenset({"data_dir", "image_size", "channels", "test_share", "test_seed"})),
 }
-"""What ``--dataset`` may name. Their presets stand in :mod:`capsroute.training.config`, under the same names."""
+"""What ``--dataset`` may name. Their presets stand in ``capsroute.training.config``, under the same names."""
 
 
 def load_dataset(name: str, data_dir: AnyPath | None = None, options: ReadOptions | None = None) -> Dataset:

@@ -119,7 +119,7 @@ class Dataset:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Name of each class: of the facts, else the numbers up to the largest label, which images in memory tell."""
+        """The names of the classes, from the facts; else numbers up to the largest label of images in memory."""
         if self.facts.classes:
             return self.facts.classes
         labels = [part.labels for part in (self.train, self.test) if isinstance(part, ImageSet) and len(part)]

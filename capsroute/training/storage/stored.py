@@ -32,7 +32,7 @@ class StoredNetwork:
         options: What its construction had beyond the preset of the data set.
         epoch: Epochs that it was trained for, where the file says so.
         step: Steps, likewise.
-        data: What it was trained on, as :func:`stored_data` has it, where the file says so.
+        data: What it was trained on, as ``stored_data`` has it, where the file says so.
     """
 
     path: Path

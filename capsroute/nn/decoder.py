@@ -11,7 +11,7 @@ from capsroute.nn import targets
 from capsroute.nn.activations import capsule_lengths
 from capsroute.nn.conv_windows import batch
 from capsroute.nn.leaf import Leaf
-from capsroute.routing import checks
+from capsroute.routing import checks, dispatch
 
 __all__ = ["ReconstructionDecoder"]
 
@@ -76,7 +76,8 @@ class ReconstructionDecoder(Leaf):
         if not isinstance(capsules, Tensor):
             return self._node("capsules", capsules, labels=labels)
         checks.floating("capsules", capsules)
-        if capsules.dim() != 3 or capsules.shape[1] != self.capsules or capsules.shape[2] != self.size:
+        traced = dispatch.is_written_down()  # then sizes are no numbers
+        if capsules.dim() != 3 or (not traced and capsules.shape[1:] != (self.capsules, self.size)):
             expected = f"[B, {self.capsules}, {self.size}]"
             raise ValueError(f"capsules must have the shape {expected}, got {list(capsules.shape)}")
         if labels is None:

@@ -23,7 +23,15 @@ from capsroute.training.storage.weights import load_network
 LABORATORY = ("training", "inference", "bench", "experiments")
 # What makes a record of a path that was taken already, and what is called within a run.
 WITHIN = {"Checkpoint", "StoredNetwork", "InputImage", "FileNotWritten", "resume_command", "failures_named", "prepare"}
-WITHIN |= {"remove_leftovers", "save_weights"}  # the latter says str itself
+WITHIN |= {
+    "remove_leftovers",
+    "save_weights",
+    "read_labelled",
+    "smallnorb_facts",
+    "CardFacts",
+    "Context",
+    "Saver",
+}  # the latter says str itself
 WITHIN |= {f"datasets.{name}" for name in ("known", "locate", "streams", "trees", "pictures", "layout")}  # of readers
 
 
